@@ -1,0 +1,165 @@
+"""What several search spaces share: the problem's context and the transformed dimensions."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import gymnasium
+    import torch
+
+Size = Literal["small", "default", "full"]
+"""How much is searched: the few dimensions that matter most, the usual ones, or everything."""
+
+_SIZES: tuple[Size, ...] = get_args(Size)
+
+
+class TrialLike(Protocol):
+    """The part of an Optuna trial that a search space uses (`Trial` and `FixedTrial` have it)."""
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        """Suggest a float in [low, high]."""
+
+    def suggest_int(
+        self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
+    ) -> int:
+        """Suggest an integer in [low, high]."""
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """Suggest one of the choices."""
+
+    def set_user_attr(self, key: str, value: Any) -> None:
+        """Note a value beside the parameters."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpaceContext:
+    """The problem a space must be valid for.
+
+    Attributes:
+        n_envs: Parallel training environments.
+        n_timesteps: Environment steps of one training run (the budget T).
+        n_evaluations: Points of the evaluation grid; one rollout must fit between two of them.
+        action_space: The environment's action space, or None if unknown.
+        observation_space: The environment's observation space, or None if unknown.
+        goal_env: Whether observations carry achieved and desired goals.
+    """
+
+    n_envs: int = 1
+    n_timesteps: int = 100_000
+    n_evaluations: int = 10
+    action_space: gymnasium.Space[Any] | None = None
+    observation_space: gymnasium.Space[Any] | None = None
+    goal_env: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("n_envs", "n_timesteps", "n_evaluations"):
+            value = getattr(self, name)
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, but got {value}.")
+
+
+class SampleParams(Protocol):
+    """A search space: from a trial to constructor keyword arguments."""
+
+    def __call__(
+        self, trial: TrialLike, *, context: SpaceContext | None = None, size: Size = "default"
+    ) -> dict[str, Any]:
+        """Return keyword arguments for the algorithm's constructor."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSpace:
+    """One row of the table of search spaces.
+
+    Attributes:
+        sample: The function that samples the keyword arguments.
+        default_params: The point of the full space that stands for SB3's constructor defaults.
+            In a narrow context (small budget, many environments) it can lie outside the bounds.
+        min_rollout: Smallest rollout, in steps of the vectorised environment, that the space
+            can sample; `min_rollout * n_envs <= n_timesteps // n_evaluations` must hold.
+    """
+
+    sample: SampleParams
+    default_params: Mapping[str, float | int | str]
+    min_rollout: int
+
+
+def is_at_least(size: Size, minimum: Size) -> bool:
+    """Tell whether a space of this size has the dimensions of size `minimum`."""
+    if size not in _SIZES:
+        raise ValueError(f"size must be one of {', '.join(_SIZES)}, but got {size!r}.")
+    return _SIZES.index(size) >= _SIZES.index(minimum)
+
+
+def max_rollout_steps(context: SpaceContext, *, minimum: int) -> int:
+    """Return the longest rollout, in vec-env steps, that fits between two evaluations.
+
+    Args:
+        context: The problem.
+        minimum: The shortest rollout the space can sample.
+
+    Raises:
+        ValueError: If not even the shortest rollout fits.
+    """
+    n_steps = context.n_timesteps // context.n_evaluations // context.n_envs
+    if n_steps < minimum:
+        raise ValueError(
+            "One rollout must fit between two evaluations: "
+            f"n_timesteps // n_evaluations >= {minimum} * n_envs must hold, but got "
+            f"(n_timesteps={context.n_timesteps}, n_evaluations={context.n_evaluations}, "
+            f"n_envs={context.n_envs}). Raise n_timesteps, or lower n_evaluations or n_envs."
+        )
+    return n_steps
+
+
+def floor_log2(value: int) -> int:
+    """Return the exponent of the largest power of two that is at most `value` (>= 1)."""
+    return value.bit_length() - 1
+
+
+def power_of_two(exponent: float) -> int:
+    """Return 2**exponent as an integer.
+
+    The exponent is an integer when it was sampled. A caller who fixes the quantity itself, say
+    100, passes log2(100), and rounding gives the 100 back.
+    """
+    return round(math.pow(2.0, exponent))
+
+
+def sample_gamma(trial: TrialLike, *, highest: float) -> float:
+    """Sample the discount as 1 - gamma on a log scale: the horizon is about 1 / (1 - gamma)."""
+    gamma = 1.0 - trial.suggest_float("one_minus_gamma", 1e-4, highest, log=True)
+    trial.set_user_attr("gamma", gamma)
+    return gamma
+
+
+def sample_net_arch(trial: TrialLike, layers_by_name: Mapping[str, list[int]]) -> list[int]:
+    """Sample the hidden layers by name: storages keep strings, not lists."""
+    name = trial.suggest_categorical("net_arch", list(layers_by_name))
+    layers = list(layers_by_name[name])
+    trial.set_user_attr("net_arch", layers)
+    return layers
+
+
+def sample_activation_fn(trial: TrialLike) -> type[torch.nn.Module]:
+    """Sample the activation by name and return its class."""
+    from torch import nn
+
+    name: str = trial.suggest_categorical("activation_fn", ["tanh", "relu"])
+    return {"tanh": nn.Tanh, "relu": nn.ReLU}[name]
+
+
+def box_action_shape(context: SpaceContext) -> tuple[int, ...] | None:
+    """Return the shape of the actions if they are known to be continuous, otherwise None."""
+    if context.action_space is None:
+        return None
+    from gymnasium.spaces import Box
+
+    return context.action_space.shape if isinstance(context.action_space, Box) else None

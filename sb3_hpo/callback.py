@@ -1,0 +1,217 @@
+"""Between training and Optuna: report evaluations to a trial and obey its pruner."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gymnasium as gym
+import numpy as np
+from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
+
+from sb3_hpo.envs import SeededEpisodes, find_vec_normalize
+from sb3_hpo.episodes import EpisodePlan
+from sb3_hpo.errors import UserError
+from sb3_hpo.evaluation import Diverged, GridEvaluator, evaluation_grid
+from sb3_hpo.scores import DEFAULT_SCORE, score_rule
+from sb3_hpo.seeds import Stream, derive_seeds
+from sb3_hpo.trials import OUTCOME
+
+if TYPE_CHECKING:
+    import optuna
+
+    from sb3_hpo.records import Evaluation
+
+
+def report_evaluation(trial: optuna.Trial, evaluation: Evaluation, n_timesteps: int) -> bool:
+    """Report an evaluation at its nominal step and ask the pruner.
+
+    Args:
+        trial: The trial.
+        evaluation: The evaluation.
+        n_timesteps: The run's budget; its last evaluation never prunes, there is nothing to save.
+
+    Returns:
+        Whether the trial should be pruned.
+    """
+    trial.report(evaluation.value, step=evaluation.nominal_step)
+    return evaluation.nominal_step < n_timesteps and trial.should_prune()
+
+
+def mark_infeasible(trial: optuna.Trial, outcome: str, reason: str | None) -> None:
+    """Note why a trial has no proper value, so that samplers keep away from its region.
+
+    PRUNED alone rewards late divergence (half of the last trials of a study diverged, against a
+    quarter with the constraint); FAIL is forgotten by TPE, which then comes back (52 of 60).
+
+    Args:
+        trial: The trial, to be told PRUNED afterwards.
+        outcome: `diverged`, `oom`, `timeout`: also the constraint's name.
+        reason: What happened, in words.
+    """
+    trial.set_user_attr(OUTCOME, outcome)
+    trial.set_user_attr("reason", reason)
+    trial.set_constraint(outcome, 1.0)
+
+
+class TrialEvalCallback(EvalCallback):
+    """SB3's `EvalCallback` for an Optuna trial: evaluates, reports, and stops pruned training.
+
+    Evaluations happen between rollouts, at the first boundary at or past each grid step, and
+    after the last update; they are reported at the nominal environment steps of the grid.
+    Episodes start from the same seeds in every trial, so that trials differ by their policies
+    and not by their start states.
+
+    Attributes:
+        is_pruned: Whether training was stopped for the trial's sake; raise `optuna.TrialPruned`.
+        last_mean_reward: Mean of the latest evaluation.
+        best_mean_reward: Largest mean of an evaluation.
+        learning_curve: All evaluations so far.
+    """
+
+    def __init__(
+        self,
+        eval_env: gym.Env[Any, Any] | VecEnv,
+        trial: optuna.Trial,
+        *,
+        n_eval_episodes: int = 20,
+        eval_freq: int | None = None,
+        n_evaluations: int | None = None,
+        n_timesteps: int | None = None,
+        score: str = DEFAULT_SCORE,
+        seed: int = 0,
+        **eval_callback_kwargs: Any,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            eval_env: Where to evaluate; a plain environment is wrapped in Monitor.
+            trial: The running trial.
+            n_eval_episodes: Episodes of one evaluation.
+            eval_freq: Evaluate every so many callback calls (SB3's meaning: times the number of
+                environments, in steps). Either this or `n_evaluations`; default 10 evaluations.
+            n_evaluations: Evaluate this often, evenly over the run.
+            n_timesteps: Length of the run; default: what `learn` is called with.
+            score: The score rule behind `trial_value`.
+            seed: Root of the evaluation episodes' seeds; the same for all trials of a study.
+            **eval_callback_kwargs: SB3's own: `callback_on_new_best`, `callback_after_eval`,
+                `best_model_save_path`, `log_path`, `deterministic`, `verbose`.
+
+        Raises:
+            UserError: Both `eval_freq` and `n_evaluations` were given, or one is below 1.
+        """
+        if eval_freq is not None and n_evaluations is not None:
+            raise UserError("give either eval_freq or n_evaluations, not both")
+        for name, value in (("eval_freq", eval_freq), ("n_evaluations", n_evaluations)):
+            if value is not None and value < 1:
+                raise UserError(f"`{name} >= 1` must hold, but got {value}")
+        if not isinstance(eval_env, VecEnv):
+            eval_env = _vectorize(eval_env)
+        super().__init__(
+            eval_env,
+            n_eval_episodes=n_eval_episodes,
+            eval_freq=eval_freq or 1,
+            warn=False,
+            **eval_callback_kwargs,
+        )
+        self._steps_per_call = eval_freq
+        self._n_evaluations = n_evaluations or 10
+        self._n_timesteps = n_timesteps
+        self._trial = trial
+        self._score = score_rule(score)
+        self._seeds = derive_seeds(seed, Stream.SEARCH_EPISODES, n_eval_episodes)
+        self._evaluator: GridEvaluator | None = None
+        self._go_on = True
+        self.is_pruned = False
+        self.learning_curve: list[Evaluation] = []
+
+    @property
+    def trial_value(self) -> float:
+        """The score of the learning curve so far: what an objective returns."""
+        if not self.learning_curve:
+            raise UserError("there is no evaluation yet: call learn() with this callback first")
+        return self._score([evaluation.value for evaluation in self.learning_curve])
+
+    def _init_callback(self) -> None:
+        super()._init_callback()
+        normalized = find_vec_normalize(self.training_env) is not None
+        if normalized and find_vec_normalize(self.eval_env) is None:
+            raise UserError(
+                "training uses VecNormalize but eval_env does not: pass "
+                "VecNormalize(eval_env, training=False, norm_reward=False)"
+            )
+
+    def _on_training_start(self) -> None:
+        super()._on_training_start()
+        n_timesteps = self._n_timesteps or int(self.locals["total_timesteps"])
+        self._n_timesteps = n_timesteps
+        if self._steps_per_call is None:
+            grid = evaluation_grid(n_timesteps, self._n_evaluations)
+        else:
+            interval = self._steps_per_call * self.training_env.num_envs
+            grid = (*range(interval, n_timesteps, interval), n_timesteps)
+        plan = EpisodePlan(episode_seeds=self._seeds, deterministic=self.deterministic)
+        self._evaluator = GridEvaluator(self.eval_env, grid, plan)
+
+    def _on_rollout_start(self) -> None:
+        self._evaluate()
+
+    def _on_step(self) -> bool:
+        return self._go_on
+
+    def _on_training_end(self) -> None:
+        self._evaluate(final=True)
+
+    def _evaluate(self, *, final: bool = False) -> None:
+        if self._evaluator is None or not self._go_on:
+            return
+        try:
+            evaluations = self._evaluator.evaluate(self.model, final=final)
+        except Diverged as error:
+            mark_infeasible(self._trial, "diverged", str(error))
+            self.is_pruned, self._go_on = True, False
+            return
+        for evaluation in evaluations:
+            self.learning_curve.append(evaluation)
+            if report_evaluation(self._trial, evaluation, self._n_timesteps or 0):
+                self.is_pruned, self._go_on = True, False
+        if evaluations:
+            self._tell_sb3(evaluations[-1])
+
+    def _tell_sb3(self, evaluation: Evaluation) -> None:
+        """Do what users of `EvalCallback` expect after an evaluation."""
+        self.last_mean_reward = evaluation.value
+        self.logger.record("eval/mean_reward", evaluation.value)
+        self.logger.record("eval/mean_ep_length", float(np.mean(evaluation.lengths)))
+        self.logger.dump(self.num_timesteps)
+        if self.log_path is not None:
+            np.savez(
+                self.log_path,
+                timesteps=[item.nominal_step for item in self.learning_curve],
+                results=[item.returns for item in self.learning_curve],
+                ep_lengths=[item.lengths for item in self.learning_curve],
+            )
+        children: list[BaseCallback | None] = [self.callback]
+        if evaluation.value > self.best_mean_reward:
+            self.best_mean_reward = evaluation.value
+            if self.best_model_save_path is not None:
+                self.model.save(Path(self.best_model_save_path) / "best_model")
+            children.insert(0, self.callback_on_new_best)
+        for child in children:
+            if child is not None and not child.on_step():
+                self._go_on = False
+
+
+def _vectorize(env: gym.Env[Any, Any]) -> VecEnv:
+    monitored = env if _has_monitor(env) else Monitor(env)
+    return DummyVecEnv([lambda: SeededEpisodes(monitored)])
+
+
+def _has_monitor(env: gym.Env[Any, Any]) -> bool:
+    while isinstance(env, gym.Wrapper):
+        if isinstance(env, Monitor):
+            return True
+        env = env.env
+    return False

@@ -1,0 +1,157 @@
+"""Keyword arguments of SB3 as plain values, and back: one codec for YAML, studies and tests.
+
+Numbers, strings, booleans, None, lists and dicts with string keys stand for themselves.
+Everything else is a mapping with one reserved key:
+
+- `{$import: "torch.nn:Tanh"}`: a class or function, by where it is imported from;
+- `{$call: "module:Class", ...}`: an object, by its class and constructor arguments;
+- `{$tuple: [...]}`: a tuple.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from sb3_hpo.errors import UserError
+from sb3_hpo.references import load_reference, reference
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_NOISE = "stable_baselines3.common.noise"
+# Constructor argument -> attribute that holds it, for the objects SB3 takes as arguments.
+_ATTRIBUTES = {
+    f"{_NOISE}:NormalActionNoise": {"mean": "_mu", "sigma": "_sigma"},
+    f"{_NOISE}:OrnsteinUhlenbeckActionNoise": {
+        "mean": "_mu",
+        "sigma": "_sigma",
+        "theta": "_theta",
+        "dt": "_dt",
+        "initial_noise": "initial_noise",
+    },
+}
+_RESERVED = ("$import", "$call", "$tuple")
+
+
+def describe(value: Any) -> Any:
+    """Describe keyword arguments, or one value of them, in plain values.
+
+    Args:
+        value: A dict of keyword arguments, or anything in one.
+
+    Returns:
+        Plain values that `build` turns back into equal arguments. Two sets of arguments are
+        equal when their descriptions are.
+
+    Raises:
+        UserError: The value has no description; the message says what can be used instead.
+
+    >>> describe({"train_freq": (1, "episode"), "device": "cpu"})
+    {'train_freq': {'$tuple': [1, 'episode']}, 'device': 'cpu'}
+    """
+    if hasattr(value, "dtype") and hasattr(value, "tolist"):
+        value = value.tolist()  # numpy scalars and arrays
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, dict):
+        return {_checked_key(key): describe(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return {"$tuple": [describe(item) for item in value]}
+    if isinstance(value, list):
+        return [describe(item) for item in value]
+    if isinstance(value, type) or (callable(value) and hasattr(value, "__qualname__")):
+        return {"$import": reference(value)}
+    if (name := reference(type(value))) in _ATTRIBUTES:
+        arguments = {
+            key: describe(getattr(value, attribute))
+            for key, attribute in _ATTRIBUTES[name].items()
+        }
+        return {"$call": name, **arguments}
+    raise UserError(
+        f"{value!r} cannot be written down: use numbers, text, lists, dicts, classes, "
+        "top-level functions or SB3's action noise"
+    )
+
+
+def _checked_key(key: Any) -> str:
+    if not isinstance(key, str) or key in _RESERVED:
+        raise UserError(f"keys must be text other than {', '.join(_RESERVED)}, but got {key!r}")
+    return key
+
+
+def build(description: Any) -> Any:
+    """Build the keyword arguments, or one value of them, that a description stands for.
+
+    Args:
+        description: What `describe` returned, also after a way through YAML or JSON.
+
+    Returns:
+        New objects at every call; nothing is shared with the description.
+
+    Raises:
+        UserError: A class or function of the description cannot be imported.
+    """
+    if isinstance(description, list):
+        return [build(item) for item in description]
+    if not isinstance(description, dict):
+        return description
+    if "$tuple" in description:
+        return tuple(build(item) for item in description["$tuple"])
+    if "$import" in description:
+        return load_reference(description["$import"])
+    if "$call" in description:
+        arguments = {key: build(item) for key, item in description.items() if key != "$call"}
+        return _call(description["$call"], arguments)
+    return {key: build(item) for key, item in description.items()}
+
+
+def _call(name: str, arguments: dict[str, Any]) -> Any:
+    target = load_reference(name)
+    if name in _ATTRIBUTES:  # SB3's noise wants arrays where YAML has lists
+        import numpy as np
+
+        arguments = {
+            key: np.asarray(item) if isinstance(item, list) else item
+            for key, item in arguments.items()
+        }
+    return target(**arguments)
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge two mappings; where both have a mapping under a key, merge those too.
+
+    Args:
+        base: The mapping that gives way.
+        over: The mapping that wins.
+
+    Returns:
+        A new dict.
+
+    >>> merge({"policy_kwargs": {"net_arch": [64]}}, {"policy_kwargs": {"log_std_init": -1.0}})
+    {'policy_kwargs': {'net_arch': [64], 'log_std_init': -1.0}}
+    """
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        both = isinstance(below, dict) and isinstance(value, dict)
+        merged[key] = merge(below, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def rounded(value: float, digits: int = 4) -> float:
+    """Round to significant digits, for people to read.
+
+    Args:
+        value: Any float.
+        digits: Significant digits kept.
+
+    Returns:
+        The rounded value.
+
+    >>> rounded(0.000123456)
+    0.0001235
+    """
+    if value == 0 or not math.isfinite(value):
+        return value
+    return round(value, digits - 1 - math.floor(math.log10(abs(value))))

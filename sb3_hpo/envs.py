@@ -1,0 +1,218 @@
+"""Environments: made from a configuration, for training and for evaluation."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import gymnasium as gym
+
+from sb3_hpo.errors import UserError, unknown_name
+from sb3_hpo.references import import_module, load_reference
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+
+    from sb3_hpo.config import TrainingConfig
+
+_ENV_ID = re.compile(r"[\w./-]+-v\d+$")
+
+
+class SeededEpisodes(gym.Wrapper[Any, Any, Any, Any]):
+    """Starts its next episodes from seeds given in advance, whoever resets it.
+
+    Vector environments reset themselves when an episode ends; without this, which start state an
+    episode gets would depend on how many environments share the work.
+    """
+
+    def __init__(self, env: gym.Env[Any, Any]) -> None:
+        super().__init__(env)
+        self._seeds: list[int] = []
+
+    def plan_episodes(self, seeds: Sequence[int]) -> None:
+        """Give the seeds of the episodes to come.
+
+        Args:
+            seeds: One seed per episode; later episodes go on with the environment's own stream.
+        """
+        self._seeds = list(seeds)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Reset, with the next planned seed if there is one."""
+        if self._seeds:
+            seed = self._seeds.pop(0)
+        return super().reset(seed=seed, options=options)
+
+
+@dataclass(frozen=True)
+class EnvFactory:
+    """Makes one environment; can be sent to another process.
+
+    Attributes:
+        env: What `--env` takes.
+        env_kwargs: The environment's arguments.
+        wrapper: References of the wrappers, the innermost first.
+        max_episode_steps: Length at which an episode is cut, or None for no cap of ours.
+    """
+
+    env: str
+    env_kwargs: dict[str, Any] = field(default_factory=dict)
+    wrapper: tuple[str, ...] = ()
+    max_episode_steps: int | None = None
+
+    def __call__(self) -> gym.Env[Any, Any]:
+        """Make the environment with the user's wrappers and Monitor outermost.
+
+        Returns:
+            The environment. Monitor sees what the agent sees, so that a `TimeLimit` among the
+            wrappers ends an episode there too.
+        """
+        from stable_baselines3.common.monitor import Monitor
+
+        env = self.bare()
+        if self.max_episode_steps is not None:
+            env = gym.wrappers.TimeLimit(env, self.max_episode_steps)
+        return Monitor(SeededEpisodes(env))
+
+    def bare(self) -> gym.Env[Any, Any]:
+        """Make the environment with the user's wrappers only."""
+        env = self._make()
+        for name in self.wrapper:
+            env = load_reference(name)(env)
+        return env
+
+    def _make(self) -> gym.Env[Any, Any]:
+        module, colon, name = self.env.rpartition(":")
+        if colon and not _ENV_ID.fullmatch(name):
+            made: gym.Env[Any, Any] = load_reference(self.env)(**self.env_kwargs)
+            return made
+        if colon:
+            import_module(module)
+        return gym.make(name, **self.env_kwargs)
+
+
+def env_factory(config: TrainingConfig) -> EnvFactory:
+    """Return the factory that a configuration describes.
+
+    Args:
+        config: The run's configuration.
+
+    Returns:
+        The factory.
+    """
+    return EnvFactory(config.env, config.env_kwargs, config.wrapper)
+
+
+def make_training_envs(config: TrainingConfig, gamma: float) -> VecEnv:
+    """Make the training environments; with `normalize`, inside VecNormalize.
+
+    Args:
+        config: The run's configuration.
+        gamma: The discount that VecNormalize scales returns with; the trial's own, otherwise
+            retraining with a tuned one would not repeat the trial.
+
+    Returns:
+        A vector environment of `config.n_envs`.
+    """
+    from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNormalize
+
+    factories: list[Callable[[], gym.Env[Any, Any]]] = [env_factory(config)] * config.n_envs
+    venv: VecEnv = (
+        DummyVecEnv(factories) if config.vec_env == "dummy" else SubprocVecEnv(factories)
+    )
+    return VecNormalize(venv, gamma=gamma) if config.normalize else venv
+
+
+def make_evaluation_envs(config: TrainingConfig, max_episode_steps: int) -> VecEnv:
+    """Make the evaluation environments; with `normalize`, with frozen statistics to be synced.
+
+    Args:
+        config: The run's configuration, with `n_eval_envs` at least 1.
+        max_episode_steps: Length at which an endless episode is cut.
+
+    Returns:
+        A vector environment of `config.n_eval_envs` in this process.
+    """
+    from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+
+    factory = replace(env_factory(config), max_episode_steps=max_episode_steps)
+    venv: VecEnv = DummyVecEnv([factory] * config.n_eval_envs)
+    if config.normalize:
+        return VecNormalize(venv, training=False, norm_reward=False)
+    return venv
+
+
+def find_vec_normalize(venv: VecEnv | None) -> VecNormalize | None:
+    """Return the VecNormalize among the wrappers of a vector environment.
+
+    Args:
+        venv: The vector environment.
+
+    Returns:
+        The outermost one, or None.
+    """
+    from stable_baselines3.common.vec_env import unwrap_vec_normalize
+
+    return None if venv is None else unwrap_vec_normalize(venv)
+
+
+def probe_spaces(config: TrainingConfig) -> tuple[gym.Space[Any], gym.Space[Any]]:
+    """Make one environment, reset it and close it, to learn its spaces before any trial.
+
+    Args:
+        config: The run's configuration.
+
+    Returns:
+        The observation space and the action space.
+
+    Raises:
+        UserError: The environment is unknown, or making or resetting it fails.
+    """
+    try:
+        env = env_factory(config).bare()
+    except UserError as error:
+        raise UserError(f"env: {error}") from error
+    except gym.error.UnregisteredEnv as error:
+        known = [name for name in gym.registry if "/" not in name]
+        raise UserError(unknown_name("environment", config.env, known).split(" Known:")[0]
+                        + "; or pass package.module:factory") from error  # fmt: skip
+    except Exception as error:
+        raise UserError(f"env: making {config.env!r} failed: {_one_line(error)}") from error
+    try:
+        env.reset(seed=0)
+    except Exception as error:
+        raise UserError(f"env: resetting {config.env!r} failed: {_one_line(error)}") from error
+    else:
+        return env.observation_space, env.action_space
+    finally:
+        env.close()
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def check_action_space(algo: str, allowed: Sequence[str], space: gym.Space[Any]) -> None:
+    """Refuse an algorithm that cannot act in the environment's action space.
+
+    Args:
+        algo: The algorithm's name.
+        allowed: Names of the spaces it can act in; empty if not known.
+        space: The environment's action space.
+
+    Raises:
+        UserError: It cannot.
+    """
+    kind = type(space).__name__
+    if allowed and kind not in allowed:
+        fitting = "ppo, a2c or dqn" if kind == "Discrete" else "ppo or a2c"
+        raise UserError(
+            f"algo: {algo} acts in {' or '.join(allowed)} spaces, but the environment's action "
+            f"space is {space}; use {fitting}"
+        )

@@ -1,0 +1,214 @@
+"""Evaluation episodes: the same start states for every policy, however many environments share."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sb3_hpo.envs import SeededEpisodes
+from sb3_hpo.errors import UserError, unknown_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from stable_baselines3.common.base_class import BaseAlgorithm
+    from stable_baselines3.common.vec_env import VecEnv
+
+# A batch of another size rounds differently; padding vector observations to one size makes an
+# evaluation the same number for every count of environments.
+_BATCH_SIZE = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpisodePlan:
+    """Which episodes to run.
+
+    Attributes:
+        episode_seeds: Episode i starts from seed i, for every policy and count of environments.
+        deterministic: Whether to take the most likely action.
+        metric: Key of an episode's last info to record beside the return.
+        max_episode_steps: Length from which an episode counts as cut by the environments' cap.
+        max_seconds: Wall time after which an evaluation is cut and flagged.
+    """
+
+    episode_seeds: tuple[int, ...]
+    deterministic: bool = True
+    metric: str | None = None
+    max_episode_steps: int = 100_000
+    max_seconds: float = 600.0
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """What a set of episodes gave, in the order of their seeds.
+
+    Attributes:
+        returns: Undiscounted returns, one an episode.
+        lengths: Steps, one an episode.
+        metric: The metric at each episode's end, or None if none was asked for.
+        truncated: Whether a cap cut one of them.
+    """
+
+    returns: tuple[float, ...]
+    lengths: tuple[int, ...]
+    metric: tuple[float, ...] | None
+    truncated: bool
+
+
+def run_episodes(
+    model: BaseAlgorithm,
+    venv: VecEnv,
+    plan: EpisodePlan,
+    *,
+    check: Callable[[], None] = lambda: None,
+) -> Episodes:
+    """Run one episode from each seed of the plan.
+
+    Not SB3's `evaluate_policy`: that one cannot seed, never ends on an endless episode, and lets
+    the number of environments decide which start states are seen.
+
+    Args:
+        model: Anything with SB3's `predict`, recurrent and maskable policies included.
+        venv: The environments. If they are `SeededEpisodes`, episode i starts from seed i;
+            others are seeded once with the first seed.
+        plan: How to evaluate.
+        check: Called at every step; may raise to end the evaluation.
+
+    Returns:
+        The episodes.
+    """
+    loop = _EpisodeLoop(venv, plan)
+    predict = _predictor(model, venv, plan)
+    observations = venv.reset()
+    state: Any = None
+    starts = np.ones(venv.num_envs, dtype=bool)
+    deadline = time.monotonic() + plan.max_seconds
+    with _own_randomness(plan):
+        while not loop.finished:
+            check()
+            actions, state = predict(observations, state, starts)
+            observations, rewards, starts, infos = venv.step(actions)
+            loop.record(rewards, starts, infos)
+            if time.monotonic() > deadline:
+                loop.cut()
+    return loop.episodes()
+
+
+class _EpisodeLoop:
+    """Bookkeeping of the episodes: environment j runs episodes j, j + n_envs, j + 2 n_envs ..."""
+
+    def __init__(self, venv: VecEnv, plan: EpisodePlan) -> None:
+        from stable_baselines3.common.monitor import Monitor
+
+        n, n_episodes = venv.num_envs, len(plan.episode_seeds)
+        self._plan = plan
+        self._queues = [list(range(j, n_episodes, n)) for j in range(n)]
+        self._sums = np.zeros(n)
+        self._counts = np.zeros(n, dtype=int)
+        self._infos: Sequence[Any] = [{}] * n
+        self._results: dict[int, tuple[float, int, float]] = {}  # return, length, metric
+        self._truncated = False
+        self._monitored = venv.env_is_wrapped(Monitor)
+        if all(venv.env_is_wrapped(SeededEpisodes)):
+            for j, queue in enumerate(self._queues):
+                seeds = [plan.episode_seeds[i] for i in queue]
+                venv.env_method("plan_episodes", seeds, indices=[j])
+        else:
+            venv.seed(plan.episode_seeds[0])
+
+    @property
+    def finished(self) -> bool:
+        return not any(self._queues)
+
+    def record(self, rewards: np.ndarray, dones: np.ndarray, infos: Sequence[Any]) -> None:
+        self._sums += rewards
+        self._counts += 1
+        self._infos = infos
+        for j in map(int, np.flatnonzero(dones)):
+            info = infos[j]
+            if "episode" in info:  # Monitor's return is neither normalised nor clipped
+                self._sums[j], self._counts[j] = info["episode"]["r"], info["episode"]["l"]
+            elif self._monitored[j]:
+                continue  # a wrapper outside Monitor ended a life, not the episode
+            self._truncated |= bool(self._counts[j] >= self._plan.max_episode_steps)
+            self._close(j)
+
+    def _close(self, j: int) -> None:
+        if self._queues[j]:
+            metric = float("nan")
+            if self._plan.metric is not None:
+                metric = _read_metric(self._infos[j], self._plan.metric)
+            episode = self._queues[j].pop(0)
+            self._results[episode] = (float(self._sums[j]), int(self._counts[j]), metric)
+        self._sums[j], self._counts[j] = 0.0, 0
+
+    def cut(self) -> None:
+        """Score the running episodes as far as they went and give up those not yet begun."""
+        self._truncated = True
+        for j, queue in enumerate(self._queues):
+            self._close(j)
+            queue.clear()
+
+    def episodes(self) -> Episodes:
+        returns, lengths, metrics = zip(
+            *(self._results[i] for i in sorted(self._results)), strict=True
+        )
+        return Episodes(
+            returns, lengths, None if self._plan.metric is None else metrics, self._truncated
+        )
+
+
+def _read_metric(info: Any, name: str) -> float:
+    if name not in info:
+        raise UserError(unknown_name("metric", name, [str(key) for key in info]))
+    return float(info[name])
+
+
+def _predictor(model: BaseAlgorithm, venv: VecEnv, plan: EpisodePlan) -> Callable[..., Any]:
+    """Return `predict` for batches of one size, with action masks where the policy takes them."""
+    maskable = "action_masks" in inspect.signature(model.predict).parameters
+    n = venv.num_envs
+    padded = n < _BATCH_SIZE and not maskable and not _has_images(venv.observation_space)
+
+    def predict(observations: Any, state: Any, starts: np.ndarray) -> Any:
+        options: dict[str, Any] = {"deterministic": plan.deterministic}
+        if maskable:
+            options["action_masks"] = np.stack(venv.env_method("action_masks"))
+        if padded:
+            observations = _pad(observations)
+            starts = _pad(starts)
+        actions, state = model.predict(observations, state, starts, **options)
+        return actions[:n], state
+
+    return predict
+
+
+def _has_images(space: Any) -> bool:
+    spaces = space.spaces.values() if hasattr(space, "spaces") else [space]
+    return any(len(item.shape or ()) >= 3 for item in spaces)
+
+
+def _pad(batch: Any) -> Any:
+    if isinstance(batch, dict):
+        return {key: _pad(item) for key, item in batch.items()}
+    rows = np.zeros((_BATCH_SIZE, *batch.shape[1:]), dtype=batch.dtype)
+    rows[: len(batch)] = batch
+    return rows
+
+
+@contextmanager
+def _own_randomness(plan: EpisodePlan) -> Iterator[None]:
+    """Give stochastic policies their own random stream, and training its own back."""
+    if plan.deterministic:
+        yield
+        return
+    import torch
+
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(plan.episode_seeds[0])
+        yield

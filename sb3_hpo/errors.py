@@ -1,0 +1,33 @@
+"""Mistakes of the user, and the words for them."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """A mistake that the user can mend: the command prints its message and exits with 2."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
+    """Say that a name is unknown, which one was probably meant, and which there are.
+
+    Args:
+        kind: What the name should have named, for instance "algorithm".
+        name: The name as the user wrote it.
+        known: All names that would have been right.
+
+    Returns:
+        One line without a final full stop.
+
+    >>> unknown_name("algorithm", "ppoo", ["a2c", "ppo"])
+    "unknown algorithm 'ppoo'; did you mean 'ppo'? Known: a2c, ppo"
+    """
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"unknown {kind} {name!r}; {hint}Known: {', '.join(names)}"

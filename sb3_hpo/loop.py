@@ -1,0 +1,246 @@
+"""The ask/tell loop of one process: claim a trial, run it, tell what became of it."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+import traceback
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import optuna
+from optuna.trial import TrialState
+
+from sb3_hpo.liveness import StaleTrials, hand_back, handle_loss
+from sb3_hpo.training import StopRun
+from sb3_hpo.trials import (
+    BEAT,
+    OUTCOME,
+    SESSION_START,
+    STOP,
+    WORKER,
+    count_trials,
+    outcome_of,
+    trials_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+
+    from optuna.trial import FrozenTrial
+
+    from sb3_hpo.config import StudyConfig
+    from sb3_hpo.objective import Objective
+
+_logger = logging.getLogger(__name__)
+
+_POLL_S = 0.5
+_STOP_CHECK_S = 2.0
+_MAX_SAME_ERROR = 3
+
+
+class Watch:
+    """Knows why this process should stop, and shows that its trial makes progress."""
+
+    def __init__(
+        self,
+        config: StudyConfig,
+        *,
+        deadline: float | None = None,
+        orphaned: Callable[[], bool] = lambda: False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            config: The study's configuration.
+            deadline: When the search ends, on `clock`.
+            orphaned: Whether the process that started this one is gone.
+            clock: Seconds; tests pass their own.
+        """
+        self._config, self._deadline = config, deadline
+        self._orphaned, self._clock = orphaned, clock
+        self._signal: str | None = None
+        self._study: optuna.Study | None = None
+        self._trial: optuna.Trial | None = None
+        self._started = self._next_check = self._next_beat = 0.0
+        self._beat = 0
+
+    def begin(self, study: optuna.Study, trial: optuna.Trial) -> None:
+        """Start watching a trial that this process has claimed."""
+        self._study, self._trial = study, trial
+        self._started = self._clock()
+        self._next_check = self._started + _STOP_CHECK_S
+        self._next_beat = self._started + self._config.beat_interval
+        self._beat = 0
+
+    def stop_reason(self, study: optuna.Study) -> str | None:
+        """Return why the process should stop, or None."""
+        if self._signal is not None:
+            return self._signal
+        if self._deadline is not None and self._clock() >= self._deadline:
+            return "the study's --timeout is over"
+        if self._orphaned():
+            return "the process that started this worker is gone"
+        reason: str | None = study.user_attrs.get(STOP)
+        return reason
+
+    def on_step(self, _n_steps: int) -> None:
+        """Go on, or raise. Called at every environment step, so it must cost next to nothing.
+
+        Raises:
+            StopRun: The trial has to end here.
+        """
+        if self._signal is not None:
+            raise StopRun("interrupted", self._signal)
+        now = self._clock()
+        if now < self._next_check or self._study is None or self._trial is None:
+            return
+        self._next_check = now + _STOP_CHECK_S
+        if (reason := self.stop_reason(self._study)) is not None:
+            raise StopRun("interrupted", reason)
+        limit = self._config.trial_timeout
+        if limit is not None and now - self._started >= limit:
+            raise StopRun("timeout", f"the trial took longer than {limit:g} s")
+        if now >= self._next_beat:
+            self._beat += 1
+            self._trial.set_user_attr(BEAT, self._beat)
+            self._next_beat = now + self._config.beat_interval
+
+    @contextmanager
+    def signals(self) -> Iterator[None]:
+        """Let the first SIGINT or SIGTERM end the trial cleanly and the second one at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def note(number: int, _frame: FrameType | None) -> None:
+            if self._signal is not None:
+                raise KeyboardInterrupt
+            self._signal = f"received {signal.Signals(number).name}"
+
+        before = {
+            number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def run_trials(
+    study: optuna.Study, objective: Objective, config: StudyConfig, watch: Watch, worker: str
+) -> str | None:
+    """Run trials until the study has as many finished ones as asked for.
+
+    Args:
+        study: The study, opened in this process.
+        objective: What judges a trial; it calls `watch.on_step`.
+        config: The study's configuration.
+        watch: Says when to stop.
+        worker: Name of this process, unique over all machines and starts.
+
+    Returns:
+        Why the loop ended before the study was complete, or None.
+    """
+    stale = StaleTrials(config)
+    while (reason := watch.stop_reason(study)) is None:
+        trials = trials_of(study)
+        for trial in stale.find(trials):
+            _logger.warning("trial %d shows no progress; handing it on", trial.number)
+            handle_loss(study, trial)
+        counts = count_trials(trials)
+        if counts.finished >= config.n_trials:
+            return None
+        if counts.finished + counts.running >= config.n_trials:
+            time.sleep(_POLL_S)  # stay: a worker that runs one of the last trials may die
+            continue
+        claimed = claim(study, config.n_trials, worker)
+        if claimed is not None:
+            _run_one(study, claimed, objective, config, watch)
+    return reason
+
+
+def claim(study: optuna.Study, n_trials: int, worker: str) -> optuna.Trial | None:
+    """Ask for a trial, and give it back if the study has enough without it.
+
+    Numbers are handed out atomically, so counting the lower ones that have not failed makes the
+    total exact over any number of workers without a coordinator.
+
+    Args:
+        study: The study.
+        n_trials: How many trials it should have.
+        worker: Name of this process.
+
+    Returns:
+        The trial, or None if it was surplus.
+    """
+    trial = study.ask()
+    lower = (t for t in trials_of(study) if t.number < trial.number)
+    if sum(t.state is not TrialState.FAIL for t in lower) >= n_trials:
+        trial.set_user_attr(OUTCOME, "surplus")
+        study.tell(trial, state=TrialState.FAIL)
+        return None
+    trial.set_user_attr(WORKER, worker)
+    return trial
+
+
+def _run_one(
+    study: optuna.Study,
+    trial: optuna.Trial,
+    objective: Objective,
+    config: StudyConfig,
+    watch: Watch,
+) -> None:
+    watch.begin(study, trial)
+    try:
+        verdict = objective.judge(trial)
+        if verdict.state is TrialState.FAIL:
+            hand_back(study, _frozen(study, trial), verdict.record.outcome)
+        else:
+            study.tell(trial, verdict.value, state=verdict.state, skip_if_finished=True)
+    except optuna.exceptions.UpdateFinishedTrialError:
+        # This process was paused for so long that its trial was given to another.
+        _logger.warning("trial %d was given to another worker; dropped here", trial.number)
+        return
+    except Exception as error:
+        _logger.exception("trial %d failed", trial.number)
+        _record_error(study, trial, error)
+        _stop_if_hopeless(study, config)
+        return
+    _logger.info(
+        "trial %d: %s, value %s, %.1f s",
+        trial.number, verdict.record.outcome, verdict.value, verdict.record.seconds,
+    )  # fmt: skip
+
+
+def _frozen(study: optuna.Study, trial: optuna.Trial) -> FrozenTrial:
+    return trials_of(study)[trial.number]
+
+
+def _record_error(study: optuna.Study, trial: optuna.Trial, error: Exception) -> None:
+    frames = traceback.extract_tb(error.__traceback__)
+    trial.set_user_attr(OUTCOME, "error")
+    trial.set_user_attr("error", f"{type(error).__name__}: {error}")
+    trial.set_user_attr("error_site", f"{frames[-1].filename}:{frames[-1].lineno}")
+    trial.set_user_attr("traceback", "".join(traceback.format_exception(error)))
+    study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+
+
+def _stop_if_hopeless(study: optuna.Study, config: StudyConfig) -> None:
+    """Stop the study when errors repeat: a bug is not mended by sampling on."""
+    start = study.user_attrs.get(SESSION_START, 0)
+    errors = [
+        (trial.user_attrs["error"].partition(":")[0], trial.user_attrs["error_site"])
+        for trial in trials_of(study)
+        if trial.number >= start and outcome_of(trial) == "error"
+    ]
+    kind, site = errors[-1]
+    if errors.count(errors[-1]) >= _MAX_SAME_ERROR:
+        study.set_user_attr(STOP, f"{_MAX_SAME_ERROR} trials failed with {kind} at {site}")
+    elif len(errors) > max(10, config.n_trials / 4):
+        study.set_user_attr(STOP, f"{len(errors)} trials failed, the last with {kind} at {site}")

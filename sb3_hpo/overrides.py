@@ -1,0 +1,189 @@
+"""The user's fixed values: a trial proxy answers for them, whatever the search space is."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from optuna.distributions import CategoricalDistribution
+
+from sb3_hpo.algorithms import find_algorithm
+from sb3_hpo.codec import build
+from sb3_hpo.errors import UserError, unknown_name
+from sb3_hpo.references import load_reference
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from optuna.distributions import BaseDistribution
+
+    from samplers import TrialLike
+    from sb3_hpo.config import StudyConfig
+
+# What the trainer itself passes to the constructor.
+_PLUMBING = ("self", "policy", "env", "seed", "verbose", "device", "tensorboard_log",
+             "policy_kwargs", "_init_setup_model")  # fmt: skip
+# Keyword argument -> the dimension that decides nothing any more once the argument is fixed.
+_FEEDS = {
+    "batch_size": "n_minibatches_pow",
+    "gradient_steps": "update_to_data_pow",
+    "action_noise": "noise_type",
+}
+
+Sample = Callable[[Any], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """The user's fixed values, sorted by where they take effect.
+
+    Attributes:
+        dimensions: Answers to `suggest_*`, by dimension.
+        kwargs: Descriptions of keyword arguments that replace what was sampled.
+    """
+
+    dimensions: dict[str, Any]
+    kwargs: dict[str, Any]
+
+    def apply(self, sample: Sample, trial: TrialLike) -> dict[str, Any]:
+        """Sample with the fixed values held.
+
+        Args:
+            sample: The search space.
+            trial: The trial to ask for everything else.
+
+        Returns:
+            Keyword arguments of the algorithm.
+        """
+        kwargs = sample(_OverriddenTrial(trial, self.dimensions, self.kwargs))
+        return {**kwargs, **build(self.kwargs)}
+
+
+class _OverriddenTrial:
+    """A trial that answers for fixed dimensions itself and asks the real one for the others."""
+
+    def __init__(
+        self, trial: TrialLike, dimensions: dict[str, Any], attrs: dict[str, Any]
+    ) -> None:
+        self._trial, self._dimensions, self._attrs = trial, dimensions, attrs
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        if name in self._dimensions:
+            return float(self._dimensions[name])
+        return self._trial.suggest_float(name, low, high, step=step, log=log)
+
+    def suggest_int(
+        self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
+    ) -> int:
+        if name in self._dimensions:
+            return self._dimensions[name]  # type: ignore[no-any-return]  # log2(100) may be a float
+        return self._trial.suggest_int(name, low, high, step=step, log=log)
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        if name in self._dimensions:
+            return self._dimensions[name]
+        return self._trial.suggest_categorical(name, choices)
+
+    def set_user_attr(self, key: str, value: Any) -> None:
+        self._trial.set_user_attr(key, self._attrs.get(key, value))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._trial, name)  # a user's space may use more of the trial
+
+
+def sort_fixed(
+    config: StudyConfig, dimensions: dict[str, BaseDistribution], defaults: dict[str, Any]
+) -> Fixed:
+    """Find what each name of `--fixed` and `--policy-kwargs` means.
+
+    Args:
+        config: The study's configuration.
+        dimensions: The space, by name.
+        defaults: The point of the space next to SB3's defaults.
+
+    Returns:
+        The fixed values.
+
+    Raises:
+        UserError: All unknown names and impossible values.
+    """
+    by_dimension: dict[str, Any] = {}
+    by_kwarg: dict[str, Any] = {}
+    mistakes = []
+    for name, value in config.fixed.items():
+        try:
+            dimension = to_dimension(name, value, dimensions)
+            if dimension is not None:
+                by_dimension.update([dimension])
+                continue
+            _check_constructor_has(config.algo, name, dimensions)
+            by_kwarg[name] = value
+            feeding = _FEEDS.get(name)
+            if feeding in dimensions and feeding in defaults:
+                by_dimension[feeding] = defaults[feeding]
+        except UserError as error:
+            mistakes.append(f"fixed.{name}: {error}")
+    if mistakes:
+        raise UserError("; ".join(mistakes))
+    for name in config.policy_kwargs:  # the user's wins, so sampling it would have no effect
+        if name in dimensions and name in defaults:
+            by_dimension.setdefault(name, defaults[name])
+    return Fixed(by_dimension, by_kwarg)
+
+
+def to_dimension(
+    name: str, value: Any, dimensions: dict[str, BaseDistribution]
+) -> tuple[str, Any] | None:
+    """Express a value in the dimension that holds it: `gamma` lives in `one_minus_gamma`.
+
+    Args:
+        name: A dimension, or an SB3 name whose dimension is `one_minus_<name>` or `<name>_pow`.
+        value: The value under that name.
+        dimensions: The space.
+
+    Returns:
+        The dimension and the value in it, or None if there is no such dimension.
+
+    Raises:
+        UserError: The dimension cannot hold the value.
+    """
+    if name in dimensions:
+        _check_value(value, dimensions[name])
+        return name, value
+    for dimension, transform in (
+        (f"one_minus_{name}", lambda x: 1 - x),
+        (f"{name}_pow", lambda x: math.log2(x) if x > 0 else math.nan),
+    ):
+        if dimension in dimensions:
+            _check_value(value, dimensions[dimension])
+            transformed = transform(value)
+            if math.isnan(transformed):
+                raise UserError(f"must be positive, but got {value!r}")
+            return dimension, _whole(transformed)
+    return None
+
+
+def _whole(value: float) -> float:
+    return int(value) if value == int(value) else value
+
+
+def _check_value(value: Any, distribution: BaseDistribution) -> None:
+    if isinstance(distribution, CategoricalDistribution):
+        if value not in distribution.choices:
+            raise UserError(f"must be one of {list(distribution.choices)}, but got {value!r}")
+    elif isinstance(value, bool) or not isinstance(value, int | float):
+        raise UserError(f"must be a number, but got {value!r}")
+
+
+def _check_constructor_has(algo: str, name: str, dimensions: dict[str, BaseDistribution]) -> None:
+    constructor = load_reference(find_algorithm(algo).reference)
+    arguments = [key for key in inspect.signature(constructor).parameters if key not in _PLUMBING]
+    if name == "policy_kwargs":
+        raise UserError("use --policy-kwargs, which merges with the sampled ones")
+    if name not in arguments:
+        raise UserError(unknown_name("parameter", name, {*arguments, *dimensions}))

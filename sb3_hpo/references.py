@@ -1,0 +1,132 @@
+"""Python objects as text that another process can import: `module:name` or `file.py:name`."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sb3_hpo.errors import UserError, unknown_name
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+
+def reference(target: Any) -> str:
+    """Return the text by which a worker process can import a class or function.
+
+    Args:
+        target: A class or function defined at the top level of a module or script, or the text
+            itself.
+
+    Returns:
+        `module:name`, or `/path/script.py:name` for what the running script defines.
+
+    Raises:
+        UserError: The object cannot be imported by another process (a lambda, a local class).
+
+    >>> reference(Path)
+    'pathlib:Path'
+    """
+    if isinstance(target, str):
+        return target
+    module = getattr(target, "__module__", None)
+    name = getattr(target, "__qualname__", None)
+    if module is None or name is None or "<" in name:
+        raise UserError(
+            f"{target!r} cannot be imported by a worker process: "
+            "define it at the top level of a module or script and pass that"
+        )
+    if module == "__main__":
+        script = getattr(sys.modules["__main__"], "__file__", None)
+        if script is None:
+            raise UserError(
+                f"{name!r} is defined in an interactive session, where worker processes cannot "
+                "find it: move it into a .py file and import it from there"
+            )
+        return f"{Path(script).resolve()}:{name}"
+    return f"{module}:{name}"
+
+
+def load_reference(text: str) -> Any:
+    """Import the object that a reference names.
+
+    Args:
+        text: `package.module:name`, `path/to/file.py:name`; the name may be dotted.
+
+    Returns:
+        The object.
+
+    Raises:
+        UserError: The text has no colon, or the module, file or name does not exist.
+    """
+    module_name, colon, name = text.rpartition(":")
+    if not colon or not module_name or not name:
+        raise UserError(f"{text!r} must have the form package.module:name or file.py:name")
+    module = import_module(module_name)
+    target: Any = module
+    for part in name.split("."):
+        if not hasattr(target, part):
+            public = [known for known in vars(target) if not known.startswith("_")]
+            raise UserError(f"{text}: {unknown_name('name', part, public)}")
+        target = getattr(target, part)
+    return target
+
+
+def import_module(module_name: str) -> ModuleType:
+    """Import a module by dotted name, or a file ending in .py by its path.
+
+    Args:
+        module_name: `package.module` or `path/to/file.py`.
+
+    Returns:
+        The module. An error inside the module is the user's to see and passes through.
+
+    Raises:
+        UserError: There is no such module or file.
+    """
+    if module_name.endswith(".py"):
+        return _import_file(Path(module_name))
+    try:
+        return importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        missing = error.name or module_name
+        if module_name == missing or module_name.startswith(f"{missing}."):
+            raise UserError(
+                f"no module named {missing!r}: is it installed, or in the folder where the "
+                "command was started?"
+            ) from error
+        raise
+
+
+def _import_file(path: Path) -> ModuleType:
+    path = path.resolve()
+    main = sys.modules.get("__main__")
+    if main is not None and _is_file_of(main, path):
+        return main
+    name = f"_sb3_hpo_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    if not path.is_file():
+        raise UserError(f"no file {path}")
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise UserError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # before execution: dataclasses and pickles look the module up
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))  # the script's own neighbours stay importable
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _is_file_of(module: ModuleType, path: Path) -> bool:
+    file = getattr(module, "__file__", None)
+    return file is not None and Path(file).resolve() == path

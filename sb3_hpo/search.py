@@ -1,0 +1,222 @@
+"""Samplers and pruners by name, with every argument in environment steps."""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import optuna
+from optuna.pruners import BasePruner
+from optuna.samplers import BaseSampler
+
+from sb3_hpo.errors import UserError
+from sb3_hpo.seeds import Stream, derive_seed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from optuna.distributions import BaseDistribution
+    from optuna.trial import FrozenTrial, TrialState
+
+    from sb3_hpo.config import StudyConfig
+
+# Rungs below 20-30 % of a run rank configurations little better than chance, and pruning there
+# lost more than it saved on 21 third-party tuning tables.
+FIRST_DECISION = 0.3
+_N_STARTUP_TRIALS = 5
+_NEEDS = {"gp": ("scipy",), "cmaes": ("cmaes", "scipy"), "qmc": ("scipy",)}
+
+
+class QuantilePruner(BasePruner):
+    """Prunes a trial outside the best fraction of all trials' values at the same step.
+
+    Optuna's percentile pruners compare with COMPLETE trials only. Those survived pruning, so the
+    bar rises with every trial; comparing with all trials that reached the step keeps it honest
+    (+0.020 against -0.002 of the possible score at 150 runs on the same tables).
+    """
+
+    def __init__(
+        self,
+        keep_fraction: float = 0.25,
+        n_startup_trials: int = _N_STARTUP_TRIALS,
+        n_warmup_steps: int = 0,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            keep_fraction: The best part that goes on, in (0, 1).
+            n_startup_trials: No trial is pruned before so many others reached the step.
+            n_warmup_steps: Environment steps before which no trial is pruned.
+
+        Raises:
+            UserError: `keep_fraction` is out of range.
+        """
+        if not 0 < keep_fraction < 1:
+            raise UserError(f"`0 < keep_fraction < 1` must hold, but got {keep_fraction}")
+        self._keep_fraction = keep_fraction
+        self._n_startup_trials = n_startup_trials
+        self._n_warmup_steps = n_warmup_steps
+
+    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+        """Say whether the trial should end here.
+
+        Args:
+            study: The study; it may minimise or maximise.
+            trial: The trial.
+
+        Returns:
+            Whether its last reported value is outside the best `keep_fraction` of all values
+            that trials, this one included, reported at this step.
+        """
+        step = trial.last_step
+        if step is None or step < self._n_warmup_steps:
+            return False
+        others = [
+            other.intermediate_values[step]
+            for other in study.get_trials(deepcopy=False)
+            if other.number != trial.number and step in other.intermediate_values
+        ]
+        if len(others) < self._n_startup_trials:
+            return False
+        sign = 1.0 if study.direction is optuna.study.StudyDirection.MAXIMIZE else -1.0
+        values = sign * np.asarray([*others, trial.intermediate_values[step]])
+        bar = np.nanquantile(values, 1 - self._keep_fraction)
+        return not values[-1] >= bar  # a NaN is never good enough
+
+
+def build_pruner(config: StudyConfig) -> BasePruner:
+    """Build the configured pruner.
+
+    Args:
+        config: The study's configuration.
+
+    Returns:
+        The pruner; `halving` and `hyperband` have their first rung at 30 % of the budget.
+    """
+    warmup = round(FIRST_DECISION * config.n_timesteps)
+    percentile: dict[str, Any] = {
+        "n_startup_trials": _N_STARTUP_TRIALS,
+        "n_warmup_steps": warmup,
+    }
+    makers = {
+        "quantile": lambda: QuantilePruner(n_warmup_steps=warmup),
+        "median": lambda: optuna.pruners.MedianPruner(**percentile),
+        "percentile": lambda: optuna.pruners.PercentilePruner(25.0, **percentile),
+        "halving": lambda: optuna.pruners.SuccessiveHalvingPruner(
+            min_resource=warmup, reduction_factor=3
+        ),
+        "hyperband": lambda: optuna.pruners.HyperbandPruner(
+            # "auto" is guessed by each process from the trials it sees: workers would disagree
+            min_resource=warmup, max_resource=config.n_timesteps, reduction_factor=3
+        ),
+        "patient": lambda: optuna.pruners.PatientPruner(
+            optuna.pruners.MedianPruner(**percentile), patience=2
+        ),
+        "none": optuna.pruners.NopPruner,
+    }  # fmt: skip
+    return makers[config.pruner]()
+
+
+def check_sampler_installed(name: str) -> None:
+    """Refuse a sampler whose packages are missing.
+
+    Args:
+        name: The sampler.
+
+    Raises:
+        UserError: Names the packages and the extra that brings them.
+    """
+    missing = [package for package in _NEEDS.get(name, ()) if not _installed(package)]
+    if missing:
+        raise UserError(
+            f"sampler: {name} needs {' and '.join(missing)}: pip install 'sb3-hpo[{name}]'"
+        )
+
+
+def _installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
+
+
+class LateSeededSampler(BaseSampler):
+    """Builds the real sampler when its process has got its first trial, seeded by that number.
+
+    No two processes get the same number, so no two starts of a worker, here or elsewhere, now or
+    after a restart, draw the same points.
+    """
+
+    def __init__(self, config: StudyConfig) -> None:
+        self._config = config
+        self._inner: BaseSampler | None = None
+
+    def _sampler(self, trial: FrozenTrial) -> BaseSampler:
+        if self._inner is None:
+            seed = derive_seed(self._config.seed, Stream.SAMPLER, trial.number)
+            self._inner = _build_sampler(self._config, seed)
+        return self._inner
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        """Optuna's hook."""
+        self._sampler(trial).before_trial(study, trial)
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """Optuna's hook."""
+        return self._sampler(trial).infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        search_space: dict[str, BaseDistribution],
+    ) -> dict[str, Any]:
+        """Optuna's hook."""
+        return self._sampler(trial).sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """Optuna's hook."""
+        return self._sampler(trial).sample_independent(
+            study, trial, param_name, param_distribution
+        )
+
+    def after_trial(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        state: TrialState,
+        values: Sequence[float] | None,
+    ) -> None:
+        """Optuna's hook; nothing to do for a trial that another process ran."""
+        if self._inner is not None:
+            self._inner.after_trial(study, trial, state, values)
+
+
+def _build_sampler(config: StudyConfig, seed: int) -> BaseSampler:
+    n_startup_trials = config.n_startup_trials
+    if config.sampler == "random":
+        return optuna.samplers.RandomSampler(seed=seed)
+    if config.sampler == "gp":
+        return optuna.samplers.GPSampler(seed=seed, n_startup_trials=n_startup_trials)
+    if config.sampler == "cmaes":
+        return optuna.samplers.CmaEsSampler(
+            seed=seed, n_startup_trials=n_startup_trials, warn_independent_sampling=False
+        )
+    if config.sampler == "qmc":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            # One sequence for all: the study itself counts who takes which point of it.
+            return optuna.samplers.QMCSampler(
+                seed=derive_seed(config.seed, Stream.SAMPLER, 0),
+                scramble=True,
+                warn_independent_sampling=False,
+                warn_asynchronous_seeding=False,
+            )
+    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=n_startup_trials)

@@ -1,0 +1,163 @@
+"""One study: created or resumed, with its configuration inside, and its trials counted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import optuna
+
+from sb3_hpo.algorithms import find_algorithm
+from sb3_hpo.config import StudyConfig, make_config
+from sb3_hpo.envs import check_action_space, probe_spaces
+from sb3_hpo.errors import UserError
+from sb3_hpo.search import LateSeededSampler, build_pruner, check_sampler_installed
+from sb3_hpo.spaces import BoundSpace, bind_space, read_enqueued
+from sb3_hpo.storage import journal_path, open_storage
+from sb3_hpo.trials import CONFIG, KWARGS_OVERRIDE, SESSION_START, SOURCE, STOP, trials_of
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a study lives.
+
+    Attributes:
+        name: The study's name.
+        run_dir: Folder of the run's files, absolute.
+        journal: The journal file, absolute.
+    """
+
+    name: str
+    run_dir: Path
+    journal: Path
+
+    @classmethod
+    def of(cls, config: StudyConfig) -> Place:
+        """Find where the configuration puts its study; writes nothing."""
+        name = config.name()
+        run_dir = Path(config.run_dir or Path("runs") / name).expanduser().resolve()
+        storage = config.storage or str(run_dir / "study.journal")
+        return cls(name, run_dir, journal_path(storage))
+
+
+def prepare(config: StudyConfig) -> BoundSpace:
+    """Check everything that can be checked before a trial, without writing anything.
+
+    Args:
+        config: The study's configuration.
+
+    Returns:
+        The bound search space.
+
+    Raises:
+        UserError: Something is wrong; the message names the flag.
+    """
+    check_sampler_installed(config.sampler)
+    observation_space, action_space = probe_spaces(config)
+    check_action_space(config.algo, find_algorithm(config.algo).action_spaces, action_space)
+    if config.normalize and type(observation_space).__name__ not in ("Box", "Dict"):
+        raise UserError(
+            f"normalize: needs Box or Dict observations, but the space is {observation_space}"
+        )
+    space = bind_space(config, observation_space, action_space)
+    for path in config.enqueue:
+        read_enqueued(Path(path), space)
+    return space
+
+
+def create_or_resume(config: StudyConfig, place: Place, space: BoundSpace) -> optuna.Study:
+    """Create the study with its first trials enqueued, or open it if it is there.
+
+    Args:
+        config: The study's configuration.
+        place: Where it lives.
+        space: The bound search space.
+
+    Returns:
+        The study.
+
+    Raises:
+        UserError: It is there with another configuration; the difference is shown.
+    """
+    place.run_dir.mkdir(parents=True, exist_ok=True)
+    place.journal.parent.mkdir(parents=True, exist_ok=True)
+    storage = open_storage(str(place.journal))
+    try:
+        study = optuna.create_study(
+            storage=storage,
+            study_name=place.name,
+            direction="maximize",
+            sampler=LateSeededSampler(config),
+            pruner=build_pruner(config),
+        )
+    except optuna.exceptions.DuplicatedStudyError:
+        study = open_study(config, place)
+        check_same(config, study)
+    else:
+        _enqueue_first_trials(study, config, space)
+    study.set_user_attr(CONFIG, config.model_dump(mode="json"))
+    study.set_user_attr(STOP, None)
+    study.set_user_attr(SESSION_START, len(trials_of(study)))
+    return study
+
+
+def open_study(config: StudyConfig, place: Place) -> optuna.Study:
+    """Open an existing study with the configured sampler and pruner, which Optuna stores not."""
+    return optuna.load_study(
+        storage=open_storage(str(place.journal)),
+        study_name=place.name,
+        sampler=LateSeededSampler(config),
+        pruner=build_pruner(config),
+    )
+
+
+def read_config(place: Place) -> StudyConfig:
+    """Read the configuration that a study carries.
+
+    Args:
+        place: Where the study lives.
+
+    Returns:
+        The configuration it was last started with.
+    """
+    study = optuna.load_study(storage=open_storage(str(place.journal)), study_name=place.name)
+    return make_config(study.user_attrs[CONFIG])
+
+
+def check_same(config: StudyConfig, study: optuna.Study) -> None:
+    """Refuse to go on with a study whose trial values mean something else.
+
+    Args:
+        config: The configuration now.
+        study: The study.
+
+    Raises:
+        UserError: Something that changes a value differs; both values are shown.
+    """
+    if CONFIG not in study.user_attrs:
+        raise UserError(
+            f"study {study.study_name!r} was not made by sb3_hpo; use another --study-name"
+        )
+    before = make_config(study.user_attrs[CONFIG]).identity()
+    now = config.identity()
+    differences = [
+        f"{key}: {before.get(key)!r} in the study, {now[key]!r} now"
+        for key in now
+        if before.get(key) != now[key]
+    ]
+    if differences:
+        raise UserError(
+            f"study {study.study_name!r} exists with another configuration "
+            f"({'; '.join(differences)}); use another --study-name, or the study's values"
+        )
+
+
+def _enqueue_first_trials(study: optuna.Study, config: StudyConfig, space: BoundSpace) -> None:
+    """Enqueue SB3's defaults, then the user's files. Only the study's creator may do this."""
+    if space.default_params:
+        study.enqueue_trial(
+            space.default_params,
+            user_attrs={SOURCE: "sb3_default", KWARGS_OVERRIDE: space.default_override},
+        )
+    for path in config.enqueue:
+        study.enqueue_trial(read_enqueued(Path(path), space), user_attrs={SOURCE: Path(path).name})

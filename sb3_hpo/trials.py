@@ -1,0 +1,88 @@
+"""What a study's trials say about themselves: names of their attributes, and counts.
+
+Needs no training stack, so that reports can be made anywhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from optuna.trial import TrialState
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.trial import FrozenTrial
+
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+
+# Study user attributes.
+CONFIG = "config"  # the configuration, for workers and for resuming
+STOP = "stop"  # why all workers should stop, or None
+SESSION_START = "session_start"  # first trial number since the command was last started
+
+# Trial user attributes.
+RUN = "run"  # the RunRecord
+OUTCOME = "outcome"  # how it ended: finished, dropped, diverged, oom, timeout, lost, ...
+WORKER = "worker"  # name of the worker that runs it
+BEAT = "beat"  # advances while the trial makes progress
+N_LOSSES = "n_losses"  # how often these parameters lost their worker
+RETRY_OF = "retry_of"  # number of the trial that this one repeats
+SOURCE = "source"  # where an enqueued trial comes from
+KWARGS_OVERRIDE = "kwargs_override"  # train with exactly these, whatever was sampled
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many trials there are of each kind.
+
+    Attributes:
+        finished: COMPLETE or PRUNED: what `--n-trials` counts.
+        complete: COMPLETE.
+        pruned: PRUNED by the pruner.
+        infeasible: PRUNED because diverged, out of memory, over time, or lost.
+        failed: FAIL through an error of the environment or the code.
+        running: RUNNING.
+        waiting: WAITING.
+    """
+
+    finished: int
+    complete: int
+    pruned: int
+    infeasible: int
+    failed: int
+    running: int
+    waiting: int
+
+
+def count_trials(trials: list[FrozenTrial]) -> Counts:
+    """Count trials by what became of them.
+
+    Args:
+        trials: All trials of a study.
+
+    Returns:
+        The counts; trials that failed by interruption or as surplus are in none of them.
+    """
+    states = [trial.state for trial in trials]
+    pruned = [trial for trial in trials if trial.state is TrialState.PRUNED]
+    infeasible = sum(outcome_of(trial) != "dropped" for trial in pruned)
+    return Counts(
+        finished=sum(state in FINISHED for state in states),
+        complete=states.count(TrialState.COMPLETE),
+        pruned=len(pruned) - infeasible,
+        infeasible=infeasible,
+        failed=sum(outcome_of(trial) == "error" for trial in trials),
+        running=states.count(TrialState.RUNNING),
+        waiting=states.count(TrialState.WAITING),
+    )
+
+
+def outcome_of(trial: FrozenTrial) -> Any:
+    """Return the recorded outcome of a trial, or None while it has none."""
+    return trial.user_attrs.get(OUTCOME)
+
+
+def trials_of(study: optuna.Study) -> list[FrozenTrial]:
+    """Return the study's trials as they are now, without copying them."""
+    return study.get_trials(deepcopy=False)

@@ -1,0 +1,65 @@
+"""One worker process: `python -m sb3_hpo.worker`, started by `workers`, joins a study by name."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import optuna
+
+from sb3_hpo.loop import Watch, run_trials
+from sb3_hpo.objective import Objective
+from sb3_hpo.study import Place, open_study, prepare, read_config
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Work on a study until it is complete or has to stop.
+
+    Args:
+        argv: Where the study is, this worker's name, and when the search ends.
+
+    Returns:
+        0. Everything else raises, for the log.
+    """
+    parser = argparse.ArgumentParser(prog="python -m sb3_hpo.worker")
+    parser.add_argument("--journal", type=Path, required=True)
+    parser.add_argument("--study-name", required=True)
+    parser.add_argument("--run-dir", type=Path, required=True)
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--deadline", type=float, default=None)
+    arguments = parser.parse_args(argv)
+    place = Place(arguments.study_name, arguments.run_dir, arguments.journal)
+    config = read_config(place)
+    _talk(verbose=config.verbose)
+    parent = os.getppid()
+    watch = Watch(config, deadline=arguments.deadline, orphaned=lambda: os.getppid() != parent)
+    with watch.signals():
+        space = prepare(config)
+        study = open_study(config, place)
+        objective = Objective(config, space.sample, on_step=watch.on_step, run_dir=place.run_dir)
+        reason = run_trials(study, objective, config, watch, arguments.name)
+    logging.getLogger(__name__).info("ends: %s", reason or "the study is complete")
+    return 0
+
+
+def _talk(*, verbose: bool) -> None:
+    """Log our own lines; let SB3's and Optuna's through only when asked to."""
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(message)s"
+    )
+    logging.captureWarnings(capture=True)
+    optuna.logging.set_verbosity(optuna.logging.INFO if verbose else optuna.logging.WARNING)
+    if not verbose:
+        warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,236 @@
+"""Worker processes on this machine: started, replaced when they die, stopped when asked."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING
+
+from optuna.trial import TrialState
+
+from sb3_hpo.liveness import StaleTrials, handle_loss, write_off
+from sb3_hpo.trials import FINISHED, WORKER, trials_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+
+    import optuna
+    from optuna.trial import FrozenTrial
+
+    from sb3_hpo.config import StudyConfig
+    from sb3_hpo.study import Place
+
+_POLL_S = 0.3
+_MAX_DEATHS = 3
+_TIMEOUT_GRACE_S = 15.0  # what a worker gets to end an over-long trial itself
+# Set before torch is imported: results depend on the thread count, and two threads are slower.
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+IN_WORKER = "SB3_HPO_WORKER"  # environment variable: this process was started by us
+
+
+@dataclass
+class _Worker:
+    """One place for a worker process; its processes come and go."""
+
+    index: int
+    log: IO[bytes]
+    process: subprocess.Popen[bytes]
+    name: str
+    n_deaths: int = 0
+
+
+@dataclass
+class WorkersResult:
+    """How the workers ended.
+
+    Attributes:
+        signal: The signal that ended them, or None.
+        problem: Why they gave up, or None.
+    """
+
+    signal: signal.Signals | None = None
+    problem: str | None = None
+
+
+@dataclass
+class _StopRequest:
+    """The signals this process got: the first asks workers to end, the second kills them."""
+
+    signals: list[signal.Signals] = field(default_factory=list)
+
+    @contextmanager
+    def listen(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def note(number: int, _frame: FrameType | None) -> None:
+            self.signals.append(signal.Signals(number))
+
+        before = {
+            number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+class Workers:
+    """The worker processes of one study on this machine."""
+
+    def __init__(
+        self, study: optuna.Study, config: StudyConfig, place: Place, deadline: float | None
+    ) -> None:
+        """Prepare; nothing is started yet.
+
+        Args:
+            study: The study, opened in this process, to look after lost trials.
+            config: Its configuration.
+            place: Where it lives.
+            deadline: When the search ends, in seconds since the epoch.
+        """
+        self._study, self._config, self._place = study, config, place
+        self._deadline = deadline
+        self._stale = StaleTrials(config)
+        self._result = WorkersResult()
+
+    def run(self, n_workers: int, on_tick: Callable[[], None]) -> WorkersResult:
+        """Start workers and look after them until all have ended.
+
+        Args:
+            n_workers: How many.
+            on_tick: Called a few times a second, to show progress.
+
+        Returns:
+            How they ended.
+        """
+        request = _StopRequest()
+        workers = []
+        with request.listen():
+            try:
+                workers = [self._start(index) for index in range(n_workers)]
+                while workers:
+                    self._obey(request, workers)
+                    workers = [worker for worker in workers if self._tend(worker, workers)]
+                    on_tick()
+                    time.sleep(_POLL_S)
+            finally:
+                for worker in workers:
+                    self._kill(worker)
+        return self._result
+
+    def _start(self, index: int) -> _Worker:
+        log = (self._place.run_dir / f"worker-{index}.log").open("ab")
+        name = f"{socket.gethostname()}:{index}:{uuid.uuid4().hex[:8]}"
+        return _Worker(index, log, self._spawn(name, log), name)
+
+    def _spawn(self, name: str, log: IO[bytes]) -> subprocess.Popen[bytes]:
+        place = self._place
+        command = [sys.executable, "-m", "sb3_hpo.worker", "--journal", str(place.journal),
+                   "--study-name", place.name, "--run-dir", str(place.run_dir),
+                   "--name", name]  # fmt: skip
+        if self._deadline is not None:
+            command += ["--deadline", str(self._deadline)]
+        threads = dict.fromkeys(_THREAD_VARIABLES, str(self._config.n_threads))
+        environment = {
+            **os.environ,
+            **threads,
+            "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),  # noqa: PTH109
+            IN_WORKER: "1",
+        }
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            # Ctrl-C reaches this process only, which then asks the workers: not twice.
+            start_new_session=True,
+        )
+
+    def _obey(self, request: _StopRequest, workers: list[_Worker]) -> None:
+        """Pass signals on."""
+        if request.signals and self._result.signal is None:
+            self._result.signal = request.signals[0]
+            for worker in workers:
+                worker.process.terminate()
+        if len(request.signals) > 1:
+            for worker in workers:
+                worker.process.kill()
+
+    def _tend(self, worker: _Worker, workers: list[_Worker]) -> bool:
+        """Look after one worker; return whether it is still there."""
+        status = worker.process.poll()
+        if status is None:
+            self._kill_if_hung(worker)
+            return True
+        self._take_back_trials(worker)
+        ended = status == 0 or self._result.signal is not None or self._result.problem is not None
+        if not ended:
+            worker.n_deaths = 1 if self._has_finished_trials(worker) else worker.n_deaths + 1
+            if worker.n_deaths < _MAX_DEATHS:
+                worker.name = f"{worker.name.rpartition(':')[0]}:{uuid.uuid4().hex[:8]}"
+                worker.process = self._spawn(worker.name, worker.log)
+                return True
+            self._result.problem = (
+                f"worker {worker.index} died {_MAX_DEATHS} times in a row without finishing a "
+                f"trial (exit status {status}); see {worker.log.name}"
+            )
+            for other in workers:
+                if other is not worker:
+                    other.process.terminate()
+        worker.log.close()
+        return False
+
+    def _kill_if_hung(self, worker: _Worker) -> None:
+        """Kill a worker whose trial is over its time or shows no progress; it is replaced."""
+        trials = trials_of(self._study)
+        own = [
+            trial for trial in self._running(trials) if trial.user_attrs.get(WORKER) == worker.name
+        ]
+        for trial in own:
+            limit = self._config.trial_timeout
+            if limit is not None and _age(trial) > limit + _TIMEOUT_GRACE_S:
+                worker.process.kill()
+                write_off(self._study, trial, "timeout", f"hung; killed after {limit:g} s")
+        for trial in self._stale.find(trials):
+            if trial in own:
+                worker.process.kill()
+            handle_loss(self._study, trial)
+
+    def _take_back_trials(self, worker: _Worker) -> None:
+        for trial in self._running(trials_of(self._study)):
+            if trial.user_attrs.get(WORKER) == worker.name:
+                handle_loss(self._study, trial)
+
+    def _has_finished_trials(self, worker: _Worker) -> bool:
+        return any(
+            trial.state in FINISHED and trial.user_attrs.get(WORKER) == worker.name
+            for trial in trials_of(self._study)
+        )
+
+    def _running(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:
+        return [trial for trial in trials if trial.state is TrialState.RUNNING]
+
+    def _kill(self, worker: _Worker) -> None:
+        worker.process.kill()
+        worker.process.wait()
+        self._take_back_trials(worker)
+        worker.log.close()
+
+
+def _age(trial: FrozenTrial) -> float:
+    if trial.datetime_start is None:
+        return 0.0
+    return time.time() - trial.datetime_start.timestamp()
