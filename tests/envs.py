@@ -1,0 +1,146 @@
+"""Environments whose returns are known, so that evaluation and step counting are checked exactly."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+N_STEPS = 10
+
+
+class KnownReturnEnv(gym.Env[np.ndarray, Any]):
+    """Ten steps; every step pays the start state, which the reset's seed decides.
+
+    The return of an episode is therefore `10 * start_of(seed)`, whatever the policy does.
+    """
+
+    def __init__(self, action: str = "box", obs_scale: float = 1.0) -> None:
+        self.observation_space = gym.spaces.Box(-10, 10, (2,), dtype=np.float32)
+        self.action_space: gym.Space[Any] = (
+            gym.spaces.Box(-1, 1, (1,), dtype=np.float32)
+            if action == "box"
+            else gym.spaces.Discrete(2)
+        )
+        self._obs_scale = obs_scale
+        self._t = 0
+        self._start = 0.0
+        self.n_resets = 0
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        super().reset(seed=seed)
+        self._t = 0
+        self.n_resets += 1
+        self._start = float(self.np_random.uniform())
+        return self._observation(), {}
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        self._t += 1
+        done = self._t >= N_STEPS
+        return self._observation(), self._start, done, False, {"is_success": self._start > 0.5}
+
+    def _observation(self) -> np.ndarray:
+        return np.array([self._start, self._t / N_STEPS], dtype=np.float32) * self._obs_scale
+
+
+class TargetEnv(KnownReturnEnv):
+    """Pays minus the distance of the action from 0.5 at every step: a policy can learn it."""
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        observation, _, done, truncated, info = super().step(action)
+        return observation, -abs(float(np.asarray(action).reshape(-1)[0]) - 0.5), done, truncated, info
+
+
+class EndlessEnv(KnownReturnEnv):
+    """Never ends an episode."""
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        observation, reward, _, _, info = super().step(action)
+        return observation, reward, False, False, info
+
+
+class RaisingEnv(KnownReturnEnv):
+    """Has a bug that shows at the fifth step."""
+
+    def __init__(self, error: str = "ValueError", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._error = {"ValueError": ValueError, "RuntimeError": RuntimeError,
+                       "MemoryError": MemoryError}[error]  # fmt: skip
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        if self._t == 4:
+            raise self._error("the gripper is gone")
+        return super().step(action)
+
+
+class NanRewardEnv(KnownReturnEnv):
+    """Pays NaN at the last step of every episode."""
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        observation, reward, done, truncated, info = super().step(action)
+        return observation, float("nan") if done else reward, done, truncated, info
+
+
+class ExitingEnv(KnownReturnEnv):
+    """Takes its process down, as a crash in a simulator's C code does."""
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        os._exit(3)
+
+
+class DoubleReward(gym.RewardWrapper[Any, Any]):
+    """A user's wrapper."""
+
+    def reward(self, reward: Any) -> float:
+        return 2.0 * float(reward)
+
+
+class ImageEnv(gym.Env[np.ndarray, Any]):
+    """A small image observation."""
+
+    observation_space = gym.spaces.Box(0, 255, (36, 36, 3), dtype=np.uint8)
+    action_space: gym.Space[Any] = gym.spaces.Discrete(2)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        super().reset(seed=seed)
+        return self.observation_space.sample(), {}
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        return self.observation_space.sample(), 1.0, True, False, {}
+
+
+class DictEnv(KnownReturnEnv):
+    """The same in a Dict observation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.observation_space = gym.spaces.Dict({"state": self.observation_space})  # type: ignore[assignment]
+
+    def _observation(self) -> Any:
+        return {"state": super()._observation()}
+
+
+def start_of(seed: int) -> float:
+    """Return the start state that a seed leads to."""
+    return float(np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed))).uniform())
+
+
+def make_failing() -> gym.Env[Any, Any]:
+    """A factory with a bug."""
+    raise RuntimeError("no licence server")
+
+
+def sample_target_params(trial: Any) -> dict[str, Any]:
+    """A user's search space for PPO."""
+    return {
+        "learning_rate": trial.suggest_float("learning_rate", 1e-4, 1e-2, log=True),
+        "n_steps": 16,
+        "batch_size": 16,
+        "n_epochs": 1,
+    }
