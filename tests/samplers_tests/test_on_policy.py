@@ -36,7 +36,7 @@ class HeldTrial:
 @pytest.mark.parametrize("n_timesteps", [1_280, 3_000, 1_000_000])
 def test_ppo_batches_divide_the_rollout_and_are_not_tiny(n_envs: int, n_timesteps: int) -> None:
     context = make_context("ppo", n_envs=n_envs, n_timesteps=n_timesteps)
-    for point in draw("ppo", context, "default", 100):
+    for point in draw("ppo", context, "default", 40):
         rollout = point.kwargs["n_steps"] * n_envs
         assert rollout % point.kwargs["batch_size"] == 0
         assert point.kwargs["batch_size"] >= min(16, rollout)
