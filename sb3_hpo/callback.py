@@ -135,13 +135,13 @@ class TrialEvalCallback(EvalCallback):
         return self._score([evaluation.value for evaluation in self.learning_curve])
 
     def _init_callback(self) -> None:
-        super()._init_callback()
         normalized = find_vec_normalize(self.training_env) is not None
         if normalized and find_vec_normalize(self.eval_env) is None:
             raise UserError(
                 "training uses VecNormalize but eval_env does not: pass "
                 "VecNormalize(eval_env, training=False, norm_reward=False)"
             )
+        super()._init_callback()
 
     def _on_training_start(self) -> None:
         super()._on_training_start()

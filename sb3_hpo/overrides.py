@@ -26,11 +26,12 @@ if TYPE_CHECKING:
 # What the trainer itself passes to the constructor.
 _PLUMBING = ("self", "policy", "env", "seed", "verbose", "device", "tensorboard_log",
              "policy_kwargs", "_init_setup_model")  # fmt: skip
-# Keyword argument -> the dimension that decides nothing any more once the argument is fixed.
-_FEEDS = {
-    "batch_size": "n_minibatches_pow",
-    "gradient_steps": "update_to_data_pow",
-    "action_noise": "noise_type",
+# Dimension -> the SB3 names that it decides, where its own name does not say so.
+_HOLDS = {
+    "n_minibatches_pow": ("batch_size",),
+    "update_to_data_pow": ("gradient_steps", "train_freq"),
+    "noise_type": ("action_noise",),
+    "noise_std": ("action_noise",),
 }
 
 Sample = Callable[[Any], dict[str, Any]]
@@ -123,9 +124,9 @@ def sort_fixed(
                 continue
             _check_constructor_has(config.algo, name, dimensions)
             by_kwarg[name] = value
-            feeding = _FEEDS.get(name)
-            if feeding in dimensions and feeding in defaults:
-                by_dimension[feeding] = defaults[feeding]
+            # Dimensions that decided only this argument would have no effect any more.
+            idle = (key for key, names in _HOLDS.items() if names[0] == name and key in defaults)
+            by_dimension.update({key: defaults[key] for key in idle})
         except UserError as error:
             mistakes.append(f"fixed.{name}: {error}")
     if mistakes:
@@ -166,6 +167,22 @@ def to_dimension(
                 raise UserError(f"must be positive, but got {value!r}")
             return dimension, _whole(transformed)
     return None
+
+
+def names_held_by(dimension: str) -> tuple[str, ...]:
+    """Return the SB3 names whose values a dimension decides.
+
+    Args:
+        dimension: Its name.
+
+    Returns:
+        Constructor arguments or keys of `policy_kwargs`.
+
+    >>> names_held_by("one_minus_gamma"), names_held_by("n_minibatches_pow")
+    (('gamma',), ('batch_size',))
+    """
+    own = dimension.removeprefix("one_minus_").removesuffix("_pow")
+    return _HOLDS.get(dimension, (own,))
 
 
 def _whole(value: float) -> float:

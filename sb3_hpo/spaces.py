@@ -22,7 +22,7 @@ from samplers import (
 from sb3_hpo.codec import describe
 from sb3_hpo.errors import UserError, unknown_name
 from sb3_hpo.files import read_yaml_mapping
-from sb3_hpo.overrides import Fixed, Sample, sort_fixed, to_dimension
+from sb3_hpo.overrides import Fixed, Sample, names_held_by, sort_fixed, to_dimension
 from sb3_hpo.references import load_reference
 
 if TYPE_CHECKING:
@@ -160,10 +160,17 @@ def _nearest(params: Mapping[str, Any], dimensions: dict[str, BaseDistribution])
 
 
 def _override(raw: Sample, fixed: Fixed, defaults: dict[str, Any]) -> dict[str, Any]:
-    """Describe what fixing changes at the default point; the rest stays SB3's literal default."""
-    plain = describe(raw(optuna.trial.FixedTrial(defaults)))
+    """Describe what the user has fixed; all else stays SB3's literal default."""
     held = describe(fixed.apply(raw, optuna.trial.FixedTrial(defaults)))
-    return {key: value for key, value in held.items() if plain.get(key) != value}
+    override = dict(fixed.kwargs)
+    for dimension in fixed.dimensions:
+        for name in names_held_by(dimension):
+            if name in held:
+                override[name] = held[name]
+            elif name in held.get("policy_kwargs", {}):
+                value = {name: held["policy_kwargs"][name]}
+                override["policy_kwargs"] = override.get("policy_kwargs", {}) | value
+    return override
 
 
 def read_enqueued(path: Path, space: BoundSpace) -> dict[str, Any]:

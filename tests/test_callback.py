@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+import torch
+from stable_baselines3 import PPO, TD3
+from stable_baselines3.common.callbacks import BaseCallback, StopTrainingOnRewardThreshold
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import VecNormalize
+
+from sb3_hpo import TrialEvalCallback
+from sb3_hpo.errors import UserError
+from sb3_hpo.scores import score_rule
+from sb3_hpo.seeds import Stream, derive_seeds
+from tests.envs import KnownReturnEnv, TargetEnv, start_of
+
+PPO_KWARGS: dict[str, Any] = {"n_steps": 16, "batch_size": 16, "n_epochs": 1, "device": "cpu"}
+
+
+class PruneAt(optuna.pruners.BasePruner):
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+        return trial.last_step == self.step
+
+
+def new_trial(pruner: optuna.pruners.BasePruner | None = None) -> optuna.Trial:
+    study = optuna.create_study(direction="maximize", pruner=pruner or optuna.pruners.NopPruner())
+    return study.ask()
+
+
+def frozen(trial: optuna.Trial) -> optuna.trial.FrozenTrial:
+    return trial.study.trials[trial.number]
+
+
+def learn(callback: BaseCallback, n_envs: int = 2, n_timesteps: int = 640) -> PPO:
+    model = PPO("MlpPolicy", make_vec_env(TargetEnv, n_envs=n_envs), seed=1, **PPO_KWARGS)
+    return model.learn(n_timesteps, callback=callback)
+
+
+def test_callback_reports_at_nominal_steps_whatever_the_number_of_envs() -> None:
+    for n_envs in (1, 2, 4):
+        trial = new_trial()
+        learn(TrialEvalCallback(TargetEnv(), trial, n_evaluations=5), n_envs=n_envs)
+        assert list(frozen(trial).intermediate_values) == [128, 256, 384, 512, 640]
+
+
+def test_callback_reported_values_are_exact() -> None:
+    trial = new_trial()
+    callback = TrialEvalCallback(KnownReturnEnv(), trial, n_eval_episodes=4, n_evaluations=2, seed=7)
+    learn(callback)
+    seeds = derive_seeds(7, Stream.SEARCH_EPISODES, 4)
+    expected = np.mean([10 * start_of(seed) for seed in seeds])
+    assert frozen(trial).intermediate_values == pytest.approx({320: expected, 640: expected})
+
+
+def test_callback_eval_freq_counts_callback_calls_as_in_sb3() -> None:
+    trial = new_trial()
+    learn(TrialEvalCallback(TargetEnv(), trial, eval_freq=100))  # 2 environments: 200 steps
+    assert list(frozen(trial).intermediate_values) == [200, 400, 600, 640]
+
+
+def test_callback_trial_value_is_the_score_of_the_curve() -> None:
+    trial = new_trial()
+    callback = TrialEvalCallback(TargetEnv(), trial, n_evaluations=6, score="final")
+    learn(callback)
+    curve = list(frozen(trial).intermediate_values.values())
+    assert callback.trial_value == curve[-1] == callback.last_mean_reward
+    assert score_rule("last_half")(curve) == pytest.approx(np.mean(curve[3:]))
+
+
+def test_callback_trial_value_before_learning_raises() -> None:
+    with pytest.raises(UserError, match="there is no evaluation yet"):
+        _ = TrialEvalCallback(TargetEnv(), new_trial()).trial_value
+
+
+def test_callback_pruned_trial_stops_training_one_step_later() -> None:
+    callback = TrialEvalCallback(TargetEnv(), new_trial(PruneAt(128)), n_evaluations=5)
+    model = learn(callback)
+    assert callback.is_pruned
+    assert model.num_timesteps == 130
+    assert [e.nominal_step for e in callback.learning_curve] == [128]
+
+
+def test_callback_last_evaluation_never_prunes() -> None:
+    callback = TrialEvalCallback(TargetEnv(), new_trial(PruneAt(640)), n_evaluations=5)
+    learn(callback)
+    assert not callback.is_pruned
+    assert len(callback.learning_curve) == 5
+
+
+def test_callback_diverged_weights_prune_with_a_constraint() -> None:
+    class Poison(BaseCallback):
+        def _on_step(self) -> bool:
+            with torch.no_grad():
+                next(self.model.policy.parameters()).fill_(float("nan"))
+            return True
+
+    trial = new_trial()
+    callback = TrialEvalCallback(TargetEnv(), trial, n_evaluations=5)
+    model = TD3("MlpPolicy", make_vec_env(TargetEnv), buffer_size=100, device="cpu")
+    model.learn(100, callback=[Poison(), callback])
+    assert callback.is_pruned
+    assert frozen(trial).constraints == {"diverged": 1.0}
+    assert frozen(trial).user_attrs["outcome"] == "diverged"
+
+
+def test_callback_writes_log_and_best_model(tmp_path: Path) -> None:
+    callback = TrialEvalCallback(
+        TargetEnv(), new_trial(), n_evaluations=4, n_eval_episodes=3,
+        log_path=str(tmp_path), best_model_save_path=str(tmp_path),
+    )  # fmt: skip
+    learn(callback)
+    log = np.load(tmp_path / "evaluations.npz")
+    assert log["timesteps"].tolist() == [160, 320, 480, 640]
+    assert log["results"].shape == (4, 3)
+    assert log["results"].mean(axis=1).max() == pytest.approx(callback.best_mean_reward)
+    assert PPO.load(tmp_path / "best_model").num_timesteps in (160, 320, 480, 640)
+
+
+def test_callback_on_new_best_may_stop_training() -> None:
+    stop = StopTrainingOnRewardThreshold(reward_threshold=-1e9, verbose=0)
+    callback = TrialEvalCallback(
+        TargetEnv(), new_trial(), n_evaluations=5, callback_on_new_best=stop
+    )
+    assert learn(callback).num_timesteps == 130
+    assert not callback.is_pruned
+
+
+def test_callback_after_eval_is_called_once_an_evaluation() -> None:
+    class Count(BaseCallback):
+        n = 0
+
+        def _on_step(self) -> bool:
+            self.n += 1
+            return True
+
+    count = Count()
+    learn(TrialEvalCallback(TargetEnv(), new_trial(), n_evaluations=5, callback_after_eval=count))
+    assert count.n == 5
+
+
+def test_callback_accepts_monitored_env_and_vec_env() -> None:
+    values = []
+    for env in (TargetEnv(), Monitor(TargetEnv())):
+        trial = new_trial()
+        learn(TrialEvalCallback(env, trial, n_evaluations=2))
+        values.append(frozen(trial).intermediate_values)
+    assert values[0] == values[1]
+    trial = new_trial()
+    learn(TrialEvalCallback(make_vec_env(TargetEnv, n_envs=3), trial, n_evaluations=2))
+    assert list(frozen(trial).intermediate_values) == [320, 640]
+
+
+def test_callback_missing_vec_normalize_is_refused() -> None:
+    model = PPO("MlpPolicy", VecNormalize(make_vec_env(TargetEnv)), **PPO_KWARGS)
+    with pytest.raises(UserError, match="training uses VecNormalize but eval_env does not"):
+        model.learn(32, callback=TrialEvalCallback(TargetEnv(), new_trial()))
+
+
+def test_callback_both_cadences_are_refused() -> None:
+    with pytest.raises(UserError, match="give either eval_freq or n_evaluations, not both"):
+        TrialEvalCallback(TargetEnv(), new_trial(), eval_freq=10, n_evaluations=5)
+    with pytest.raises(UserError, match="`n_evaluations >= 1` must hold, but got 0"):
+        TrialEvalCallback(TargetEnv(), new_trial(), n_evaluations=0)

@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from sb3_hpo.config import StudyConfig, make_config
+from sb3_hpo.loop import Watch, claim, run_trials
+from sb3_hpo.objective import Objective
+from sb3_hpo.study import Place, create_or_resume, prepare
+from sb3_hpo.training import StopRun
+from sb3_hpo.trials import count_trials, trials_of
+
+
+def config(run_dir: Path, env: str = "TargetEnv", **values: Any) -> StudyConfig:
+    defaults = {
+        "algo": "ppo", "env": f"tests.envs:{env}", "n_timesteps": 256, "n_envs": 2,
+        "n_evaluations": 6, "n_eval_episodes": 2, "n_trials": 4, "run_dir": str(run_dir),
+        "space": "tests.envs:sample_target_params",
+    }  # fmt: skip
+    return make_config({**defaults, **values})
+
+
+def work(
+    config_: StudyConfig, watch: Watch | None = None, wrap: Callable[[Any], Any] = lambda x: x
+) -> tuple[optuna.Study, str | None]:
+    """Do in this process what the command does over several."""
+    space = prepare(config_)
+    study = create_or_resume(config_, Place.of(config_), space)
+    watch = watch or Watch(config_)
+    objective = wrap(Objective(config_, space.sample, on_step=watch.on_step))
+    return study, run_trials(study, objective, config_, watch, "here:0:1")
+
+
+def values(study: optuna.Study) -> list[float | None]:
+    return [trial.value for trial in trials_of(study)]
+
+
+def test_run_trials_finishes_exactly_what_was_asked(tmp_path: Path) -> None:
+    study, reason = work(config(tmp_path, n_trials=4))
+    assert reason is None
+    assert [trial.state.is_finished() for trial in trials_of(study)] == [True] * 4
+    assert {trial.user_attrs["worker"] for trial in trials_of(study)} == {"here:0:1"}
+
+
+def test_run_trials_on_a_complete_study_adds_nothing(tmp_path: Path) -> None:
+    work(config(tmp_path))
+    study, reason = work(config(tmp_path))
+    assert (reason, len(trials_of(study))) == (None, 4)
+
+
+def test_run_trials_same_seed_gives_identical_values(tmp_path: Path) -> None:
+    first, second, other = (
+        work(config(tmp_path / name, seed=seed))[0]
+        for name, seed in (("a", 1), ("b", 1), ("c", 2))
+    )
+    assert values(first) == values(second)
+    assert values(first) != values(other)
+
+
+def test_run_trials_resumed_study_never_repeats_a_random_point(tmp_path: Path) -> None:
+    for n_trials in (2, 4, 6):  # three starts
+        study, _ = work(config(tmp_path, n_trials=n_trials, sampler="random", pruner="none"))
+    rates = [trial.params["learning_rate"] for trial in trials_of(study)]
+    assert len(set(rates)) == 6
+
+
+def test_run_trials_whole_space_in_process(tmp_path: Path) -> None:
+    study, _ = work(config(tmp_path, space=None, n_timesteps=640, n_trials=3, pruner="none"))
+    default, *sampled = trials_of(study)
+    assert default.user_attrs["run"]["kwargs"] == {}
+    assert default.params["learning_rate"] == 0.0003
+    for trial in sampled:
+        kwargs = trial.user_attrs["run"]["kwargs"]
+        assert kwargs["learning_rate"] == trial.params["learning_rate"]
+        assert kwargs["gamma"] == 1 - trial.params["one_minus_gamma"] == trial.user_attrs["gamma"]
+        assert kwargs["n_steps"] == 2 ** trial.params["n_steps_pow"]
+
+
+def test_claim_beyond_the_total_is_given_back(tmp_path: Path) -> None:
+    study, _ = work(config(tmp_path, n_trials=2))
+    assert claim(study, 2, "late") is None
+    assert trials_of(study)[2].state is TrialState.FAIL
+    assert trials_of(study)[2].user_attrs == {"outcome": "surplus"}
+    claimed = claim(study, 3, "late")
+    assert claimed is not None
+    assert trials_of(study)[claimed.number].user_attrs == {"worker": "late"}
+
+
+def test_run_trials_replaces_failed_trials(tmp_path: Path) -> None:
+    class FailsFirst:
+        def __init__(self, objective: Objective) -> None:
+            self.objective = objective
+
+        def judge(self, trial: optuna.Trial) -> Any:
+            if trial.number == 0:
+                raise OSError("the robot was unplugged")
+            return self.objective.judge(trial)
+
+    study, reason = work(config(tmp_path, n_trials=3, pruner="none"), wrap=FailsFirst)
+    assert reason is None
+    assert [trial.state.name for trial in trials_of(study)] == ["FAIL"] + ["COMPLETE"] * 3
+    attrs = trials_of(study)[0].user_attrs
+    assert (attrs["outcome"], attrs["error"]) == ("error", "OSError: the robot was unplugged")
+    assert "in judge" in attrs["traceback"]
+
+
+def test_run_trials_stops_after_three_equal_errors(tmp_path: Path) -> None:
+    study, reason = work(config(tmp_path, "RaisingEnv", n_trials=20))
+    counts = count_trials(trials_of(study))
+    assert (counts.failed, counts.finished) == (3, 0)
+    assert str(reason).startswith("3 trials failed with ValueError at ")
+    assert "envs.py:" in str(reason)
+
+
+def test_run_trials_tries_again_when_started_again_after_errors(tmp_path: Path) -> None:
+    work(config(tmp_path, "RaisingEnv", n_trials=20))
+    study, reason = work(config(tmp_path, "RaisingEnv", n_trials=20))
+    assert count_trials(trials_of(study)).failed == 6
+    assert reason is not None
+
+
+def test_run_trials_infeasible_trials_count_as_finished(tmp_path: Path) -> None:
+    study, reason = work(config(tmp_path, "NanRewardEnv", n_trials=3))
+    assert (reason, count_trials(trials_of(study)).infeasible) == (None, 3)
+
+
+class Clock:
+    """Every look at it takes time."""
+
+    def __init__(self, tick: float) -> None:
+        self.now, self.tick = 0.0, tick
+
+    def __call__(self) -> float:
+        self.now += self.tick
+        return self.now
+
+
+def test_watch_deadline_hands_the_running_trial_back(tmp_path: Path) -> None:
+    config_ = config(tmp_path)
+    study, reason = work(config_, Watch(config_, deadline=60, clock=Clock(1.0)))
+    assert reason == "the study's --timeout is over"
+    first, retry = trials_of(study)
+    assert (first.state, first.user_attrs["outcome"]) == (TrialState.FAIL, "interrupted")
+    assert (retry.state, retry.user_attrs["retry_of"]) == (TrialState.WAITING, 0)
+
+
+def test_watch_trial_timeout_prunes_with_a_constraint(tmp_path: Path) -> None:
+    config_ = config(tmp_path, trial_timeout=20, n_trials=2)
+    study, reason = work(config_, Watch(config_, clock=Clock(1.0)))
+    assert reason is None
+    assert [trial.constraints for trial in trials_of(study)] == [{"timeout": 1.0}] * 2
+    assert trials_of(study)[0].user_attrs["reason"] == "the trial took longer than 20 s"
+
+
+def test_watch_beats_while_steps_are_made(tmp_path: Path) -> None:
+    config_ = config(tmp_path, n_trials=1, beat_interval=5, stale_after=1e6)
+    study, _ = work(config_, Watch(config_, clock=Clock(0.1)))
+    assert trials_of(study)[0].user_attrs["beat"] >= 3
+
+
+def test_watch_stop_flag_in_the_study_is_obeyed(tmp_path: Path) -> None:
+    config_ = config(tmp_path)
+    study = create_or_resume(config_, Place.of(config_), prepare(config_))
+    study.set_user_attr("stop", "somebody asked")
+    assert Watch(config_).stop_reason(study) == "somebody asked"
+
+
+def test_watch_orphan_stops(tmp_path: Path) -> None:
+    config_ = config(tmp_path)
+    _, reason = work(config_, Watch(config_, orphaned=lambda: True))
+    assert reason == "the process that started this worker is gone"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_watch_first_signal_stops_the_run_and_second_raises(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    watch = Watch(config(tmp_path))
+    before = signal.getsignal(number)
+    with watch.signals():
+        os.kill(os.getpid(), number)
+        with pytest.raises(StopRun, match=f"received {number.name}"):
+            watch.on_step(0)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+    assert signal.getsignal(number) is before
+
+
+def test_run_trials_revoked_trial_is_dropped_quietly(tmp_path: Path) -> None:
+    class Paused:
+        """Another process gives the first trial away while this one is paused."""
+
+        def __init__(self, objective: Objective) -> None:
+            self.objective = objective
+
+        def judge(self, trial: optuna.Trial) -> Any:
+            if trial.number == 0:
+                trial.study.tell(0, state=TrialState.FAIL)
+            return self.objective.judge(trial)
+
+    study, reason = work(config(tmp_path, n_trials=2, pruner="none"), wrap=Paused)
+    assert reason is None
+    assert [trial.state.name for trial in trials_of(study)] == ["FAIL", "COMPLETE", "COMPLETE"]

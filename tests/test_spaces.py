@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import yaml
+from optuna.trial import FixedTrial
+
+import samplers
+import sb3_hpo
+from sb3_hpo.codec import describe
+from sb3_hpo.config import make_config
+from sb3_hpo.errors import UserError
+from sb3_hpo.spaces import BoundSpace, bind_space, read_enqueued
+from tests.envs import KnownReturnEnv
+
+
+def bind(algo: str = "ppo", **values: Any) -> BoundSpace:
+    env = KnownReturnEnv("discrete" if algo == "dqn" else "box")
+    config = make_config({"algo": algo, "env": "tests.envs:KnownReturnEnv", **values})
+    return bind_space(config, env.observation_space, env.action_space)
+
+
+def no_dict(trial: optuna.Trial) -> list[float]:
+    return [trial.suggest_float("x", 0, 1)]
+
+
+def with_context(trial: optuna.Trial, *, context: Any, size: str) -> dict[str, Any]:
+    n_steps = trial.suggest_int("n_steps", 8, context.n_timesteps // context.n_envs)
+    return {"n_steps": n_steps, "seen": size}
+
+
+def test_both_homes_of_a_search_space_are_the_same_function() -> None:
+    assert samplers.sample_ppo_params is sb3_hpo.sample_ppo_params
+    assert sb3_hpo.TrialEvalCallback.__name__ == "TrialEvalCallback"
+
+
+@pytest.mark.parametrize("algo", sorted(samplers.SEARCH_SPACES))
+def test_bind_default_point_is_inside_the_space(algo: str) -> None:
+    space = bind(algo)
+    unconditional = set(space.dimensions) - {"noise_std"}  # only sampled with noise
+    assert set(space.default_params) >= unconditional
+    for name, value in space.default_params.items():
+        distribution = space.dimensions[name]
+        assert distribution._contains(distribution.to_internal_repr(value)), name
+    assert space.default_override == {}
+
+
+@pytest.mark.parametrize("algo", sorted(samplers.SEARCH_SPACES))
+def test_bind_replay_gives_equal_descriptions(algo: str) -> None:
+    space = bind(algo, space_size="full")
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
+    for _ in range(20):
+        trial = study.ask()
+        kwargs = space.sample(trial)
+        assert describe(space.sample(FixedTrial(trial.params))) == describe(kwargs)
+
+
+@pytest.mark.parametrize(
+    ("fixed", "expected"),
+    [
+        ({"gamma": 0.95}, {"gamma": 0.95}),
+        ({"one_minus_gamma": 0.05}, {"gamma": 0.95}),
+        ({"n_steps": 128}, {"n_steps": 128}),
+        ({"n_steps": 100}, {"n_steps": 100}),
+        ({"learning_rate": 0.5}, {"learning_rate": 0.5}),
+        ({"target_kl": 0.02}, {"target_kl": 0.02}),
+        ({"batch_size": 64}, {"batch_size": 64}),
+    ],
+)
+def test_fixed_value_arrives_in_every_sample(
+    fixed: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    space = bind(fixed=fixed)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
+    for _ in range(10):
+        kwargs = space.sample(study.ask())
+        assert {key: kwargs[key] for key in expected} == expected
+    assert space.default_override == expected
+
+
+@pytest.mark.parametrize(
+    ("fixed", "dimension"),
+    [("gamma", "one_minus_gamma"), ("n_steps", "n_steps_pow"), ("batch_size", "n_minibatches_pow")],
+)
+def test_fixed_value_takes_its_dimension_out_of_the_space(fixed: str, dimension: str) -> None:
+    values = {"gamma": 0.9, "n_steps": 64, "batch_size": 64}
+    assert dimension in bind().dimensions
+    space = bind(fixed={fixed: values[fixed]})
+    assert dimension not in space.default_params
+    trial = optuna.create_study().ask()
+    space.sample(trial)
+    assert dimension not in trial.params
+
+
+def test_fixed_true_value_is_noted_in_the_trial() -> None:
+    trial = optuna.create_study().ask()
+    bind(fixed={"batch_size": 64}).sample(trial)
+    assert trial.user_attrs["batch_size"] == 64
+
+
+def test_fixed_mistakes_are_reported_all_at_once() -> None:
+    fixed = {"gama": 0.9, "learning_rate": "fast", "activation_fn": "swish", "policy_kwargs": {}}
+    with pytest.raises(UserError) as error:
+        bind(fixed=fixed)
+    text = str(error.value)
+    assert "fixed.gama: unknown parameter 'gama'; did you mean 'gamma'?" in text
+    assert "fixed.learning_rate: must be a number, but got 'fast'" in text
+    assert "fixed.activation_fn: must be one of ['tanh', 'relu'], but got 'swish'" in text
+    assert "fixed.policy_kwargs: use --policy-kwargs" in text
+
+
+def test_policy_kwargs_of_the_user_take_their_dimension_out_of_the_space() -> None:
+    space = bind(policy_kwargs={"net_arch": [32]})
+    assert "net_arch" in bind().dimensions
+    assert "net_arch" not in space.dimensions
+
+
+def test_budget_too_short_for_the_space_is_refused() -> None:
+    with pytest.raises(UserError, match=r"n_timesteps: .* must hold, but got 100 < 10 \*"):
+        bind(n_timesteps=100)
+
+
+def test_users_space_gets_context_and_size_if_it_takes_them() -> None:
+    space = bind(space="tests.test_spaces:with_context", n_timesteps=8000, space_size="full")
+    trial = FixedTrial({"n_steps": 900})
+    assert space.sample(trial) == {"n_steps": 900, "seen": "full"}
+    assert space.default_params == {}
+
+
+def test_users_space_must_return_a_dict() -> None:
+    with pytest.raises(UserError, match=r"no_dict must return a dict .* but returned list"):
+        bind(space="tests.test_spaces:no_dict")
+
+
+def test_enqueued_file_takes_sb3_names_and_dimensions(tmp_path: Path) -> None:
+    path = tmp_path / "first.yaml"
+    path.write_text("gamma: 0.9\nn_steps: 128\nlearning_rate: 1e-3\n")
+    assert read_enqueued(path, bind()) == {
+        "one_minus_gamma": pytest.approx(0.1),
+        "n_steps_pow": 7,
+        "learning_rate": 0.001,
+    }
+
+
+def test_enqueued_best_yaml_gives_its_params(tmp_path: Path) -> None:
+    path = tmp_path / "best.yaml"
+    path.write_text(yaml.safe_dump({"study": "s", "params": {"learning_rate": 0.002}}))
+    assert read_enqueued(path, bind()) == {"learning_rate": 0.002}
+
+
+def test_enqueued_unknown_names_are_all_reported(tmp_path: Path) -> None:
+    path = tmp_path / "first.yaml"
+    path.write_text("learning_rat: 1\nclip: 2\nn_epochs: many\n")
+    with pytest.raises(UserError) as error:
+        read_enqueued(path, bind())
+    assert "unknown parameter 'learning_rat'; did you mean 'learning_rate'?" in str(error.value)
+    assert "unknown parameter 'clip'" in str(error.value)
+    assert "n_epochs: must be a number, but got 'many'" in str(error.value)

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from sb3_hpo.config import StudyConfig, make_config
+from sb3_hpo.errors import UserError
+from sb3_hpo.study import Place, create_or_resume, open_study, prepare, read_config
+from sb3_hpo.trials import trials_of
+
+
+def config(run_dir: Path, **values: Any) -> StudyConfig:
+    defaults = {"algo": "ppo", "env": "tests.envs:TargetEnv", "n_timesteps": 640, "n_envs": 2}
+    return make_config({**defaults, "run_dir": str(run_dir), **values})
+
+
+def create(config_: StudyConfig) -> optuna.Study:
+    return create_or_resume(config_, Place.of(config_), prepare(config_))
+
+
+def test_place_defaults_to_a_folder_named_like_the_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    place = Place.of(make_config({"algo": "ppo", "env": "Pendulum-v1"}))
+    assert place.name.startswith("ppo-Pendulum-v1-s0-")
+    assert place.run_dir == tmp_path / "runs" / place.name
+    assert place.journal == place.run_dir / "study.journal"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_create_enqueues_the_default_and_then_the_files(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("gamma: 0.9\n")
+    study = create(config(tmp_path / "run", enqueue=[str(tmp_path / "mine.yaml")]))
+    first, second = trials_of(study)
+    assert first.state is second.state is TrialState.WAITING
+    assert first.user_attrs == {"source": "sb3_default", "kwargs_override": {}}
+    assert first.system_attrs["fixed_params"]["learning_rate"] == 0.0003
+    assert second.user_attrs == {"source": "mine.yaml"}
+    assert second.system_attrs["fixed_params"] == {"one_minus_gamma": pytest.approx(0.1)}
+
+
+def test_create_default_trial_respects_fixed_values(tmp_path: Path) -> None:
+    study = create(config(tmp_path, fixed={"gamma": 0.8}))
+    (first,) = trials_of(study)
+    assert first.user_attrs["kwargs_override"] == {"gamma": 0.8}
+    assert "one_minus_gamma" not in first.system_attrs["fixed_params"]
+
+
+def test_create_maximises_and_carries_its_config(tmp_path: Path) -> None:
+    config_ = config(tmp_path)
+    study = create(config_)
+    assert study.direction is optuna.study.StudyDirection.MAXIMIZE
+    assert read_config(Place.of(config_)) == config_
+
+
+def test_resume_enqueues_nothing_again(tmp_path: Path) -> None:
+    create(config(tmp_path))
+    study = create(config(tmp_path, n_trials=80))
+    assert [trial.user_attrs["source"] for trial in trials_of(study)] == ["sb3_default"]
+    assert study.user_attrs["config"]["n_trials"] == 80
+
+
+def test_resume_with_another_value_is_refused_and_shown(tmp_path: Path) -> None:
+    create(config(tmp_path, study_name="mine"))
+    with pytest.raises(UserError) as error:
+        create(config(tmp_path, study_name="mine", seed=4, fixed={"gamma": 0.9}))
+    text = str(error.value)
+    assert "seed: 0 in the study, 4 now" in text
+    assert "fixed: {} in the study, {'gamma': 0.9} now" in text
+    assert "another --study-name" in text
+
+
+def test_resume_of_a_foreign_study_is_refused(tmp_path: Path) -> None:
+    config_ = config(tmp_path, study_name="mine")
+    storage = optuna.storages.JournalStorage(
+        optuna.storages.journal.JournalFileBackend(str(tmp_path / "study.journal"))
+    )
+    optuna.create_study(storage=storage, study_name="mine", direction="maximize")
+    with pytest.raises(UserError, match="was not made by sb3_hpo; use another --study-name"):
+        create(config_)
+
+
+def test_open_study_has_the_configured_pruner(tmp_path: Path) -> None:
+    config_ = config(tmp_path, pruner="median")
+    create(config_)
+    study = open_study(config_, Place.of(config_))
+    assert isinstance(study.pruner, optuna.pruners.MedianPruner)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"env": "Pendulm-v1"}, "unknown environment 'Pendulm-v1'; did you mean 'Pendulum-v1'"),
+        ({"env": "tests.envs:make_failing"}, "failed: RuntimeError: no licence server"),
+        ({"env": "no_such_module:Env"}, "env: no module named 'no_such_module'"),
+        ({"algo": "dqn"}, r"algo: dqn acts in Discrete spaces, but .* is Box"),
+        ({"algo": "sac", "env": "CartPole-v1"}, r"algo: sac acts in Box spaces, .* is Discrete"),
+        ({"algo": "td3", "env": "CartPole-v1"}, r"algo: td3 acts in Box spaces"),
+        ({"algo": "ddpg", "env": "CartPole-v1"}, r"algo: ddpg acts in Box spaces"),
+        ({"normalize": True, "env": "FrozenLake-v1"}, "normalize: needs Box or Dict observations"),
+        ({"n_timesteps": 50}, "n_timesteps: `n_timesteps >= n_evaluations"),
+        ({"fixed": {"gama": 0.9}}, "did you mean 'gamma'"),
+        ({"enqueue": ["missing.yaml"]}, "cannot read missing.yaml: No such file"),
+    ],
+)
+def test_prepare_mistake_is_refused_and_nothing_is_written(
+    tmp_path: Path, values: dict[str, Any], message: str
+) -> None:
+    config_ = config(tmp_path / "run", **values)
+    with pytest.raises(UserError, match=message):
+        prepare(config_)
+    assert list(tmp_path.iterdir()) == []
