@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sb3_hpo.report import best_trials, record_of
-from sb3_hpo.trials import SOURCE, WORKER, count_trials, outcome_of, trials_of
+from sb3_hpo.trials import FINISHED, SOURCE, WORKER, count_trials, outcome_of, trials_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +46,7 @@ class Progress:
         self._start = clock()
         trials = trials_of(study)
         self._told = {trial.number for trial in trials if trial.state.is_finished()}
-        self._n_before = count_trials(trials).finished
+        self._n_before = self._n_finished = count_trials(trials).finished
         self._steps_before = _steps(trials)
         self._live = Live(console=console, refresh_per_second=4) if console.is_terminal else None
 
@@ -71,15 +71,16 @@ class Progress:
         for trial in trials:
             if trial.state.is_finished() and trial.number not in self._told:
                 self._told.add(trial.number)
-                self._tell(trial, trials)
+                self._n_finished += trial.state in FINISHED
+                self._tell(trial)
         if self._live is not None:
             self._live.update(self._view(trials))
 
-    def _tell(self, trial: FrozenTrial, trials: list[FrozenTrial]) -> None:
+    def _tell(self, trial: FrozenTrial) -> None:
         """Print a line about a finished trial; on a terminal only if it failed."""
         line = describe_outcome(trial)
         if outcome_of(trial) == "error" or (self._live is None and line):
-            done = f"[{count_trials(trials).finished}/{self._n_trials}] "
+            done = f"[{self._n_finished}/{self._n_trials}] "
             best = best_trials(self._study, 1)
             end = f"; best {best[0].value:.1f} (trial {best[0].number})" if best else ""
             self._console.print(

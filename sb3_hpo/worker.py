@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Work on a study until it is complete or has to stop.
 
     Args:
-        argv: Where the study is, this worker's name, and when the search ends.
+        argv: Where the study is, this worker's name, who started it, when the search ends.
 
     Returns:
         0. Everything else raises, for the log.
@@ -34,13 +34,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--study-name", required=True)
     parser.add_argument("--run-dir", type=Path, required=True)
     parser.add_argument("--name", required=True)
+    parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--deadline", type=float, default=None)
     arguments = parser.parse_args(argv)
     place = Place(arguments.study_name, arguments.run_dir, arguments.journal)
     config = read_config(place)
     _talk(verbose=config.verbose)
-    parent = os.getppid()
-    watch = Watch(config, deadline=arguments.deadline, orphaned=lambda: os.getppid() != parent)
+    watch = Watch(config, deadline=arguments.deadline, orphaned=lambda: os.getppid() != arguments.parent)
     with watch.signals():
         space = prepare(config)
         study = open_study(config, place)

@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING
 from optuna.trial import TrialState
 
 from sb3_hpo.liveness import StaleTrials, handle_loss, write_off
-from sb3_hpo.trials import FINISHED, WORKER, trials_of
+from sb3_hpo.trials import FINISHED, RUN, WORKER, trials_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -139,7 +139,7 @@ class Workers:
         place = self._place
         command = [sys.executable, "-m", "sb3_hpo.worker", "--journal", str(place.journal),
                    "--study-name", place.name, "--run-dir", str(place.run_dir),
-                   "--name", name]  # fmt: skip
+                   "--name", name, "--parent", str(os.getpid())]  # fmt: skip
         if self._deadline is not None:
             command += ["--deadline", str(self._deadline)]
         threads = dict.fromkeys(_THREAD_VARIABLES, str(self._config.n_threads))
@@ -216,7 +216,9 @@ class Workers:
 
     def _has_finished_trials(self, worker: _Worker) -> bool:
         return any(
-            trial.state in FINISHED and trial.user_attrs.get(WORKER) == worker.name
+            trial.state in FINISHED
+            and trial.user_attrs.get(WORKER) == worker.name
+            and RUN in trial.user_attrs  # written by the worker itself, not by who wrote it off
             for trial in trials_of(self._study)
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import Any
 
 import gymnasium as gym
@@ -90,6 +91,15 @@ class ExitingEnv(KnownReturnEnv):
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         os._exit(3)
+
+
+class HangingEnv(KnownReturnEnv):
+    """Waits for ever in its fifth step, as for a simulator that does not answer."""
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        if self._t == 4:
+            time.sleep(3600)
+        return super().step(action)
 
 
 class DoubleReward(gym.RewardWrapper[Any, Any]):

@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sb3_hpo.arguments import parse_command
+from sb3_hpo.errors import UserError
+
+if TYPE_CHECKING:
+    from sb3_hpo.config import StudyConfig
+
+BASE = ("--algo", "ppo", "--env", "Pendulum-v1")
+
+
+def parse(*argv: str) -> StudyConfig:
+    return parse_command([*BASE, *argv]).config
+
+
+def mistakes(*argv: str) -> str:
+    with pytest.raises(UserError, match=r"^[^\n]+$") as caught:
+        parse(*argv)
+    return str(caught.value)
+
+
+def write(path: Path, text: str) -> str:
+    path.write_text(text)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [("--n-trials", "7"), ("--n_trials", "7"), ("--n-trials=7",), ("--n_trials=7",)],
+)
+def test_parse_command_dashes_or_underscores_mean_the_same(argv: tuple[str, ...]) -> None:
+    assert parse(*argv).n_trials == 7
+
+
+def test_parse_command_underscores_in_values_stay() -> None:
+    config = parse("--env=my_module:make_env", "--study_name", "a_b")
+    assert (config.env, config.study_name) == ("my_module:make_env", "a_b")
+
+
+@pytest.mark.parametrize(
+    ("argv", "fixed"),
+    [
+        (("--fixed.gamma", "0.95"), {"gamma": 0.95}),
+        (("--fixed.gamma=0.95",), {"gamma": 0.95}),
+        (("--fixed", "gamma=0.95"), {"gamma": 0.95}),
+        (("--fixed.learning_rate", "1e-3"), {"learning_rate": 0.001}),
+        (("--fixed.log_std_init", "-2"), {"log_std_init": -2}),
+        (("--fixed.activation_fn", "tanh"), {"activation_fn": "tanh"}),
+        (("--fixed.net_arch", "[64, 64]"), {"net_arch": [64, 64]}),
+        (("--fixed.a=b=c",), {"a": "b=c"}),
+        (("--fixed.a", "[1, ",), {"a": "[1, "}),
+        (("--fixed.a", "1", "--fixed.b", "true", "--fixed.a", "2"), {"a": 2, "b": True}),
+    ],
+)  # fmt: skip
+def test_parse_command_mapping_flag_gives_plain_values(
+    argv: tuple[str, ...], fixed: dict[str, object]
+) -> None:
+    assert parse(*argv).fixed == fixed
+
+
+def test_parse_command_dotted_key_makes_inner_mappings() -> None:
+    config = parse(
+        "--policy-kwargs.optimizer_kwargs.eps", "1e-5",
+        "--policy_kwargs.optimizer_kwargs.weight_decay=0.1",
+        "--env-kwargs.g", "9.81",
+    )  # fmt: skip
+    expected = {"optimizer_kwargs": {"eps": 1e-05, "weight_decay": 0.1}}
+    assert config.policy_kwargs == expected
+    assert config.env_kwargs == {"g": 9.81}
+
+
+def test_parse_command_wrapper_repeated_keeps_all_in_order() -> None:
+    assert parse("--wrapper", "a:B", "--wrapper=c:D").wrapper == ("a:B", "c:D")
+
+
+@pytest.mark.parametrize(
+    ("argv", "normalize"), [((), False), (("--normalize",), True), (("--no-normalize",), False)]
+)
+def test_parse_command_boolean_flag_has_a_negation(
+    argv: tuple[str, ...], normalize: bool
+) -> None:
+    assert parse(*argv).normalize is normalize
+
+
+def test_parse_command_negated_flag_wins_over_file(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.yaml", "normalize: true\n")
+    assert parse("--config", file).normalize is True
+    assert parse("--config", file, "--no-normalize").normalize is False
+
+
+def test_parse_command_later_file_wins_over_earlier(tmp_path: Path) -> None:
+    first = write(tmp_path / "1.yaml", "seed: 1\nn_trials: 11\n")
+    second = write(tmp_path / "2.yaml", "seed: 2\n")
+    config = parse("--config", first, "--config", second)
+    assert (config.seed, config.n_trials) == (2, 11)
+
+
+@pytest.mark.parametrize("flag_first", [True, False])
+def test_parse_command_flag_wins_over_file_wherever_it_stands(
+    tmp_path: Path, flag_first: bool
+) -> None:
+    file = ["--config", write(tmp_path / "a.yaml", "seed: 1\nn_trials: 11\n")]
+    flag = ["--seed", "5"]
+    config = parse(*(flag + file if flag_first else file + flag))
+    assert (config.seed, config.n_trials) == (5, 11)
+
+
+def test_parse_command_mappings_are_merged_over_files(tmp_path: Path) -> None:
+    text = "fixed: {gamma: 0.9, n_epochs: 5}\npolicy_kwargs: {optimizer_kwargs: {eps: 0.1}}\n"
+    config = parse(
+        "--config", write(tmp_path / "a.yaml", text),
+        "--fixed.gamma", "0.95", "--policy-kwargs.optimizer_kwargs.weight_decay", "0.2",
+    )  # fmt: skip
+    assert config.fixed == {"gamma": 0.95, "n_epochs": 5}
+    assert config.policy_kwargs == {"optimizer_kwargs": {"eps": 0.1, "weight_decay": 0.2}}
+
+
+def test_parse_command_file_alone_is_enough(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.yaml", "algo: sac\nenv: Pendulum-v1\ntimeout: 10m\n")
+    config = parse_command(["--config", file]).config
+    assert (config.algo, config.timeout) == ("sac", 600.0)
+
+
+def test_parse_command_missing_file_is_named(tmp_path: Path) -> None:
+    assert "cannot read" in mistakes("--config", str(tmp_path / "no.yaml"))
+
+
+def test_parse_command_unknown_flag_is_told_with_all_other_mistakes() -> None:
+    text = mistakes("--n-trails", "5", "--samplr=gp", "--n-envs", "0", "--pruner", "halvin")
+    for part in (
+        "unknown flag '--n-trails'; did you mean '--n-trials'?",
+        "unknown flag '--samplr'; did you mean '--sampler'?",
+        "n_envs: Input should be greater than 0, but got '0'",
+        "pruner: unknown pruner 'halvin'; did you mean 'halving'?",
+    ):
+        assert part in text
+
+
+def test_parse_command_unknown_mapping_flag_suggests() -> None:
+    assert mistakes("--fixd.gamma", "0.9").startswith(
+        "unknown flag '--fixd.gamma'; did you mean '--fixed'?"
+    )
+
+
+def test_parse_command_shortened_flag_is_unknown() -> None:
+    assert mistakes("--n-tri", "5").startswith("unknown flag '--n-tri'; did you mean '--n-tri")
+
+
+def test_parse_command_word_without_flag_is_refused() -> None:
+    assert mistakes("sac") == "unexpected 'sac': every option has a name"
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (("--seed",), "argument --seed: expected one argument"),
+        (("--fixed.gamma",), "--fixed.gamma needs a value"),
+        (("--fixed.gamma=",), "--fixed.gamma needs a value"),
+        (("--fixed.gamma", "--normalize"), "--fixed.gamma needs a value"),
+        (("--fixed", "=1"), "--fixed.NAME needs a value"),
+    ],
+)
+def test_parse_command_missing_value_is_refused(argv: tuple[str, ...], message: str) -> None:
+    assert mistakes(*argv) == message
+
+
+def test_parse_command_print_config_is_told_apart() -> None:
+    assert parse_command([*BASE, "--print-config"]).print_config is True
+    assert parse_command([*BASE]).print_config is False
+
+
+def test_parse_command_episodes_as_text_decide_eval_envs() -> None:
+    assert parse("--n-eval-episodes", "5").n_eval_envs == 5
+
+
+def test_parse_command_help_lists_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="^0$"):
+        parse_command(["--help"])
+    text = capsys.readouterr().out
+    for part in ("--algo ALGO", "--fixed NAME=VALUE", "--no-normalize", "--config FILE"):
+        assert part in text
+    assert "finished trials wanted in the study, over all workers and resumes (default: 40)" in (
+        " ".join(text.split())
+    )
+
+
+def test_help_exits_0_without_importing_torch() -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "sb3_hpo.optimize", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    modules = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert done.returncode == 0
+    assert "--n-trials" in done.stdout
+    assert "sb3_hpo.config" in modules
+    assert not modules & {"torch", "stable_baselines3", "gymnasium", "optuna"}

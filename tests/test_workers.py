@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from sb3_hpo.config import StudyConfig, make_config
+from sb3_hpo.study import Place, create_or_resume, prepare
+from sb3_hpo.trials import count_trials, trials_of
+from sb3_hpo.workers import Workers, WorkersResult
+
+pytestmark = pytest.mark.slow  # every test starts processes that import torch
+
+
+def config(run_dir: Path, env: str = "TargetEnv", **values: Any) -> StudyConfig:
+    defaults = {
+        "algo": "ppo", "env": f"tests.envs:{env}", "n_timesteps": 1024, "n_envs": 2,
+        "n_evaluations": 6, "n_eval_episodes": 2, "n_trials": 4, "run_dir": str(run_dir),
+        "space": "tests.envs:sample_target_params", "pruner": "none",
+    }  # fmt: skip
+    return make_config({**defaults, **values})
+
+
+def run_workers(
+    config_: StudyConfig, n_workers: int, on_tick: Callable[[], None] = lambda: None
+) -> tuple[optuna.Study, WorkersResult]:
+    place = Place.of(config_)
+    study = create_or_resume(config_, place, prepare(config_))
+    deadline = None if config_.timeout is None else time.time() + config_.timeout
+    return study, Workers(study, config_, place, deadline).run(n_workers, on_tick)
+
+
+def names(study: optuna.Study) -> list[str]:
+    return [trial.state.name for trial in trials_of(study)]
+
+
+def pids_of_workers(study_name: str) -> list[int]:
+    """Find the worker processes of a study in /proc."""
+    pids = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue  # it has just ended
+        if b"sb3_hpo.worker" in words and study_name.encode() in words:
+            pids.append(int(folder.name))
+    return pids
+
+
+class KillNow:
+    """Kills a worker with SIGKILL whenever one runs a trial that no kill has hit before."""
+
+    def __init__(self, study_of: Callable[[], optuna.Study], n_kills: int) -> None:
+        self._study_of, self._left = study_of, n_kills
+        self._hit: set[int] = set()
+
+    def __call__(self) -> None:
+        study = self._study_of()
+        running = [t.number for t in trials_of(study) if t.state is TrialState.RUNNING]
+        fresh = [number for number in running if number not in self._hit]
+        pids = pids_of_workers(study.study_name)
+        if self._left and fresh and pids:
+            self._hit.update(running)
+            os.kill(pids[self._left % len(pids)], signal.SIGKILL)
+            self._left -= 1
+
+    @property
+    def done(self) -> bool:
+        return self._left == 0
+
+
+def test_two_workers_share_a_study_exactly(tmp_path: Path) -> None:
+    config_ = config(tmp_path, n_trials=6)
+    study, result = run_workers(config_, 2)
+    assert result == WorkersResult()
+    assert names(study).count("COMPLETE") == 6
+    assert len({trial.user_attrs["worker"] for trial in trials_of(study)}) == 2
+    assert "ends: the study is complete" in (tmp_path / "worker-0.log").read_text()
+    threads = {trial.user_attrs["run"]["n_threads"] for trial in trials_of(study)}
+    assert threads == {1}
+
+
+def test_five_kills_leave_the_exact_total_and_no_running_trial(tmp_path: Path) -> None:
+    config_ = config(tmp_path, n_trials=20, n_timesteps=4096)
+    place = Place.of(config_)
+    study = create_or_resume(config_, place, prepare(config_))
+    kill = KillNow(lambda: study, 5)
+    result = Workers(study, config_, place, None).run(2, kill)
+    counts = count_trials(trials_of(study))
+    assert (result, kill.done) == (WorkersResult(), True)
+    assert (counts.finished, counts.running, counts.waiting) == (20, 0, 0)
+    lost = [trial for trial in trials_of(study) if trial.user_attrs.get("outcome") == "lost"]
+    assert 1 <= len(lost) <= 5  # a kill may hit a worker between two trials
+    retried = {trial.user_attrs.get("retry_of") for trial in trials_of(study)}
+    assert {trial.number for trial in lost if trial.params and "retry_of" not in trial.user_attrs} <= retried
+
+
+def test_worker_that_always_dies_is_given_up_after_three_deaths(tmp_path: Path) -> None:
+    study, result = run_workers(config(tmp_path, "ExitingEnv", n_trials=3), 1)
+    assert result.problem is not None
+    assert "worker 0 died 3 times in a row without finishing a trial" in result.problem
+    assert "exit status 3" in result.problem
+    states = [(trial.state.name, trial.user_attrs["outcome"]) for trial in trials_of(study)]
+    assert states == [("FAIL", "lost"), ("FAIL", "lost"), ("PRUNED", "lost")]
+    assert trials_of(study)[2].constraints == {"lost": 1.0}
+
+
+def test_timeout_ends_the_search_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    slow = config(tmp_path, n_trials=2, n_timesteps=200_000, timeout=8)
+    study, result = run_workers(slow, 1)
+    assert result == WorkersResult()
+    assert names(study) == ["FAIL", "WAITING"]
+    assert trials_of(study)[0].user_attrs["outcome"] == "interrupted"
+
+
+def test_hung_worker_is_killed_and_its_trial_given_up_after_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sb3_hpo.workers._TIMEOUT_GRACE_S", 1.0)
+    hung = config(tmp_path, n_trials=1, env="HangingEnv", trial_timeout=2)
+    study, result = run_workers(hung, 1)
+    assert result == WorkersResult()
+    assert names(study) == ["PRUNED"]
+    assert trials_of(study)[0].constraints == {"timeout": 1.0}
+
+
+def test_hung_worker_without_time_limit_is_found_by_its_missing_beat(tmp_path: Path) -> None:
+    hung = config(tmp_path, n_trials=1, env="HangingEnv", beat_interval=0.5, stale_after=2)
+    study, result = run_workers(hung, 1)
+    assert names(study) == ["FAIL", "FAIL", "PRUNED"]
+    assert [trial.user_attrs["outcome"] for trial in trials_of(study)] == ["lost"] * 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_hands_trials_back_and_resuming_reaches_the_exact_total(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    config_ = config(tmp_path, n_trials=4, n_timesteps=20_000)
+
+    def interrupt() -> None:
+        if not sent and count_trials(trials_of(study)).running == 2:
+            sent.append(number)
+            os.kill(os.getpid(), number)
+
+    sent: list[signal.Signals] = []
+    place = Place.of(config_)
+    study = create_or_resume(config_, place, prepare(config_))
+    assert threading.current_thread() is threading.main_thread()
+    result = Workers(study, config_, place, None).run(2, interrupt)
+    assert result.signal is number
+    assert names(study).count("RUNNING") == 0
+    assert names(study)[:2] == ["FAIL", "FAIL"]
+    study, result = run_workers(config_, 2)
+    counts = count_trials(trials_of(study))
+    assert (counts.finished, counts.running, counts.waiting) == (4, 0, 0)
+
+
+def test_workers_end_when_the_parent_is_killed(tmp_path: Path) -> None:
+    command = [
+        sys.executable, "-m", "sb3_hpo.optimize", "--algo", "ppo", "--env", "tests.envs:TargetEnv",
+        "--space", "tests.envs:sample_target_params", "--n-timesteps", "400000",
+        "--run-dir", str(tmp_path), "--study-name", f"orphans-{os.getpid()}", "--n-workers", "1",
+    ]  # fmt: skip
+    with (tmp_path / "out").open("wb") as out:
+        parent = subprocess.Popen(command, stdout=out, stderr=out)
+    deadline = time.monotonic() + 60
+    while not (workers := pids_of_workers(f"orphans-{os.getpid()}")):
+        assert time.monotonic() < deadline, (tmp_path / "out").read_text()
+        time.sleep(0.2)
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 15
+    while pids_of_workers(f"orphans-{os.getpid()}"):
+        assert time.monotonic() < deadline, f"workers {workers} outlived their parent"
+        time.sleep(0.2)
+    assert "the process that started this worker is gone" in (tmp_path / "worker-0.log").read_text()
