@@ -32,6 +32,10 @@ _HOLDS = {
     "update_to_data_pow": ("gradient_steps", "train_freq"),
     "noise_type": ("action_noise",),
     "noise_std": ("action_noise",),
+    "target_kl_or_none": ("target_kl",),
+    "ent_coef_mode": ("ent_coef",),
+    "ent_coef_fixed": ("ent_coef",),
+    "target_entropy_scale": ("target_entropy", "ent_coef"),
 }
 
 Sample = Callable[[Any], dict[str, Any]]
@@ -44,10 +48,13 @@ class Fixed:
     Attributes:
         dimensions: Answers to `suggest_*`, by dimension.
         kwargs: Descriptions of keyword arguments that replace what was sampled.
+        exact: The user's names and values; a space may round a dimension's value (a tiny
+            `ent_coef` means 0), but not what the user has fixed.
     """
 
     dimensions: dict[str, Any]
     kwargs: dict[str, Any]
+    exact: dict[str, Any]
 
     def apply(self, sample: Sample, trial: TrialLike) -> dict[str, Any]:
         """Sample with the fixed values held.
@@ -59,8 +66,9 @@ class Fixed:
         Returns:
             Keyword arguments of the algorithm.
         """
-        kwargs = sample(_OverriddenTrial(trial, self.dimensions, self.kwargs))
-        return {**kwargs, **build(self.kwargs)}
+        kwargs = sample(_OverriddenTrial(trial, self.dimensions, self.exact))
+        exact = {name: value for name, value in self.exact.items() if name in kwargs}
+        return {**kwargs, **exact, **build(self.kwargs)}
 
 
 class _OverriddenTrial:
@@ -124,8 +132,8 @@ def sort_fixed(
                 continue
             _check_constructor_has(config.algo, name, dimensions)
             by_kwarg[name] = value
-            # Dimensions that decided only this argument would have no effect any more.
-            idle = (key for key, names in _HOLDS.items() if names[0] == name and key in defaults)
+            # Dimensions that decided this argument would have no effect any more.
+            idle = (key for key, names in _HOLDS.items() if name in names and key in defaults)
             by_dimension.update({key: defaults[key] for key in idle})
         except UserError as error:
             mistakes.append(f"fixed.{name}: {error}")
@@ -134,7 +142,7 @@ def sort_fixed(
     for name in config.policy_kwargs:  # the user's wins, so sampling it would have no effect
         if name in dimensions and name in defaults:
             by_dimension.setdefault(name, defaults[name])
-    return Fixed(by_dimension, by_kwarg)
+    return Fixed(by_dimension, by_kwarg, dict(config.fixed))
 
 
 def to_dimension(

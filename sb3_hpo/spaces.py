@@ -105,7 +105,7 @@ def bind_space(
     def sample(trial: TrialLike) -> dict[str, Any]:
         return fixed.apply(raw, trial)
 
-    free = {name: item for name, item in dimensions.items() if name not in fixed.dimensions}
+    free = _probe(sample, config.space or config.algo)
     params = {name: value for name, value in defaults.items() if name in free}
     override = _override(raw, fixed, defaults) if shipped is not None else {}
     return BoundSpace(sample, free, params, override)

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +10,8 @@ from sb3_hpo.arguments import parse_command
 from sb3_hpo.errors import UserError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sb3_hpo.config import StudyConfig
 
 BASE = ("--algo", "ppo", "--env", "Pendulum-v1")
@@ -83,9 +84,7 @@ def test_parse_command_wrapper_repeated_keeps_all_in_order() -> None:
 @pytest.mark.parametrize(
     ("argv", "normalize"), [((), False), (("--normalize",), True), (("--no-normalize",), False)]
 )
-def test_parse_command_boolean_flag_has_a_negation(
-    argv: tuple[str, ...], normalize: bool
-) -> None:
+def test_parse_command_boolean_flag_has_a_negation(argv: tuple[str, ...], normalize: bool) -> None:
     assert parse(*argv).normalize is normalize
 
 
@@ -181,7 +180,7 @@ def test_parse_command_episodes_as_text_decide_eval_envs() -> None:
 
 
 def test_parse_command_help_lists_every_option(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="^0$"):
+    with pytest.raises(SystemExit, match=r"^0$"):
         parse_command(["--help"])
     text = capsys.readouterr().out
     for part in ("--algo ALGO", "--fixed NAME=VALUE", "--no-normalize", "--config FILE"):

@@ -85,7 +85,8 @@ def test_describe_numpy_values_gives_plain_ones() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [object(), {1, 2}, VectorizedActionNoise(NormalActionNoise(np.zeros(1), np.ones(1)), 2)]
+    "value",
+    [object(), {1, 2}, VectorizedActionNoise(NormalActionNoise(np.zeros(1), np.ones(1)), 2)],
 )
 def test_describe_unknown_object_is_refused(value: Any) -> None:
     with pytest.raises(UserError, match="cannot be written down: use numbers, text"):

@@ -16,5 +16,5 @@ def test_unknown_name_far_from_all_only_lists() -> None:
 
 
 def test_user_error_is_a_value_error() -> None:
-    with pytest.raises(ValueError, match="^mend me$"):
+    with pytest.raises(ValueError, match=r"^mend me$"):
         raise UserError("mend me")

@@ -125,7 +125,7 @@ def test_sort_fixed_policy_kwargs_points_to_its_own_flag() -> None:
 def test_sort_fixed_policy_kwarg_that_is_a_dimension_is_held() -> None:
     values = config(policy_kwargs={"activation_fn": "x", "ortho_init": False})
     fixed = sort_fixed(values, dict(DIMENSIONS), DEFAULTS)
-    assert fixed == Fixed({"activation_fn": "tanh"}, {})
+    assert fixed == Fixed({"activation_fn": "tanh"}, {}, {})
 
 
 def test_apply_held_dimensions_are_not_asked_of_the_trial() -> None:
@@ -149,11 +149,11 @@ def test_apply_fixed_argument_replaces_the_sampled_one() -> None:
 
 
 def test_apply_description_becomes_an_object() -> None:
-    fixed = Fixed({}, {"rollout_buffer_class": {"$import": "fractions:Fraction"}})
+    fixed = Fixed({}, {"rollout_buffer_class": {"$import": "fractions:Fraction"}}, {})
     kwargs = fixed.apply(sample, FixedTrial(DEFAULTS))
     assert kwargs["rollout_buffer_class"].__name__ == "Fraction"
 
 
 def test_apply_lets_the_space_use_more_of_the_trial() -> None:
     trial = FixedTrial({}, number=7)
-    assert Fixed({}, {}).apply(lambda t: {"seed": t.number}, trial) == {"seed": 7}
+    assert Fixed({}, {}, {}).apply(lambda t: {"seed": t.number}, trial) == {"seed": 7}

@@ -57,7 +57,7 @@ def in_main(monkeypatch: pytest.MonkeyPatch, file: Path | None) -> type:
         main.__file__ = str(file)
     main.Task = type("Task", (), {"__module__": "__main__"})  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "__main__", main)
-    task: type = main.Task  # type: ignore[attr-defined]
+    task: type = main.Task
     return task
 
 

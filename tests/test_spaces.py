@@ -67,6 +67,8 @@ def test_bind_replay_gives_equal_descriptions(algo: str) -> None:
         ({"n_steps": 100}, {"n_steps": 100}),
         ({"learning_rate": 0.5}, {"learning_rate": 0.5}),
         ({"target_kl": 0.02}, {"target_kl": 0.02}),
+        ({"gae_lambda": 0.9995}, {"gae_lambda": 0.9995}),
+        ({"ent_coef": 1e-9}, {"ent_coef": 1e-9}),
         ({"batch_size": 64}, {"batch_size": 64}),
     ],
 )
@@ -93,6 +95,12 @@ def test_fixed_value_takes_its_dimension_out_of_the_space(fixed: str, dimension:
     trial = optuna.create_study().ask()
     space.sample(trial)
     assert dimension not in trial.params
+
+
+def test_fixed_value_leaves_no_dimension_without_effect() -> None:
+    space = bind("sac", space_size="full", fixed={"ent_coef": 0.1})
+    assert not {"ent_coef_mode", "ent_coef_fixed", "target_entropy_scale"} & set(space.dimensions)
+    assert "target_kl_or_none" not in bind(space_size="full", fixed={"target_kl": 0.02}).dimensions
 
 
 def test_fixed_true_value_is_noted_in_the_trial() -> None:

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import sqlite3
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import optuna
 import pytest
 
 from sb3_hpo.errors import UserError
 from sb3_hpo.storage import journal_path, open_storage
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 TORN = b'{"op_code": 6, "trial_id": 1, "val'
 
@@ -68,22 +71,19 @@ def test_journal_path_folder_is_refused(tmp_path: Path) -> None:
 
 def test_open_storage_new_file_keeps_a_study(tmp_path: Path) -> None:
     study_at(tmp_path / "a.journal").optimize(lambda _: 1.5, 2)
-    again = optuna.load_study(
-        storage=open_storage(str(tmp_path / "a.journal")), study_name="s"
-    )
+    again = optuna.load_study(storage=open_storage(str(tmp_path / "a.journal")), study_name="s")
     assert [trial.value for trial in again.trials] == [1.5, 1.5]
     assert backups(tmp_path / "a.journal") == []
 
 
 def test_open_storage_torn_tail_keeps_all_trials_and_a_backup(torn: Path) -> None:
     whole = torn.read_bytes()[: -len(TORN)]
-    storage = open_storage(str(torn))
-    states = [trial.state.name for trial in optuna.load_study(storage=storage).trials]
+    states = [trial.state.name for trial in study_at(torn).trials]
     (backup,) = backups(torn)
     assert states == ["COMPLETE", "COMPLETE", "COMPLETE"]
     assert backup.read_bytes() == whole + TORN
-    assert torn.read_bytes() == whole
-    assert whole.endswith(b"\n")
+    assert torn.read_bytes().startswith(whole)
+    assert torn.read_bytes().endswith(b"\n")
 
 
 def test_open_storage_second_time_makes_no_backup(torn: Path) -> None:

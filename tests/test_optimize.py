@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import yaml
+
+import sb3_hpo
+from sb3_hpo.config import make_config
+from sb3_hpo.errors import UserError
+from sb3_hpo.optimize import main, tune
+from sb3_hpo.workers import IN_WORKER
+
+TINY = [
+    "--algo", "ppo", "--env", "tests.envs:TargetEnv", "--n-timesteps", "640", "--n-envs", "2",
+    "--n-eval-episodes", "3", "--n-trials", "4", "--space", "tests.envs:sample_target_params",
+]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def load(run_dir: Path) -> optuna.Study:
+    storage = optuna.storages.JournalStorage(
+        optuna.storages.journal.JournalFileBackend(str(run_dir / "study.journal"))
+    )
+    (name,) = optuna.get_all_study_names(storage)
+    return optuna.load_study(study_name=name, storage=storage)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--algo", "ppoo"], "unknown algorithm 'ppoo'; did you mean 'ppo'?"),
+        (["--env", "Pendulm-v1"], "unknown environment 'Pendulm-v1'; did you mean 'Pendulum-v1'"),
+        (["--sampler", "tpee"], "unknown sampler 'tpee'; did you mean 'tpe'?"),
+        (["--pruner", "medain"], "unknown pruner 'medain'; did you mean 'median'?"),
+        (["--fixed.gama", "0.9"], "fixed.gama: unknown parameter 'gama'; did you mean 'gamma'?"),
+        (["--algo", "dqn"], "algo: dqn acts in Discrete spaces"),
+        (["--algo", "sac", "--env", "CartPole-v1"], "algo: sac acts in Box spaces"),
+        (["--env", "tests.envs:make_failing"], "failed: RuntimeError: no licence server"),
+        (["--env", "no_module:Env"], "no module named 'no_module'"),
+        (["--n-trials", "0"], "n_trials: Input should be greater than 0"),
+        (["--n-evaluations", "0"], "n_evaluations: Input should be greater than 0"),
+        (["--n-timesteps", "100"], "n_timesteps: `n_timesteps >= n_evaluations"),
+        (["--n-trails", "3"], "unknown flag '--n-trails'; did you mean '--n-trials'"),
+        (["--storage", "redis://localhost"], "storage: redis:// is not supported yet"),
+    ],
+)
+def test_main_bad_input_is_one_line_exit_2_and_nothing_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], message: str
+) -> None:
+    assert main(["--algo", "ppo", "--env", "Pendulum-v1", *flags]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: ")
+    assert captured.err.count("\n") == 1
+    assert message in captured.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_main_config_mistakes_are_reported_all_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bad.yaml").write_text("algo: ppo\nn_trails: 3\nn_envs: many\nnormalize: 7\n")
+    assert main(["--config", "bad.yaml"]) == 2
+    error = capsys.readouterr().err
+    for part in ("'n_trails'; did you mean 'n_trials'", "n_envs: ", "normalize: ", "env: Field"):
+        assert part in error
+
+
+def test_main_missing_extra_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sb3_hpo.search._installed", lambda package: package != "cmaes")
+    assert main([*TINY, "--sampler", "cmaes"]) == 2
+    assert "cmaes needs cmaes: pip install 'sb3-hpo[cmaes]'" in capsys.readouterr().err
+
+
+def test_main_print_config_prints_what_would_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*TINY, "--print-config"]) == 0
+    values = yaml.safe_load(capsys.readouterr().out)
+    assert (values["n_timesteps"], values["score"]) == (640, "last_half")
+    assert make_config(values).n_trials == 4
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_tune_inside_a_worker_names_the_missing_guard(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(IN_WORKER, "1")
+    with pytest.raises(UserError, match='call it under if __name__ == "__main__":'):
+        tune(algo="ppo", env="Pendulum-v1")
+
+
+def test_public_names_are_all_importable() -> None:
+    assert [name for name in sb3_hpo.__all__ if not hasattr(sb3_hpo, name)] == []
+    with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
+        _ = sb3_hpo.nonsense
+
+
+@pytest.mark.slow
+def test_main_runs_a_study_to_its_end_and_resumes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*TINY, "--run-dir", "run", "--tensorboard"]) == 0
+    run_dir = tmp_path / "run"
+    study = load(run_dir)
+    assert [trial.state.is_finished() for trial in study.trials] == [True] * 4
+    best = yaml.safe_load((run_dir / "best.yaml").read_text())
+    assert best["trial"] == study.best_trial.number
+    assert best["trial_value"] == study.best_value
+    assert best["params"] == study.best_params
+    assert best["kwargs"]["learning_rate"] == study.best_params["learning_rate"]
+    assert make_config(yaml.safe_load((run_dir / "config.yaml").read_text())).n_trials == 4
+    assert {path.name for path in (run_dir / "tensorboard").iterdir()} == {
+        f"trial-{number}" for number in range(4)
+    }
+    output = capsys.readouterr().out
+    assert "[4/4]" in output
+    assert "A trial value is not yet a result" in output
+    assert main([*TINY, "--run-dir", "run", "--tensorboard"]) == 0
+    assert "It is complete. For more trials: --n-trials 8" in capsys.readouterr().out
+    assert main([*TINY, "--run-dir", "run", "--n-trials", "5"]) == 0
+    assert len(load(run_dir).trials) == 5
+    assert main([*TINY, "--run-dir", "run", "--study-name", study.study_name, "--seed", "9"]) == 2
+    assert "seed: 0 in the study, 9 now" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_main_repeated_errors_end_with_status_1_and_say_why(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main([*TINY, "--env", "tests.envs:RaisingEnv", "--n-trials", "9"]) == 1
+    output = capsys.readouterr().out
+    assert "ValueError: the gripper is gone" in output
+    assert "Given up: 3 trials failed with ValueError" in output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_command_interrupted_exits_with_the_signals_status(
+    tmp_path: Path, number: signal.Signals, status: int
+) -> None:
+    command: list[Any] = [sys.executable, "-m", "sb3_hpo.optimize", *TINY, "--run-dir", "run",
+                          "--n-timesteps", "400000", "--n-workers", "1"]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    with (tmp_path / "out").open("wb") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=out, env=environment)
+    deadline = time.monotonic() + 60
+    while not any(trial.state.name == "RUNNING" for trial in _trials(tmp_path / "run")):
+        assert time.monotonic() < deadline, (tmp_path / "out").read_text()
+        time.sleep(0.3)
+    process.send_signal(number)
+    assert process.wait(timeout=30) == status
+    assert "the same command goes on from here" in (tmp_path / "out").read_text()
+    assert [trial.state.name for trial in _trials(tmp_path / "run")] == ["FAIL", "WAITING"]
+
+
+def _trials(run_dir: Path) -> list[optuna.trial.FrozenTrial]:
+    if not (run_dir / "config.yaml").exists():
+        return []
+    return load(run_dir).trials
