@@ -40,7 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     place = Place(arguments.study_name, arguments.run_dir, arguments.journal)
     config = read_config(place)
     _talk(verbose=config.verbose)
-    watch = Watch(config, deadline=arguments.deadline, orphaned=lambda: os.getppid() != arguments.parent)
+    watch = Watch(
+        config, deadline=arguments.deadline, orphaned=lambda: os.getppid() != arguments.parent
+    )
     with watch.signals():
         space = prepare(config)
         study = open_study(config, place)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 import pytest
 
@@ -10,12 +9,11 @@ os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
 
 
 @pytest.fixture(autouse=True, scope="session")
-def one_torch_thread() -> Iterator[None]:
+def one_torch_thread() -> None:
     """Results depend on the thread count, and more threads than cores make tests crawl."""
     import torch
 
     torch.set_num_threads(1)
-    yield
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -1,4 +1,4 @@
-"""Environments whose returns are known, so that evaluation and step counting are checked exactly."""
+"""Environments with known returns, so that evaluation and step counting are checked exactly."""
 
 from __future__ import annotations
 
@@ -53,7 +53,8 @@ class TargetEnv(KnownReturnEnv):
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         observation, _, done, truncated, info = super().step(action)
-        return observation, -abs(float(np.asarray(action).reshape(-1)[0]) - 0.5), done, truncated, info
+        reward = -abs(float(np.asarray(action).reshape(-1)[0]) - 0.5)
+        return observation, reward, done, truncated, info
 
 
 class EndlessEnv(KnownReturnEnv):

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optuna
@@ -18,6 +17,9 @@ from sb3_hpo.errors import UserError
 from sb3_hpo.scores import score_rule
 from sb3_hpo.seeds import Stream, derive_seeds
 from tests.envs import KnownReturnEnv, TargetEnv, start_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PPO_KWARGS: dict[str, Any] = {"n_steps": 16, "batch_size": 16, "n_epochs": 1, "device": "cpu"}
 
@@ -53,7 +55,8 @@ def test_callback_reports_at_nominal_steps_whatever_the_number_of_envs() -> None
 
 def test_callback_reported_values_are_exact() -> None:
     trial = new_trial()
-    callback = TrialEvalCallback(KnownReturnEnv(), trial, n_eval_episodes=4, n_evaluations=2, seed=7)
+    env = KnownReturnEnv()
+    callback = TrialEvalCallback(env, trial, n_eval_episodes=4, n_evaluations=2, seed=7)
     learn(callback)
     seeds = derive_seeds(7, Stream.SEARCH_EPISODES, 4)
     expected = np.mean([10 * start_of(seed) for seed in seeds])

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 import pytest
@@ -11,6 +10,9 @@ from sb3_hpo.config import make_config
 from sb3_hpo.liveness import StaleTrials, hand_back, handle_loss, write_off
 from sb3_hpo.storage import open_storage
 from sb3_hpo.trials import trials_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture
@@ -33,7 +35,7 @@ def test_hand_back_fails_the_trial_and_enqueues_its_parameters(study: optuna.Stu
     assert study.ask().suggest_float("x", 0, 1) == x
 
 
-def test_hand_back_keeps_enqueued_parameters_that_were_not_yet_sampled(study: optuna.Study) -> None:
+def test_hand_back_keeps_enqueued_parameters_not_yet_sampled(study: optuna.Study) -> None:
     study.enqueue_trial({"x": 0.25}, user_attrs={"source": "sb3_default", "kwargs_override": {}})
     study.ask()
     hand_back(study, trials_of(study)[0], "interrupted")

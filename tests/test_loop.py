@@ -2,11 +2,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import optuna
 import pytest
 from optuna.trial import TrialState
 
@@ -16,6 +13,12 @@ from sb3_hpo.objective import Objective
 from sb3_hpo.study import Place, create_or_resume, prepare
 from sb3_hpo.training import StopRun
 from sb3_hpo.trials import count_trials, trials_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import optuna
 
 
 def config(run_dir: Path, env: str = "TargetEnv", **values: Any) -> StudyConfig:

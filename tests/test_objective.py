@@ -80,7 +80,8 @@ def test_judge_infeasible_trial_is_pruned_with_a_constraint(
     env: str, env_kwargs: dict[str, str], outcome: str
 ) -> None:
     study = new_study()
-    verdict = Objective(config(env, env_kwargs=env_kwargs), sample_target_params).judge(study.ask())
+    objective = Objective(config(env, env_kwargs=env_kwargs), sample_target_params)
+    verdict = objective.judge(study.ask())
     assert verdict.state is TrialState.PRUNED
     assert study.trials[0].constraints == {outcome: 1.0}
     assert study.trials[0].user_attrs["outcome"] == outcome

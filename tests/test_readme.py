@@ -7,6 +7,8 @@ from pathlib import Path
 
 import optuna
 import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
 README = Path(__file__).parent.parent / "README.md"
 EXAMPLES = dict(
@@ -50,9 +52,7 @@ def test_readme_own_environment_tunes_to_its_end(tmp_path: Path) -> None:
     (run_dir,) = (tmp_path / "runs").iterdir()
     assert run_dir.name.startswith("ppo-LightPendulum-s0-")
     assert "6 trials finished" in output
-    storage = optuna.storages.JournalStorage(
-        optuna.storages.journal.JournalFileBackend(str(run_dir / "study.journal"))
-    )
+    storage = JournalStorage(JournalFileBackend(str(run_dir / "study.journal")))
     study = optuna.load_study(study_name=run_dir.name, storage=storage)
     assert len([trial for trial in study.trials if trial.state.is_finished()]) == 6
     assert "tune_my_env.py:LightPendulum" in (run_dir / "config.yaml").read_text()

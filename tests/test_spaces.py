@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 import pytest
@@ -15,6 +14,9 @@ from sb3_hpo.config import make_config
 from sb3_hpo.errors import UserError
 from sb3_hpo.spaces import BoundSpace, bind_space, read_enqueued
 from tests.envs import KnownReturnEnv
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def bind(algo: str = "ppo", **values: Any) -> BoundSpace:
@@ -85,7 +87,11 @@ def test_fixed_value_arrives_in_every_sample(
 
 @pytest.mark.parametrize(
     ("fixed", "dimension"),
-    [("gamma", "one_minus_gamma"), ("n_steps", "n_steps_pow"), ("batch_size", "n_minibatches_pow")],
+    [
+        ("gamma", "one_minus_gamma"),
+        ("n_steps", "n_steps_pow"),
+        ("batch_size", "n_minibatches_pow"),
+    ],
 )
 def test_fixed_value_takes_its_dimension_out_of_the_space(fixed: str, dimension: str) -> None:
     values = {"gamma": 0.9, "n_steps": 64, "batch_size": 64}
@@ -99,7 +105,8 @@ def test_fixed_value_takes_its_dimension_out_of_the_space(fixed: str, dimension:
 
 def test_fixed_value_leaves_no_dimension_without_effect() -> None:
     space = bind("sac", space_size="full", fixed={"ent_coef": 0.1})
-    assert not {"ent_coef_mode", "ent_coef_fixed", "target_entropy_scale"} & set(space.dimensions)
+    idle = {"ent_coef_mode", "ent_coef_fixed", "target_entropy_scale"}
+    assert not idle & set(space.dimensions)
     assert "target_kl_or_none" not in bind(space_size="full", fixed={"target_kl": 0.02}).dimensions
 
 

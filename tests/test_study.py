@@ -1,16 +1,20 @@
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from sb3_hpo.config import StudyConfig, make_config
 from sb3_hpo.errors import UserError
 from sb3_hpo.study import Place, create_or_resume, open_study, prepare, read_config
 from sb3_hpo.trials import trials_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def config(run_dir: Path, **values: Any) -> StudyConfig:
@@ -77,9 +81,7 @@ def test_resume_with_another_value_is_refused_and_shown(tmp_path: Path) -> None:
 
 def test_resume_of_a_foreign_study_is_refused(tmp_path: Path) -> None:
     config_ = config(tmp_path, study_name="mine")
-    storage = optuna.storages.JournalStorage(
-        optuna.storages.journal.JournalFileBackend(str(tmp_path / "study.journal"))
-    )
+    storage = JournalStorage(JournalFileBackend(str(tmp_path / "study.journal")))
     optuna.create_study(storage=storage, study_name="mine", direction="maximize")
     with pytest.raises(UserError, match="was not made by sb3_hpo; use another --study-name"):
         create(config_)

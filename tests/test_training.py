@@ -229,9 +229,13 @@ def test_train_shared_envs_evaluates_the_same_start_states() -> None:
 
 
 @pytest.mark.parametrize(
-    ("env", "policy"), [("KnownReturnEnv", "ActorCriticPolicy"), ("ImageEnv", "ActorCriticCnnPolicy"),
-                        ("DictEnv", "MultiInputActorCriticPolicy")],
-)  # fmt: skip
+    ("env", "policy"),
+    [
+        ("KnownReturnEnv", "ActorCriticPolicy"),
+        ("ImageEnv", "ActorCriticCnnPolicy"),
+        ("DictEnv", "MultiInputActorCriticPolicy"),
+    ],
+)
 def test_train_policy_is_chosen_by_the_observations(env: str, policy: str) -> None:
     trained = run(config(env, n_timesteps=64, n_evaluations=6))
     assert trained.model is not None
