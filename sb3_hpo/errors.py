@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -31,3 +32,19 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f"unknown {kind} {name!r}; {hint}Known: {', '.join(names)}"
+
+
+def check_installed(what: str, packages: Iterable[str], *, extra: str) -> None:
+    """Refuse an option whose optional packages are missing.
+
+    Args:
+        what: The option, as the message's first words.
+        packages: Import names of what it needs.
+        extra: The extra of this distribution that brings them.
+
+    Raises:
+        UserError: Names what is missing and how to install it.
+    """
+    missing = [package for package in packages if importlib.util.find_spec(package) is None]
+    if missing:
+        raise UserError(f"{what} needs {' and '.join(missing)}: pip install 'sb3-hpo[{extra}]'")

@@ -60,7 +60,7 @@ def tune(**options: Any) -> TuningResult:
 
 def _tune(config: StudyConfig, console: Console) -> TuningResult:
     from sb3_hpo.progress import Progress
-    from sb3_hpo.study import Place, create_or_resume, prepare
+    from sb3_hpo.study import Place, create_or_resume, prepare, try_model
     from sb3_hpo.trials import count_trials, trials_of
     from sb3_hpo.workers import IN_WORKER, Workers
 
@@ -73,6 +73,7 @@ def _tune(config: StudyConfig, console: Console) -> TuningResult:
     deadline = None if config.timeout is None else time.time() + config.timeout
     place = Place.of(config)
     space = prepare(config)
+    try_model(config, space)
     study = create_or_resume(config, place, space)
     write_atomically(place.run_dir / "config.yaml", format_yaml(config.model_dump(mode="json")))
     counts = count_trials(trials_of(study))
@@ -83,8 +84,9 @@ def _tune(config: StudyConfig, console: Console) -> TuningResult:
         return TuningResult(study, place.run_dir, _finish(study, config, place.run_dir, console))
     n_left = config.n_trials - counts.finished
     n_workers = min(config.n_workers or os.cpu_count() or 1, n_left)
-    _say(console, f"{n_left} trials of {config.n_timesteps:,} steps to go, over "
-                  f"{len(space.dimensions)} dimensions, on {n_workers} workers")  # fmt: skip
+    _say(console, f"{_plural(n_left, 'trial')} of {config.n_timesteps:,} steps to go, over "
+                  f"{_plural(len(space.dimensions), 'dimension')}, on "
+                  f"{_plural(n_workers, 'worker')}")  # fmt: skip
     with Progress(study, config.n_trials, console) as progress:
         ended = Workers(study, config, place, deadline).run(n_workers, progress.tick)
     status = _finish(study, config, place.run_dir, console)
@@ -113,6 +115,10 @@ def _finish(study: optuna.Study, config: StudyConfig, run_dir: Path, console: Co
 
 def _say(console: Console, text: str) -> None:
     console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def _plural(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 def _near(path: Path) -> Path:

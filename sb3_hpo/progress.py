@@ -99,7 +99,8 @@ class Progress:
             ),
             f"  {self._rate(trials)}",
         )
-        bar = ProgressBar(total=self._n_trials, completed=counts.finished, width=60)
+        bar = Table.grid()  # a bar alone does not end its line
+        bar.add_row(ProgressBar(total=self._n_trials, completed=counts.finished, width=60))
         running = Table(box=None, show_header=False, padding=(0, 2))
         for trial in trials:
             if trial.state is TrialState.RUNNING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ import optuna
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 
-from sb3_hpo.errors import UserError
+from sb3_hpo.errors import UserError, check_installed
 from sb3_hpo.seeds import Stream, derive_seed
 
 if TYPE_CHECKING:
@@ -128,15 +127,7 @@ def check_sampler_installed(name: str) -> None:
     Raises:
         UserError: Names the packages and the extra that brings them.
     """
-    missing = [package for package in _NEEDS.get(name, ()) if not _installed(package)]
-    if missing:
-        raise UserError(
-            f"sampler: {name} needs {' and '.join(missing)}: pip install 'sb3-hpo[{name}]'"
-        )
-
-
-def _installed(package: str) -> bool:
-    return importlib.util.find_spec(package) is not None
+    check_installed(f"sampler: {name}", _NEEDS.get(name, ()), extra=name)
 
 
 class LateSeededSampler(BaseSampler):

@@ -10,10 +10,11 @@ import optuna
 from sb3_hpo.algorithms import find_algorithm
 from sb3_hpo.config import StudyConfig, make_config
 from sb3_hpo.envs import check_action_space, probe_spaces
-from sb3_hpo.errors import UserError
+from sb3_hpo.errors import UserError, check_installed
 from sb3_hpo.search import LateSeededSampler, build_pruner, check_sampler_installed
 from sb3_hpo.spaces import BoundSpace, bind_space, read_enqueued
 from sb3_hpo.storage import journal_path, open_storage
+from sb3_hpo.training import build_once
 from sb3_hpo.trials import CONFIG, KWARGS_OVERRIDE, SESSION_START, SOURCE, STOP, trials_of
 
 
@@ -53,6 +54,8 @@ def prepare(config: StudyConfig) -> BoundSpace:
         UserError: Something is wrong; the message names the flag.
     """
     check_sampler_installed(config.sampler)
+    if config.tensorboard:
+        check_installed("tensorboard: it", ["tensorboard"], extra="tensorboard")
     observation_space, action_space = probe_spaces(config)
     check_action_space(config.algo, find_algorithm(config.algo).action_spaces, action_space)
     if config.normalize and type(observation_space).__name__ not in ("Box", "Dict"):
@@ -63,6 +66,27 @@ def prepare(config: StudyConfig) -> BoundSpace:
     for path in config.enqueue:
         read_enqueued(Path(path), space)
     return space
+
+
+def try_model(config: StudyConfig, space: BoundSpace) -> None:
+    """Build one model, untrained, as the last check before the study is written.
+
+    Args:
+        config: The study's configuration.
+        space: The bound search space.
+
+    Raises:
+        UserError: The constructor refuses the policy, its arguments, the device or a sample.
+    """
+    probe = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    try:
+        build_once(config, space.sample(probe.ask()))
+    except Exception as error:
+        text = " ".join(str(error).split())
+        raise UserError(
+            f"{config.algo} cannot be built with these options and a first sample: "
+            f"{type(error).__name__}: {text}"
+        ) from error
 
 
 def create_or_resume(config: StudyConfig, place: Place, space: BoundSpace) -> optuna.Study:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import re
 import time
+import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -145,6 +146,26 @@ def train(
                 run.close()
 
 
+def build_once(config: TrainingConfig, kwargs: Mapping[str, Any]) -> None:
+    """Build the model of a run in one environment, and throw it away.
+
+    Args:
+        config: What all runs share.
+        kwargs: Keyword arguments of the algorithm.
+
+    Raises:
+        Exception: Whatever building raises.
+    """
+    alone = config.model_copy(update={"n_envs": 1, "n_eval_envs": 0, "vec_env": "dummy"})
+    run = _Run(alone, Member(kwargs, seed=0), EpisodePlan(episode_seeds=(0,)), Hooks(), 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about a rollout of one environment only
+        try:
+            run.build()
+        finally:
+            run.close()
+
+
 class _Run:
     """One member's run; owns its environments and model."""
 
@@ -168,7 +189,7 @@ class _Run:
         outcome: Outcome = "finished"
         reason: str | None = None
         try:
-            self._build()
+            self.build()
             self._learn()
         except StopRun as stop:
             outcome, reason = stop.outcome, stop.reason
@@ -192,7 +213,7 @@ class _Run:
         statistics = find_vec_normalize(None if model is None else model.get_env())
         return TrainedRun(record, model, statistics)
 
-    def _build(self) -> None:
+    def build(self) -> None:
         config = self._config
         kwargs = merge(self._member.kwargs, {"policy_kwargs": build(config.policy_kwargs)})
         if not kwargs["policy_kwargs"]:
@@ -217,7 +238,7 @@ class _Run:
 
     def _learn(self) -> None:
         if self._model is None:
-            raise RuntimeError("_build must come before _learn")
+            raise RuntimeError("build must come before _learn")
         model, hooks = self._model, self._hooks
         evaluator = GridEvaluator(
             self._envs[1] if len(self._envs) > 1 else None,

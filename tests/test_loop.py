@@ -211,3 +211,16 @@ def test_run_trials_revoked_trial_is_dropped_quietly(tmp_path: Path) -> None:
     study, reason = work(config(tmp_path, n_trials=2, pruner="none"), wrap=Paused)
     assert reason is None
     assert [trial.state.name for trial in trials_of(study)] == ["FAIL", "COMPLETE", "COMPLETE"]
+
+
+def test_run_trials_with_an_algorithm_class_of_the_users(tmp_path: Path) -> None:
+    values = {"space": "tests.test_loop:sample_a2c", "pruner": "none", "n_trials": 2}
+    study, _ = work(config(tmp_path, algo="stable_baselines3.a2c.a2c:A2C", **values))
+    assert [trial.state.name for trial in trials_of(study)] == ["COMPLETE"] * 2
+    for trial in trials_of(study):
+        expected = {"gamma": trial.params["gamma"], "n_steps": 4}
+        assert trial.user_attrs["run"]["kwargs"] == expected
+
+
+def sample_a2c(trial: optuna.Trial) -> dict[str, Any]:
+    return {"gamma": trial.suggest_float("gamma", 0.8, 0.99), "n_steps": 4}

@@ -80,7 +80,7 @@ def test_main_config_mistakes_are_reported_all_at_once(
 def test_main_missing_extra_is_named(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sb3_hpo.search._installed", lambda package: package != "cmaes")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "cmaes" else name)
     assert main([*TINY, "--sampler", "cmaes"]) == 2
     assert "cmaes needs cmaes: pip install 'sb3-hpo[cmaes]'" in capsys.readouterr().err
 

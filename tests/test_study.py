@@ -10,7 +10,14 @@ from optuna.trial import TrialState
 
 from sb3_hpo.config import StudyConfig, make_config
 from sb3_hpo.errors import UserError
-from sb3_hpo.study import Place, create_or_resume, open_study, prepare, read_config
+from sb3_hpo.study import (
+    Place,
+    create_or_resume,
+    open_study,
+    prepare,
+    read_config,
+    try_model,
+)
 from sb3_hpo.trials import trials_of
 
 if TYPE_CHECKING:
@@ -117,3 +124,30 @@ def test_prepare_mistake_is_refused_and_nothing_is_written(
     with pytest.raises(UserError, match=message):
         prepare(config_)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"policy": "MlpPolicyy"}, r"ppo cannot be built .* ValueError: Policy MlpPolicyy unknown"),
+        ({"policy_kwargs": {"net_arc": [8]}}, r"TypeError: .* unexpected keyword argument"),
+        ({"device": "gpu"}, r"ppo cannot be built with these options"),
+        ({"algo": "tests.envs:no_algorithm", "space": "tests.envs:sample_target_params"},
+         "unknown name 'no_algorithm'"),
+    ],
+)  # fmt: skip
+def test_try_model_refuses_what_no_trial_could_run(
+    tmp_path: Path, values: dict[str, Any], message: str
+) -> None:
+    config_ = config(tmp_path / "run", **values)
+    with pytest.raises(UserError, match=message):
+        try_model(config_, prepare(config_))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_prepare_missing_tensorboard_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    with pytest.raises(UserError, match=r"needs tensorboard: pip install 'sb3-hpo\[tensorboard\]'"):
+        prepare(config(tmp_path, tensorboard=True))
