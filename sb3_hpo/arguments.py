@@ -19,7 +19,7 @@ from sb3_hpo.errors import UserError, unknown_name
 from sb3_hpo.files import parse_yaml, read_yaml_mapping
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 _FIELDS = StudyConfig.model_fields
 _MAPPINGS = [name for name, field in _FIELDS.items() if get_origin(field.annotation) is dict]
@@ -93,10 +93,18 @@ def _canonical(argv: Sequence[str]) -> list[str]:
         if not word.startswith("--"):
             words.append(word)
         elif dot and name in map(_flag, _MAPPINGS):
-            words += [name, f"{key}={value if equals else next(rest, '')}"]
+            words += [name, f"{key}={value if equals else _value(rest)}"]
         else:
             words.append(f"{name}{dot}{key}{equals}{value}")
     return words
+
+
+def _value(rest: Iterator[str]) -> str:
+    """Return the next word; nothing where the next flag stands."""
+    word = next(rest, "")
+    if word.startswith("--"):
+        return ""
+    return word
 
 
 class _Parser(argparse.ArgumentParser):

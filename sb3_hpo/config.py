@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from sb3_hpo.algorithms import ALGORITHMS, find_algorithm
+from sb3_hpo.codec import build, describe
 from sb3_hpo.errors import UserError, unknown_name
 from sb3_hpo.references import reference
 from sb3_hpo.scores import DEFAULT_SCORE, score_rule
@@ -60,6 +61,7 @@ def _check_score(name: str) -> str:
 
 Seconds = Annotated[PositiveFloat, BeforeValidator(_duration)]
 Reference = Annotated[str, BeforeValidator(reference)]
+Plain = Annotated[dict[str, Any], AfterValidator(lambda values: describe(build(values)))]
 
 
 def _option(group: str, text: str, default: Any = ..., *, changes_value: bool = True) -> Any:
@@ -82,7 +84,7 @@ class TrainingConfig(BaseModel):
     n_timesteps: PositiveInt = _option(
         "common", "environment steps of one training run (default: by algorithm)"
     )
-    env_kwargs: dict[str, Any] = _option(
+    env_kwargs: Plain = _option(
         "environment", "argument of the environment: --env-kwargs.g 9.81", {}
     )
     wrapper: tuple[Reference, ...] = _option(
@@ -101,7 +103,7 @@ class TrainingConfig(BaseModel):
     policy: str | None = _option(
         "model", "policy (default: MlpPolicy, CnnPolicy or MultiInputPolicy by observations)", None
     )
-    policy_kwargs: dict[str, Any] = _option(
+    policy_kwargs: Plain = _option(
         "model", "policy argument, wins over a sampled one: --policy-kwargs.ortho_init false", {}
     )
     device: str | None = _option(
@@ -134,14 +136,16 @@ class TrainingConfig(BaseModel):
         if not isinstance(values, dict):
             return values
         filled = {key: value for key, value in values.items() if value is not None}
-        algo = filled.get("algo")
-        name = reference(algo) if algo is not None else ""
+        try:
+            name = reference(filled.get("algo", ""))
+        except UserError:
+            name = ""  # the field's own check will say so
         known = ":" in name or name in ALGORITHMS
         algorithm = find_algorithm(name if known else "ppo")
         filled.setdefault("n_timesteps", algorithm.n_timesteps)
         filled.setdefault("n_envs", algorithm.n_envs)
-        episodes = filled.get("n_eval_episodes", cls.model_fields["n_eval_episodes"].default)
-        filled.setdefault("n_eval_envs", min(episodes, 32) if isinstance(episodes, int) else 1)
+        episodes = str(filled.get("n_eval_episodes", cls.model_fields["n_eval_episodes"].default))
+        filled.setdefault("n_eval_envs", min(int(episodes), 32) if episodes.isdecimal() else 1)
         return filled
 
 
@@ -179,7 +183,7 @@ class StudyConfig(TrainingConfig):
         "search", f"search method: {', '.join(SAMPLERS)}", "tpe"
     )
     n_startup_trials: NonNegativeInt = _option(
-        "search", "random trials before the sampler's own and before halving prunes", 10
+        "search", "random trials before the sampler's own", 10
     )
     pruner: Annotated[str, _one_of("pruner", PRUNERS)] = _option(
         "search", f"who ends bad trials early: {', '.join(PRUNERS)}", "quantile"
@@ -199,7 +203,7 @@ class StudyConfig(TrainingConfig):
     space_size: Literal["small", "default", "full"] = _option(
         "space", "how many dimensions the search space has", "default"
     )
-    fixed: dict[str, Any] = _option(
+    fixed: Plain = _option(
         "space", "hold a parameter at a value: --fixed.gamma 0.95; repeatable", {}
     )
     enqueue: tuple[str, ...] = _option(

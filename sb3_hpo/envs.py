@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 
+from sb3_hpo.codec import build
 from sb3_hpo.errors import UserError, unknown_name
 from sb3_hpo.references import import_module, load_reference
 
@@ -55,7 +56,7 @@ class EnvFactory:
 
     Attributes:
         env: What `--env` takes.
-        env_kwargs: The environment's arguments.
+        env_kwargs: Description of the environment's arguments.
         wrapper: References of the wrappers, the innermost first.
         max_episode_steps: Length at which an episode is cut, or None for no cap of ours.
     """
@@ -83,17 +84,21 @@ class EnvFactory:
         """Make the environment with the user's wrappers only."""
         env = self._make()
         for name in self.wrapper:
-            env = load_reference(name)(env)
+            try:
+                wrap = load_reference(name)
+            except UserError as error:
+                raise UserError(f"wrapper: {error}") from error
+            env = wrap(env)
         return env
 
     def _make(self) -> gym.Env[Any, Any]:
         module, colon, name = self.env.rpartition(":")
         if colon and not _ENV_ID.fullmatch(name):
-            made: gym.Env[Any, Any] = load_reference(self.env)(**self.env_kwargs)
+            made: gym.Env[Any, Any] = load_reference(self.env)(**build(self.env_kwargs))
             return made
         if colon:
             import_module(module)
-        return gym.make(name, **self.env_kwargs)
+        return gym.make(name, **build(self.env_kwargs))
 
 
 def env_factory(config: TrainingConfig) -> EnvFactory:
@@ -176,7 +181,7 @@ def probe_spaces(config: TrainingConfig) -> tuple[gym.Space[Any], gym.Space[Any]
     try:
         env = env_factory(config).bare()
     except UserError as error:
-        raise UserError(f"env: {error}") from error
+        raise UserError(re.sub(r"^(?!wrapper: )", "env: ", str(error))) from error
     except gym.error.UnregisteredEnv as error:
         known = [name for name in gym.registry if "/" not in name]
         raise UserError(unknown_name("environment", config.env, known).split(" Known:")[0]

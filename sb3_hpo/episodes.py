@@ -96,6 +96,7 @@ def run_episodes(
             loop.record(rewards, starts, infos)
             if time.monotonic() > deadline:
                 loop.cut()
+    loop.forget_plan()
     return loop.episodes()
 
 
@@ -114,12 +115,19 @@ class _EpisodeLoop:
         self._results: dict[int, tuple[float, int, float]] = {}  # return, length, metric
         self._truncated = False
         self._monitored = venv.env_is_wrapped(Monitor)
-        if all(venv.env_is_wrapped(SeededEpisodes)):
+        self._venv = venv
+        self._seeded = all(venv.env_is_wrapped(SeededEpisodes))
+        if self._seeded:
             for j, queue in enumerate(self._queues):
                 seeds = [plan.episode_seeds[i] for i in queue]
                 venv.env_method("plan_episodes", seeds, indices=[j])
         else:
             venv.seed(plan.episode_seeds[0])
+
+    def forget_plan(self) -> None:
+        """Take back the seeds of episodes that were not begun: training may go on in here."""
+        if self._seeded:
+            self._venv.env_method("plan_episodes", ())
 
     @property
     def finished(self) -> bool:
@@ -150,9 +158,15 @@ class _EpisodeLoop:
     def cut(self) -> None:
         """Score the running episodes as far as they went and give up those not yet begun."""
         self._truncated = True
+        metric = self._plan.metric
         for j, queue in enumerate(self._queues):
-            self._close(j)
+            if self._counts[j] > 0 and (metric is None or metric in self._infos[j]):
+                self._close(j)
             queue.clear()
+        if not self._results:
+            raise UserError(
+                f"metric: no episode came to a {metric!r} within {self._plan.max_seconds:g} s"
+            )
 
     def episodes(self) -> Episodes:
         returns, lengths, metrics = zip(

@@ -102,6 +102,10 @@ class GridEvaluator:
         self._n_done += len(due)
         if not np.isfinite(episodes.returns).all():
             raise Diverged(f"an evaluation at step {due[-1]} returned non-finite rewards")
+        if episodes.metric is not None and not np.isfinite(episodes.metric).all():
+            raise Diverged(
+                f"an evaluation at step {due[-1]} gave a non-finite {self._plan.metric}"
+            )
         return tuple(
             Evaluation(
                 nominal_step=step,

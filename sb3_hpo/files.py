@@ -17,11 +17,16 @@ class _Loader(yaml.SafeLoader):
     """YAML 1.1, except that `1e-3` is a number, as everybody who writes it means."""
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:\d+(?:\.\d*)?|\.\d+)[eE][-+]?\d+$"),
-    list("-+.0123456789"),
-)
+class _Dumper(yaml.SafeDumper):
+    """Puts text that `_Loader` would take for a number in quotes."""
+
+
+for _class in (_Loader, _Dumper):
+    _class.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"^[-+]?(?:\d+(?:\.\d*)?|\.\d+)[eE][-+]?\d+$"),
+        list("-+.0123456789"),
+    )
 
 
 def parse_yaml(text: str) -> Any:
@@ -58,7 +63,7 @@ def read_yaml_mapping(path: Path) -> dict[str, Any]:
         values = parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
-    except yaml.YAMLError as error:
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if values is None:
         return {}
@@ -82,7 +87,10 @@ def format_yaml(values: Any) -> str:
     gamma: 0.9
     net_arch: [64, 64]
     """
-    return yaml.safe_dump(values, sort_keys=False, default_flow_style=None, allow_unicode=True)
+    text: str = yaml.dump(
+        values, Dumper=_Dumper, sort_keys=False, default_flow_style=None, allow_unicode=True
+    )
+    return text
 
 
 def write_atomically(path: Path, text: str) -> None:

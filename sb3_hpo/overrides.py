@@ -123,6 +123,7 @@ def sort_fixed(
     """
     by_dimension: dict[str, Any] = {}
     by_kwarg: dict[str, Any] = {}
+    idle_values: dict[str, Any] = {}
     mistakes = []
     for name, value in config.fixed.items():
         try:
@@ -134,7 +135,7 @@ def sort_fixed(
             by_kwarg[name] = value
             # Dimensions that decided this argument would have no effect any more.
             idle = (key for key, names in _HOLDS.items() if name in names and key in defaults)
-            by_dimension.update({key: defaults[key] for key in idle})
+            idle_values.update({key: defaults[key] for key in idle})
         except UserError as error:
             mistakes.append(f"fixed.{name}: {error}")
     if mistakes:
@@ -142,7 +143,11 @@ def sort_fixed(
     for name in config.policy_kwargs:  # the user's wins, so sampling it would have no effect
         if name in dimensions and name in defaults:
             by_dimension.setdefault(name, defaults[name])
-    return Fixed(by_dimension, by_kwarg, dict(config.fixed))
+    coded = {
+        name for name, item in dimensions.items() if isinstance(item, CategoricalDistribution)
+    }
+    exact = {name: value for name, value in config.fixed.items() if name not in coded}
+    return Fixed({**idle_values, **by_dimension}, by_kwarg, exact)
 
 
 def to_dimension(
@@ -171,8 +176,8 @@ def to_dimension(
         if dimension in dimensions:
             _check_value(value, dimensions[dimension])
             transformed = transform(value)
-            if math.isnan(transformed):
-                raise UserError(f"must be positive, but got {value!r}")
+            if not math.isfinite(transformed):
+                raise UserError(f"must be positive and finite, but got {value!r}")
             return dimension, _whole(transformed)
     return None
 

@@ -73,12 +73,10 @@ def describe_trial(trial: FrozenTrial) -> str:
 def _short(value: Any) -> str:
     if isinstance(value, float):
         return f"{rounded(value):g}"
-    if (
-        isinstance(value, dict)
-        and len(name := next(iter(value.values()), ""))
-        and "$import" in value
-    ):
-        return str(name).rpartition(":")[2]
+    if isinstance(value, dict) and "$import" in value:
+        return str(value["$import"]).rpartition(":")[2]
+    if isinstance(value, dict) and "$tuple" in value:
+        return f"({', '.join(map(_short, value['$tuple']))})"
     if isinstance(value, dict):
         items = (f"{key}={_short(item)}" for key, item in value.items() if key != "$call")
         kind = str(value.get("$call", "")).rpartition(":")[2]

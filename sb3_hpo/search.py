@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -75,13 +76,14 @@ class QuantilePruner(BasePruner):
         others = [
             other.intermediate_values[step]
             for other in study.get_trials(deepcopy=False)
-            if other.number != trial.number and step in other.intermediate_values
+            if other.number != trial.number
+            and math.isfinite(other.intermediate_values.get(step, math.nan))
         ]
         if len(others) < self._n_startup_trials:
             return False
         sign = 1.0 if study.direction is optuna.study.StudyDirection.MAXIMIZE else -1.0
         values = sign * np.asarray([*others, trial.intermediate_values[step]])
-        bar = np.nanquantile(values, 1 - self._keep_fraction)
+        bar = np.quantile(values, 1 - self._keep_fraction)
         return not values[-1] >= bar  # a NaN is never good enough
 
 
@@ -115,7 +117,9 @@ def build_pruner(config: StudyConfig) -> BasePruner:
         ),
         "none": optuna.pruners.NopPruner,
     }  # fmt: skip
-    return makers[config.pruner]()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return makers[config.pruner]()
 
 
 def check_sampler_installed(name: str) -> None:
@@ -207,6 +211,7 @@ def _build_sampler(config: StudyConfig, seed: int) -> BaseSampler:
             return optuna.samplers.QMCSampler(
                 seed=derive_seed(config.seed, Stream.SAMPLER, 0),
                 scramble=True,
+                independent_sampler=optuna.samplers.RandomSampler(seed=seed),
                 warn_independent_sampling=False,
                 warn_asynchronous_seeding=False,
             )
