@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import logging
-import signal
-import threading
 import time
 import traceback
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import optuna
@@ -27,8 +24,8 @@ from sb3_hpo.trials import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from types import FrameType
+    import signal
+    from collections.abc import Callable
 
     from optuna.trial import FrozenTrial
 
@@ -110,26 +107,11 @@ class Watch:
             self._trial.set_user_attr(BEAT, self._beat)
             self._next_beat = now + self._config.beat_interval
 
-    @contextmanager
-    def signals(self) -> Iterator[None]:
-        """Let the first SIGINT or SIGTERM end the trial cleanly and the second one at once."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def note(number: int, _frame: FrameType | None) -> None:
-            if self._signal is not None:
-                raise KeyboardInterrupt
-            self._signal = f"received {signal.Signals(number).name}"
-
-        before = {
-            number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)
-        }
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    def take_signal(self, received: signal.Signals) -> None:
+        """Let the first signal end the trial cleanly and the second one end it at once."""
+        if self._signal is not None:
+            raise KeyboardInterrupt
+        self._signal = f"received {received.name}"
 
 
 def run_trials(

@@ -14,6 +14,7 @@ import optuna
 
 from sb3_hpo.loop import Watch, run_trials
 from sb3_hpo.objective import Objective
+from sb3_hpo.signals import stop_signals
 from sb3_hpo.study import Place, open_study, prepare, read_config
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     watch = Watch(
         config, deadline=arguments.deadline, orphaned=lambda: os.getppid() != arguments.parent
     )
-    with watch.signals():
+    with stop_signals(watch.take_signal):
         space = prepare(config)
         study = open_study(config, place)
         objective = Objective(config, space.sample, on_step=watch.on_step, run_dir=place.run_dir)

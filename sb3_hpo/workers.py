@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 import uuid
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 from optuna.trial import TrialState
 
 from sb3_hpo.liveness import StaleTrials, handle_loss, write_off
+from sb3_hpo.signals import stop_signals
 from sb3_hpo.trials import FINISHED, RUN, WORKER, trials_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from types import FrameType
+    import signal
+    from collections.abc import Callable
 
     import optuna
     from optuna.trial import FrozenTrial
@@ -61,31 +59,6 @@ class WorkersResult:
     problem: str | None = None
 
 
-@dataclass
-class _StopRequest:
-    """The signals this process got: the first asks workers to end, the second kills them."""
-
-    signals: list[signal.Signals] = field(default_factory=list)
-
-    @contextmanager
-    def listen(self) -> Iterator[None]:
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def note(number: int, _frame: FrameType | None) -> None:
-            self.signals.append(signal.Signals(number))
-
-        before = {
-            number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)
-        }
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-
 class Workers:
     """The worker processes of one study on this machine."""
 
@@ -115,13 +88,13 @@ class Workers:
         Returns:
             How they ended.
         """
-        request = _StopRequest()
+        received: list[signal.Signals] = []
         workers = []
-        with request.listen():
+        with stop_signals(received.append):
             try:
                 workers = [self._start(index) for index in range(n_workers)]
                 while workers:
-                    self._obey(request, workers)
+                    self._obey(received, workers)
                     workers = [worker for worker in workers if self._tend(worker, workers)]
                     on_tick()
                     time.sleep(_POLL_S)
@@ -159,13 +132,13 @@ class Workers:
             start_new_session=True,
         )
 
-    def _obey(self, request: _StopRequest, workers: list[_Worker]) -> None:
-        """Pass signals on."""
-        if request.signals and self._result.signal is None:
-            self._result.signal = request.signals[0]
+    def _obey(self, received: list[signal.Signals], workers: list[_Worker]) -> None:
+        """Pass signals on: the first asks the workers to end, the second kills them."""
+        if received and self._result.signal is None:
+            self._result.signal = received[0]
             for worker in workers:
                 worker.process.terminate()
-        if len(request.signals) > 1:
+        if len(received) > 1:
             for worker in workers:
                 worker.process.kill()
 

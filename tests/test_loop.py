@@ -10,6 +10,7 @@ from optuna.trial import TrialState
 from sb3_hpo.config import StudyConfig, make_config
 from sb3_hpo.loop import Watch, claim, run_trials
 from sb3_hpo.objective import Objective
+from sb3_hpo.signals import stop_signals
 from sb3_hpo.study import Place, create_or_resume, prepare
 from sb3_hpo.training import StopRun
 from sb3_hpo.trials import count_trials, trials_of
@@ -187,7 +188,7 @@ def test_watch_first_signal_stops_the_run_and_second_raises(
 ) -> None:
     watch = Watch(config(tmp_path))
     before = signal.getsignal(number)
-    with watch.signals():
+    with stop_signals(watch.take_signal):
         os.kill(os.getpid(), number)
         with pytest.raises(StopRun, match=f"received {number.name}"):
             watch.on_step(0)
@@ -214,8 +215,8 @@ def test_run_trials_revoked_trial_is_dropped_quietly(tmp_path: Path) -> None:
 
 
 def test_run_trials_with_an_algorithm_class_of_the_users(tmp_path: Path) -> None:
-    values = {"space": "tests.test_loop:sample_a2c", "pruner": "none", "n_trials": 2}
-    study, _ = work(config(tmp_path, algo="stable_baselines3.a2c.a2c:A2C", **values))
+    values: dict[str, Any] = {"space": "tests.test_loop:sample_a2c", "pruner": "none"}
+    study, _ = work(config(tmp_path, algo="stable_baselines3.a2c.a2c:A2C", n_trials=2, **values))
     assert [trial.state.name for trial in trials_of(study)] == ["COMPLETE"] * 2
     for trial in trials_of(study):
         expected = {"gamma": trial.params["gamma"], "n_steps": 4}
