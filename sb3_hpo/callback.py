@@ -12,12 +12,12 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from sb3_hpo.envs import SeededEpisodes, find_vec_normalize
-from sb3_hpo.episodes import EpisodePlan
+from sb3_hpo.episodes import MIN_EPISODE_CAP, EpisodePlan
 from sb3_hpo.errors import UserError
 from sb3_hpo.evaluation import Diverged, GridEvaluator, evaluation_grid
 from sb3_hpo.scores import DEFAULT_SCORE, score_rule
 from sb3_hpo.seeds import Stream, derive_seeds
-from sb3_hpo.trials import OUTCOME
+from sb3_hpo.trials import OUTCOME, REASON
 
 if TYPE_CHECKING:
     import optuna
@@ -52,7 +52,7 @@ def mark_infeasible(trial: optuna.Trial, outcome: str, reason: str | None) -> No
         reason: What happened, in words.
     """
     trial.set_user_attr(OUTCOME, outcome)
-    trial.set_user_attr("reason", reason)
+    trial.set_user_attr(REASON, reason)
     trial.set_constraint(outcome, 1.0)
 
 
@@ -113,8 +113,7 @@ class TrialEvalCallback(EvalCallback):
             eval_env,
             n_eval_episodes=n_eval_episodes,
             eval_freq=eval_freq or 1,
-            warn=False,
-            **eval_callback_kwargs,
+            **{"warn": False, **eval_callback_kwargs},
         )
         self._steps_per_call = eval_freq
         self._n_evaluations = n_evaluations or 10
@@ -145,6 +144,8 @@ class TrialEvalCallback(EvalCallback):
 
     def _on_training_start(self) -> None:
         super()._on_training_start()
+        if self._evaluator is not None:
+            return  # another `learn` of the same run, with reset_num_timesteps=False
         n_timesteps = self._n_timesteps or int(self.locals["total_timesteps"])
         self._n_timesteps = n_timesteps
         if self._steps_per_call is None:
@@ -152,7 +153,11 @@ class TrialEvalCallback(EvalCallback):
         else:
             interval = self._steps_per_call * self.training_env.num_envs
             grid = (*range(interval, n_timesteps, interval), n_timesteps)
-        plan = EpisodePlan(episode_seeds=self._seeds, deterministic=self.deterministic)
+        plan = EpisodePlan(
+            episode_seeds=self._seeds,
+            deterministic=self.deterministic,
+            max_episode_steps=max(n_timesteps, MIN_EPISODE_CAP),
+        )
         self._evaluator = GridEvaluator(self.eval_env, grid, plan)
 
     def _on_rollout_start(self) -> None:
@@ -162,7 +167,10 @@ class TrialEvalCallback(EvalCallback):
         return self._go_on
 
     def _on_training_end(self) -> None:
-        self._evaluate(final=True)
+        # `learn` may have been one of several, or ended before its time by another callback.
+        over = self.num_timesteps >= (self._n_timesteps or 0)
+        stopped = self.num_timesteps < self.model._total_timesteps
+        self._evaluate(final=over or stopped)
 
     def _evaluate(self, *, final: bool = False) -> None:
         if self._evaluator is None or not self._go_on:
@@ -186,12 +194,16 @@ class TrialEvalCallback(EvalCallback):
         self.logger.record("eval/mean_reward", evaluation.value)
         self.logger.record("eval/mean_ep_length", float(np.mean(evaluation.lengths)))
         self.logger.dump(self.num_timesteps)
+        curve = self.learning_curve
+        self.evaluations_timesteps = [item.nominal_step for item in curve]
+        self.evaluations_results = [list(item.returns) for item in curve]
+        self.evaluations_length = [list(item.lengths) for item in curve]
         if self.log_path is not None:
             np.savez(
                 self.log_path,
-                timesteps=[item.nominal_step for item in self.learning_curve],
-                results=[item.returns for item in self.learning_curve],
-                ep_lengths=[item.lengths for item in self.learning_curve],
+                timesteps=self.evaluations_timesteps,
+                results=self.evaluations_results,
+                ep_lengths=self.evaluations_length,
             )
         children: list[BaseCallback | None] = [self.callback]
         if evaluation.value > self.best_mean_reward:

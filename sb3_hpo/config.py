@@ -250,12 +250,14 @@ class StudyConfig(TrainingConfig):
     def identity(self) -> dict[str, Any]:
         """Return the plain values of everything that a trial value depends on."""
         values = self.model_dump(mode="json")
-        return {
+        identity = {
             name: values[name]
             for name, field in type(self).model_fields.items()
             if isinstance(field.json_schema_extra, dict)
             and field.json_schema_extra["changes_value"]
         }
+        # How many environments evaluate does not matter; whether training's own ones do, does.
+        return identity | {"n_eval_envs": min(self.n_eval_envs, 1)}
 
     def name(self) -> str:
         """Return the study's name: the given one, or one made from the identity."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 
+from sb3_hpo.algorithms import ALGORITHMS
 from sb3_hpo.codec import build
 from sb3_hpo.errors import UserError, unknown_name
 from sb3_hpo.references import import_module, load_reference
@@ -216,8 +217,9 @@ def check_action_space(algo: str, allowed: Sequence[str], space: gym.Space[Any])
     """
     kind = type(space).__name__
     if allowed and kind not in allowed:
-        fitting = "ppo, a2c or dqn" if kind == "Discrete" else "ppo or a2c"
+        fitting = [name for name, item in ALGORITHMS.items() if kind in item.action_spaces]
         raise UserError(
             f"algo: {algo} acts in {' or '.join(allowed)} spaces, but the environment's action "
-            f"space is {space}; use {fitting}"
+            f"space is {space}; "
+            + (f"use one of {', '.join(fitting)}" if fitting else "no algorithm here can use it")
         )

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 # A batch of another size rounds differently; padding vector observations to one size makes an
 # evaluation the same number for every count of environments.
 _BATCH_SIZE = 32
+MIN_EPISODE_CAP = 10_000  # steps; longer than the episodes of the usual benchmarks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,7 @@ class EpisodePlan:
         episode_seeds: Episode i starts from seed i, for every policy and count of environments.
         deterministic: Whether to take the most likely action.
         metric: Key of an episode's last info to record beside the return.
-        max_episode_steps: Length from which an episode counts as cut by the environments' cap.
+        max_episode_steps: Length at which an endless episode is cut and flagged.
         max_seconds: Wall time after which an evaluation is cut and flagged.
     """
 
@@ -88,7 +89,7 @@ def run_episodes(
     state: Any = None
     starts = np.ones(venv.num_envs, dtype=bool)
     deadline = time.monotonic() + plan.max_seconds
-    with _own_randomness(plan):
+    with _own_randomness(model, plan):
         while not loop.finished:
             check()
             actions, state = predict(observations, state, starts)
@@ -137,6 +138,12 @@ class _EpisodeLoop:
         self._sums += rewards
         self._counts += 1
         self._infos = infos
+        too_long = self._counts >= self._plan.max_episode_steps
+        for j in map(int, np.flatnonzero(too_long & ~dones)):
+            # No cap of ours inside this environment: it cannot begin its other episodes.
+            self._truncated = True
+            self._close(j)
+            self._queues[j].clear()
         for j in map(int, np.flatnonzero(dones)):
             info = infos[j]
             if "episode" in info:  # Monitor's return is neither normalised nor clipped
@@ -216,13 +223,27 @@ def _pad(batch: Any) -> Any:
 
 
 @contextmanager
-def _own_randomness(plan: EpisodePlan) -> Iterator[None]:
-    """Give stochastic policies their own random stream, and training its own back."""
+def _own_randomness(model: BaseAlgorithm, plan: EpisodePlan) -> Iterator[None]:
+    """Give a stochastic policy streams of its own, and training its own back.
+
+    Policies draw from torch; DQN's exploration also from numpy's global stream and from the
+    action space.
+    """
     if plan.deterministic:
         yield
         return
     import torch
 
+    of_actions = model.action_space.np_random.bit_generator
+    before = np.random.get_state(), of_actions.state  # noqa: NPY002 - SB3's own stream
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(plan.episode_seeds[0])
-        yield
+        np.random.seed(plan.episode_seeds[0])  # noqa: NPY002 - the same
+        model.action_space.seed(plan.episode_seeds[0])
+        try:
+            yield
+        finally:
+            np.random.set_state(before[0])  # noqa: NPY002 - the same
+            restored = np.random.Generator(type(of_actions)())
+            restored.bit_generator.state = before[1]
+            model.action_space._np_random = restored

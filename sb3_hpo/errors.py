@@ -29,8 +29,9 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     "unknown algorithm 'ppoo'; did you mean 'ppo'? Known: a2c, ppo"
     """
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    hint = f"did you mean {close[0]!r}? " if close else ""
+    by_lower = {item.lower(): item for item in names}
+    close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)
+    hint = f"did you mean {by_lower[close[0]]!r}? " if close else ""
     return f"unknown {kind} {name!r}; {hint}Known: {', '.join(names)}"
 
 

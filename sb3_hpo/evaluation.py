@@ -11,6 +11,7 @@ from sb3_hpo.envs import find_vec_normalize
 from sb3_hpo.episodes import EpisodePlan, Episodes, run_episodes
 from sb3_hpo.errors import UserError
 from sb3_hpo.records import Evaluation
+from sb3_hpo.seeds import Stream, derive_seed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -143,8 +144,7 @@ class GridEvaluator:
             if normalize is not None:
                 normalize.training, normalize.norm_reward = was_training, was_norm_reward
         # The environments' streams stand at the evaluation's seeds: give training its own again.
-        fresh = np.random.SeedSequence([model.seed or 0, model.num_timesteps])
-        venv.seed(int(fresh.generate_state(1)[0] >> 1))
+        venv.seed(derive_seed(model.seed or 0, Stream.RESUMED_TRAINING, model.num_timesteps))
         model._last_obs = venv.reset()  # type: ignore[assignment]
         model._last_episode_starts = np.ones((venv.num_envs,), dtype=bool)
         if hasattr(model, "_last_original_obs") and normalize is not None:

@@ -153,7 +153,4 @@ class StaleTrials:
         if before != state:
             self._seen[trial.number] = (state, now)
             return False
-        # Between `ask` and the first note of its worker a trial spends moments, not minutes.
-        unclaimed = trial.user_attrs.get(WORKER) is None
-        limit = self._config.beat_interval if unclaimed else self._config.stale_after
-        return now - since >= limit
+        return now - since >= self._config.stale_after

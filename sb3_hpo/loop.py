@@ -14,9 +14,12 @@ from sb3_hpo.liveness import StaleTrials, hand_back, handle_loss
 from sb3_hpo.training import StopRun
 from sb3_hpo.trials import (
     BEAT,
+    ERROR,
+    ERROR_SITE,
     OUTCOME,
     SESSION_START,
     STOP,
+    TRACEBACK,
     WORKER,
     count_trials,
     outcome_of,
@@ -159,16 +162,19 @@ def claim(study: optuna.Study, n_trials: int, worker: str) -> optuna.Trial | Non
         worker: Name of this process.
 
     Returns:
-        The trial, or None if it was surplus.
+        The trial, or None if it was surplus or given up meanwhile.
     """
     trial = study.ask()
-    lower = (t for t in trials_of(study) if t.number < trial.number)
-    if sum(t.state is not TrialState.FAIL for t in lower) >= n_trials:
+    try:
+        trial.set_user_attr(WORKER, worker)
+        lower = (t for t in trials_of(study) if t.number < trial.number)
+        if sum(t.state is not TrialState.FAIL for t in lower) < n_trials:
+            return trial
         trial.set_user_attr(OUTCOME, "surplus")
-        study.tell(trial, state=TrialState.FAIL)
-        return None
-    trial.set_user_attr(WORKER, worker)
-    return trial
+        study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+    except optuna.exceptions.UpdateFinishedTrialError:
+        _logger.warning("trial %d was given up while this process was paused", trial.number)
+    return None
 
 
 def _run_one(
@@ -191,8 +197,11 @@ def _run_one(
         return
     except Exception as error:
         _logger.exception("trial %d failed", trial.number)
-        _record_error(study, trial, error)
-        _stop_if_hopeless(study, config)
+        try:
+            _record_error(study, trial, error)
+        except optuna.exceptions.UpdateFinishedTrialError:
+            return  # as above; the error is in the log
+        _stop_if_hopeless(study, config, error=(type(error).__name__, _site(error)))
         return
     _logger.info(
         "trial %d: %s, value %s, %.1f s",
@@ -205,24 +214,30 @@ def _frozen(study: optuna.Study, trial: optuna.Trial) -> FrozenTrial:
 
 
 def _record_error(study: optuna.Study, trial: optuna.Trial, error: Exception) -> None:
-    frames = traceback.extract_tb(error.__traceback__)
     trial.set_user_attr(OUTCOME, "error")
-    trial.set_user_attr("error", f"{type(error).__name__}: {error}")
-    trial.set_user_attr("error_site", f"{frames[-1].filename}:{frames[-1].lineno}")
-    trial.set_user_attr("traceback", "".join(traceback.format_exception(error)))
+    trial.set_user_attr(ERROR, f"{type(error).__name__}: {error}")
+    trial.set_user_attr(ERROR_SITE, _site(error))
+    trial.set_user_attr(TRACEBACK, "".join(traceback.format_exception(error)))
     study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
 
 
-def _stop_if_hopeless(study: optuna.Study, config: StudyConfig) -> None:
+def _site(error: Exception) -> str:
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{frame.filename}:{frame.lineno}"
+
+
+def _stop_if_hopeless(study: optuna.Study, config: StudyConfig, error: tuple[str, str]) -> None:
     """Stop the study when errors repeat: a bug is not mended by sampling on."""
-    start = study.user_attrs.get(SESSION_START, 0)
+    start = study.user_attrs.get(SESSION_START, "")
     errors = [
-        (trial.user_attrs["error"].partition(":")[0], trial.user_attrs["error_site"])
+        (trial.user_attrs[ERROR].partition(":")[0], trial.user_attrs[ERROR_SITE])
         for trial in trials_of(study)
-        if trial.number >= start and outcome_of(trial) == "error"
+        if outcome_of(trial) == "error"
+        and trial.datetime_complete is not None
+        and trial.datetime_complete.isoformat() >= start
     ]
-    kind, site = errors[-1]
-    if errors.count(errors[-1]) >= _MAX_SAME_ERROR:
+    kind, site = error
+    if errors.count(error) >= _MAX_SAME_ERROR:
         study.set_user_attr(STOP, f"{_MAX_SAME_ERROR} trials failed with {kind} at {site}")
     elif len(errors) > max(10, config.n_trials / 4):
         study.set_user_attr(STOP, f"{len(errors)} trials failed, the last with {kind} at {site}")

@@ -60,8 +60,9 @@ def tune(**options: Any) -> TuningResult:
 
 def _tune(config: StudyConfig, console: Console) -> TuningResult:
     from sb3_hpo.progress import Progress
+    from sb3_hpo.spaces import read_enqueued
     from sb3_hpo.study import Place, create_or_resume, prepare, try_model
-    from sb3_hpo.trials import count_trials, trials_of
+    from sb3_hpo.trials import STOP, count_trials, trials_of
     from sb3_hpo.workers import IN_WORKER, Workers
 
     if IN_WORKER in os.environ:
@@ -73,8 +74,9 @@ def _tune(config: StudyConfig, console: Console) -> TuningResult:
     deadline = None if config.timeout is None else time.time() + config.timeout
     place = Place.of(config)
     space = prepare(config)
+    points = [read_enqueued(Path(path), space) for path in config.enqueue]
     try_model(config, space)
-    study = create_or_resume(config, place, space)
+    study = create_or_resume(config, place, space, points)
     write_atomically(place.run_dir / "config.yaml", format_yaml(config.model_dump(mode="json")))
     counts = count_trials(trials_of(study))
     _say(console, f"study {place.name} in {_near(place.run_dir)}")
@@ -83,7 +85,7 @@ def _tune(config: StudyConfig, console: Console) -> TuningResult:
                       "to start anew: another --seed or --study-name.")  # fmt: skip
         return TuningResult(study, place.run_dir, _finish(study, config, place.run_dir, console))
     n_left = config.n_trials - counts.finished
-    n_workers = min(config.n_workers or os.cpu_count() or 1, n_left)
+    n_workers = min(config.n_workers or _n_cores(), n_left)
     _say(console, f"{_plural(n_left, 'trial')} of {config.n_timesteps:,} steps to go, over "
                   f"{_plural(len(space.dimensions), 'dimension')}, on "
                   f"{_plural(n_workers, 'worker')}")  # fmt: skip
@@ -93,7 +95,7 @@ def _tune(config: StudyConfig, console: Console) -> TuningResult:
     if ended.signal is not None:
         _say(console, "Interrupted; the same command goes on from here.")
         status = 128 + ended.signal
-    elif problem := ended.problem or study.user_attrs.get("stop"):
+    elif problem := ended.problem or study.user_attrs.get(STOP):
         _say(console, f"Given up: {problem}")
         status = 1
     elif count_trials(trials_of(study)).finished < config.n_trials:
@@ -115,6 +117,13 @@ def _finish(study: optuna.Study, config: StudyConfig, run_dir: Path, console: Co
 
 def _say(console: Console, text: str) -> None:
     console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def _n_cores() -> int:
+    """Return the cores this process may use, which in a container are not all there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _plural(n: int, noun: str) -> str:

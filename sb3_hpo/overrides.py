@@ -5,10 +5,10 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from optuna.distributions import CategoricalDistribution
+from optuna.distributions import CategoricalDistribution, IntDistribution
 
 from sb3_hpo.algorithms import find_algorithm
 from sb3_hpo.codec import build
@@ -50,11 +50,13 @@ class Fixed:
         kwargs: Descriptions of keyword arguments that replace what was sampled.
         exact: The user's names and values; a space may round a dimension's value (a tiny
             `ent_coef` means 0), but not what the user has fixed.
+        lows: Higher lower bounds, where a fixed value leaves the rest of a range without effect.
     """
 
     dimensions: dict[str, Any]
     kwargs: dict[str, Any]
     exact: dict[str, Any]
+    lows: dict[str, int] = field(default_factory=dict)
 
     def apply(self, sample: Sample, trial: TrialLike) -> dict[str, Any]:
         """Sample with the fixed values held.
@@ -66,7 +68,7 @@ class Fixed:
         Returns:
             Keyword arguments of the algorithm.
         """
-        kwargs = sample(_OverriddenTrial(trial, self.dimensions, self.exact))
+        kwargs = sample(_OverriddenTrial(trial, self))
         exact = {name: value for name, value in self.exact.items() if name in kwargs}
         return {**kwargs, **exact, **build(self.kwargs)}
 
@@ -74,10 +76,9 @@ class Fixed:
 class _OverriddenTrial:
     """A trial that answers for fixed dimensions itself and asks the real one for the others."""
 
-    def __init__(
-        self, trial: TrialLike, dimensions: dict[str, Any], attrs: dict[str, Any]
-    ) -> None:
-        self._trial, self._dimensions, self._attrs = trial, dimensions, attrs
+    def __init__(self, trial: TrialLike, fixed: Fixed) -> None:
+        self._trial, self._dimensions = trial, fixed.dimensions
+        self._attrs, self._lows = fixed.exact, fixed.lows
 
     def suggest_float(
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
@@ -91,6 +92,7 @@ class _OverriddenTrial:
     ) -> int:
         if name in self._dimensions:
             return self._dimensions[name]  # type: ignore[no-any-return]  # log2(100) may be a float
+        low = max(low, self._lows.get(name, low))
         return self._trial.suggest_int(name, low, high, step=step, log=log)
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
@@ -129,6 +131,7 @@ def sort_fixed(
         try:
             dimension = to_dimension(name, value, dimensions)
             if dimension is not None:
+                _check_rollout(*dimension, dimensions, config)
                 by_dimension.update([dimension])
                 continue
             _check_constructor_has(config.algo, name, dimensions)
@@ -147,7 +150,42 @@ def sort_fixed(
         name for name, item in dimensions.items() if isinstance(item, CategoricalDistribution)
     }
     exact = {name: value for name, value in config.fixed.items() if name not in coded}
-    return Fixed({**idle_values, **by_dimension}, by_kwarg, exact)
+    lows = _lower_bounds(by_dimension, dimensions, config.n_envs)
+    return Fixed({**idle_values, **by_dimension}, by_kwarg, exact, lows)
+
+
+def _check_rollout(
+    name: str, value: Any, dimensions: dict[str, BaseDistribution], config: StudyConfig
+) -> None:
+    """Refuse a rollout that does not fit between two evaluations."""
+    sb3_name = name.removesuffix("_pow")
+    # Among the choices of off-policy spaces, n_steps is the length of n-step returns.
+    chosen = isinstance(dimensions[name], CategoricalDistribution)
+    if sb3_name not in ("n_steps", "train_freq") or chosen:
+        return
+    rollout = round(value if sb3_name == name else 2**value) * config.n_envs
+    if rollout > config.n_timesteps // config.n_evaluations:
+        raise UserError(
+            f"`{sb3_name} * n_envs <= n_timesteps / n_evaluations` must hold, but got "
+            f"{rollout} > {config.n_timesteps // config.n_evaluations}; train longer, or evaluate "
+            "less often"
+        )
+
+
+def _lower_bounds(
+    fixed: dict[str, Any], dimensions: dict[str, BaseDistribution], n_envs: int
+) -> dict[str, int]:
+    """With `train_freq` held, a rollout must still have room for one gradient step."""
+    ratio = "update_to_data_pow"
+    if "train_freq_pow" not in fixed or ratio not in dimensions:
+        return {}
+    low = math.ceil(-fixed["train_freq_pow"] - math.log2(n_envs))
+    if fixed.get(ratio, low) < low:
+        raise UserError(
+            f"fixed.{ratio}: must be at least {low} with this train_freq and n_envs, or a "
+            f"rollout has less than one gradient step, but got {fixed[ratio]}"
+        )
+    return {ratio: low}
 
 
 def to_dimension(
@@ -177,7 +215,9 @@ def to_dimension(
             _check_value(value, dimensions[dimension])
             transformed = transform(value)
             if not math.isfinite(transformed):
-                raise UserError(f"must be positive and finite, but got {value!r}")
+                raise UserError(f"must be positive, but got {value!r}")
+            if dimension.startswith("one_minus_") and not 0 <= transformed <= 1:
+                raise UserError(f"must be between 0 and 1, but got {value!r}")
             return dimension, _whole(transformed)
     return None
 
@@ -208,6 +248,33 @@ def _check_value(value: Any, distribution: BaseDistribution) -> None:
             raise UserError(f"must be one of {list(distribution.choices)}, but got {value!r}")
     elif isinstance(value, bool) or not isinstance(value, int | float):
         raise UserError(f"must be a number, but got {value!r}")
+    elif not math.isfinite(value):
+        raise UserError(f"must be finite, but got {value!r}")
+    elif isinstance(distribution, IntDistribution) and value != int(value):
+        raise UserError(f"must be a whole number, but got {value!r}")
+
+
+def check_inside(name: str, value: Any, dimensions: dict[str, BaseDistribution]) -> None:
+    """Refuse a value that the sampler could not learn from, because the space has no such point.
+
+    Args:
+        name: The dimension.
+        value: The value in it.
+        dimensions: The space.
+
+    Raises:
+        UserError: It is outside the range, or between two points.
+    """
+    distribution = dimensions[name]
+    if isinstance(distribution, CategoricalDistribution):
+        return  # checked with the choices
+    low, high = distribution.low, distribution.high  # type: ignore[attr-defined]
+    whole = not isinstance(distribution, IntDistribution) or value == int(value)
+    if not (whole and low <= value <= high):
+        raise UserError(
+            f"{name} = {value:g} is not in the space ({low:g} to {high:g}"
+            f"{'' if whole else ', whole numbers'}); hold it with --fixed instead"
+        )
 
 
 def _check_constructor_has(algo: str, name: str, dimensions: dict[str, BaseDistribution]) -> None:

@@ -13,7 +13,18 @@ from rich.table import Table
 from rich.text import Text
 
 from sb3_hpo.report import best_trials, record_of
-from sb3_hpo.trials import FINISHED, SOURCE, WORKER, count_trials, outcome_of, trials_of
+from sb3_hpo.trials import (
+    ERROR,
+    ERROR_SITE,
+    FINISHED,
+    REASON,
+    RUN,
+    SOURCE,
+    WORKER,
+    count_trials,
+    outcome_of,
+    trials_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -136,7 +147,7 @@ def describe_outcome(trial: FrozenTrial) -> str:
     record = record_of(trial)
     if outcome == "error":
         attrs = trial.user_attrs
-        return f"{text} failed: {attrs.get('error')} at {attrs.get('error_site')}"
+        return f"{text} failed: {attrs.get(ERROR)} at {attrs.get(ERROR_SITE)}"
     if trial.state is TrialState.FAIL:
         return f"{text} {outcome}; to be repeated"
     if trial.state is TrialState.COMPLETE:
@@ -144,7 +155,7 @@ def describe_outcome(trial: FrozenTrial) -> str:
     elif outcome == "dropped":
         text += f": pruned at step {trial.last_step:,}" if trial.last_step else ": pruned"
     else:
-        text += f": {outcome} ({trial.user_attrs.get('reason')})"
+        text += f": {outcome} ({trial.user_attrs.get(REASON)})"
     return (
         text if record is None else f"{text}, {record.n_steps:,} steps in {record.seconds:.0f} s"
     )
@@ -162,7 +173,7 @@ def _steps(trials: list[FrozenTrial]) -> int:
     """Environment steps trained so far: as recorded, or as last reported by running trials."""
     total = 0
     for trial in trials:
-        record = trial.user_attrs.get("run")
+        record = trial.user_attrs.get(RUN)
         total += record["n_steps"] if record is not None else (trial.last_step or 0)
     return total
 

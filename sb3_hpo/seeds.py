@@ -19,6 +19,7 @@ class Stream(IntEnum):
     TEST_TRAINING = 3
     TEST_EPISODES = 4
     SAMPLER = 5
+    RESUMED_TRAINING = 6  # training environments, after an evaluation has used them
 
 
 def derive_seed(root: int, stream: Stream, index: int) -> int:

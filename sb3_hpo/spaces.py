@@ -22,7 +22,7 @@ from samplers import (
 from sb3_hpo.codec import describe
 from sb3_hpo.errors import UserError, unknown_name
 from sb3_hpo.files import read_yaml_mapping
-from sb3_hpo.overrides import Fixed, Sample, names_held_by, sort_fixed, to_dimension
+from sb3_hpo.overrides import Fixed, Sample, check_inside, names_held_by, sort_fixed, to_dimension
 from sb3_hpo.references import load_reference
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def bind_space(
         and "achieved_goal" in observation_space.spaces,  # type: ignore[attr-defined]
     )
     _check_budget(config, 1 if shipped is None else shipped.min_rollout)
-    function = load_reference(config.space or "") if shipped is None else shipped.sample
+    function = _load_space(config.space or "") if shipped is None else shipped.sample
     raw = _with_context(function, context, config.space_size)
     dimensions = _probe(raw, config.space or config.algo)
     defaults = {} if shipped is None else _nearest(shipped.default_params, dimensions)
@@ -109,6 +109,13 @@ def bind_space(
     params = {name: value for name, value in defaults.items() if name in free}
     override = _override(raw, fixed, defaults) if shipped is not None else {}
     return BoundSpace(sample, free, params, override)
+
+
+def _load_space(name: str) -> Any:
+    try:
+        return load_reference(name)
+    except UserError as error:
+        raise UserError(f"space: {error}") from error
 
 
 def _check_budget(config: StudyConfig, min_rollout: int) -> None:
@@ -161,7 +168,10 @@ def _nearest(params: Mapping[str, Any], dimensions: dict[str, BaseDistribution])
 
 def _override(raw: Sample, fixed: Fixed, defaults: dict[str, Any]) -> dict[str, Any]:
     """Describe what the user has fixed; all else stays SB3's literal default."""
-    held = describe(fixed.apply(raw, optuna.trial.FixedTrial(defaults)))
+    # Fixing a choice may open dimensions that SB3's default does not have: those are drawn.
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    study.enqueue_trial(defaults)
+    held = describe(fixed.apply(raw, study.ask()))
     override = dict(fixed.kwargs)
     for dimension in fixed.dimensions:
         for name in names_held_by(dimension):
@@ -173,33 +183,52 @@ def _override(raw: Sample, fixed: Fixed, defaults: dict[str, Any]) -> dict[str, 
     return override
 
 
-def read_enqueued(path: Path, space: BoundSpace) -> dict[str, Any]:
-    """Read a point of the space from a file.
+@dataclass(frozen=True)
+class EnqueuedPoint:
+    """A point that the user wants tried.
+
+    Attributes:
+        source: Name of the file it comes from.
+        params: Values by dimension; what is left out is sampled.
+        kwargs: Description of the exact keyword arguments, where the file has them.
+    """
+
+    source: str
+    params: dict[str, Any]
+    kwargs: dict[str, Any] | None = None
+
+
+def read_enqueued(path: Path, space: BoundSpace) -> EnqueuedPoint:
+    """Read a point from a file.
 
     Args:
-        path: YAML with dimensions or SB3 names; or a `best.yaml`, whose `params` are taken.
-            What it leaves out is sampled.
+        path: YAML with dimensions or SB3 names; or the `best.yaml` of another study, which is
+            tried as it is, also where this study's space does not reach.
         space: The bound space.
 
     Returns:
-        Values by dimension.
+        The point.
 
     Raises:
         UserError: All unknown names and impossible values.
     """
     values = read_yaml_mapping(path)
-    point: dict[str, Any] = {}
+    if "params" in values and "kwargs" in values:
+        nearest = _nearest(values["params"], space.dimensions)
+        return EnqueuedPoint(path.name, nearest, values["kwargs"])
+    params: dict[str, Any] = {}
     mistakes = []
-    for name, value in values.get("params", values).items():
+    for name, value in values.items():
         try:
             dimension = to_dimension(name, value, space.dimensions)
+            if dimension is not None:
+                check_inside(*dimension, space.dimensions)
+                params.update([dimension])
         except UserError as error:
             mistakes.append(f"{name}: {error}")
             continue
         if dimension is None:
             mistakes.append(unknown_name("parameter", name, space.dimensions))
-        else:
-            point.update([dimension])
     if mistakes:
         raise UserError(f"enqueue: {path}: {'; '.join(mistakes)}")
-    return point
+    return EnqueuedPoint(path.name, params)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import shutil
 from datetime import datetime, timezone
@@ -15,6 +16,8 @@ from sb3_hpo.errors import UserError
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
+
+_logger = logging.getLogger(__name__)
 
 _URL = re.compile(r"(\w[\w+]*)://")
 
@@ -30,7 +33,7 @@ def journal_path(storage: str) -> Path:
         in it is never broken, and a worker that died holding it would stop all others for ever.
 
     Raises:
-        UserError: It is a URL, or an SQLite file.
+        UserError: It is a URL, a folder, or a file that holds something else.
     """
     if match := _URL.match(storage):
         raise UserError(
@@ -39,11 +42,14 @@ def journal_path(storage: str) -> Path:
     path = Path(storage).expanduser().resolve()
     if path.is_dir():
         raise UserError(f"storage: {path} is a folder; give a file in it, e.g. study.journal")
-    if path.is_file():
-        with path.open("rb") as file:
-            if file.read(16) == b"SQLite format 3\0":
-                raise UserError(f"storage: {path} is an SQLite database, not a journal")
+    if path.is_file() and path.stat().st_size > 0 and not _is_journal(path):
+        raise UserError(f"storage: {path} is not a journal; give a new path or a study's own")
     return path
+
+
+def _is_journal(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(16).startswith(b'{"op_code":')  # how Optuna begins every line
 
 
 def open_storage(storage: str) -> BaseStorage:
@@ -58,7 +64,9 @@ def open_storage(storage: str) -> BaseStorage:
     path = journal_path(storage)
     lock = JournalFileOpenLock(str(path), grace_period=30)
     if path.exists():
-        _mend_torn_tail(path, lock)
+        backup = _mend_torn_tail(path, lock)
+        if backup is not None:
+            _logger.warning("%s had a half-written last line; the old file is %s", path, backup)
     return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
 
 

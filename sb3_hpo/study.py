@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import optuna
 
@@ -11,11 +13,15 @@ from sb3_hpo.algorithms import find_algorithm
 from sb3_hpo.config import StudyConfig, make_config
 from sb3_hpo.envs import check_action_space, probe_spaces
 from sb3_hpo.errors import UserError, check_installed
+from sb3_hpo.models import load_algorithm
 from sb3_hpo.search import LateSeededSampler, build_pruner, check_sampler_installed
-from sb3_hpo.spaces import BoundSpace, bind_space, read_enqueued
+from sb3_hpo.spaces import BoundSpace, EnqueuedPoint, bind_space
 from sb3_hpo.storage import journal_path, open_storage
 from sb3_hpo.training import build_once
 from sb3_hpo.trials import CONFIG, KWARGS_OVERRIDE, SESSION_START, SOURCE, STOP, trials_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @dataclass(frozen=True)
@@ -56,16 +62,17 @@ def prepare(config: StudyConfig) -> BoundSpace:
     check_sampler_installed(config.sampler)
     if config.tensorboard:
         check_installed("tensorboard: it", ["tensorboard"], extra="tensorboard")
+    try:
+        load_algorithm(config.algo)
+    except UserError as error:
+        raise UserError(f"algo: {error}") from error
     observation_space, action_space = probe_spaces(config)
     check_action_space(config.algo, find_algorithm(config.algo).action_spaces, action_space)
     if config.normalize and type(observation_space).__name__ not in ("Box", "Dict"):
         raise UserError(
             f"normalize: needs Box or Dict observations, but the space is {observation_space}"
         )
-    space = bind_space(config, observation_space, action_space)
-    for path in config.enqueue:
-        read_enqueued(Path(path), space)
-    return space
+    return bind_space(config, observation_space, action_space)
 
 
 def try_model(config: StudyConfig, space: BoundSpace) -> None:
@@ -89,13 +96,16 @@ def try_model(config: StudyConfig, space: BoundSpace) -> None:
         ) from error
 
 
-def create_or_resume(config: StudyConfig, place: Place, space: BoundSpace) -> optuna.Study:
+def create_or_resume(
+    config: StudyConfig, place: Place, space: BoundSpace, points: Sequence[EnqueuedPoint] = ()
+) -> optuna.Study:
     """Create the study with its first trials enqueued, or open it if it is there.
 
     Args:
         config: The study's configuration.
         place: Where it lives.
         space: The bound search space.
+        points: The user's points; those that the study has not seen yet are enqueued.
 
     Returns:
         The study.
@@ -103,12 +113,10 @@ def create_or_resume(config: StudyConfig, place: Place, space: BoundSpace) -> op
     Raises:
         UserError: It is there with another configuration; the difference is shown.
     """
-    place.run_dir.mkdir(parents=True, exist_ok=True)
     place.journal.parent.mkdir(parents=True, exist_ok=True)
-    storage = open_storage(str(place.journal))
     try:
         study = optuna.create_study(
-            storage=storage,
+            storage=open_storage(str(place.journal)),
             study_name=place.name,
             direction="maximize",
             sampler=LateSeededSampler(config),
@@ -116,12 +124,15 @@ def create_or_resume(config: StudyConfig, place: Place, space: BoundSpace) -> op
         )
     except optuna.exceptions.DuplicatedStudyError:
         study = open_study(config, place)
-        check_same(config, study)
-    else:
-        _enqueue_first_trials(study, config, space)
+        # Without both, its creator was killed before it had written anything.
+        if CONFIG in study.user_attrs or trials_of(study):
+            check_same(config, study)
+    place.run_dir.mkdir(parents=True, exist_ok=True)
     study.set_user_attr(CONFIG, config.model_dump(mode="json"))
     study.set_user_attr(STOP, None)
-    study.set_user_attr(SESSION_START, len(trials_of(study)))
+    # In Optuna's own way of noting when a trial ended: local time without a zone.
+    study.set_user_attr(SESSION_START, datetime.now().isoformat())  # noqa: DTZ005
+    _enqueue_first_trials(study, space, points)
     return study
 
 
@@ -176,12 +187,18 @@ def check_same(config: StudyConfig, study: optuna.Study) -> None:
         )
 
 
-def _enqueue_first_trials(study: optuna.Study, config: StudyConfig, space: BoundSpace) -> None:
-    """Enqueue SB3's defaults, then the user's files. Only the study's creator may do this."""
-    if space.default_params:
-        study.enqueue_trial(
-            space.default_params,
-            user_attrs={SOURCE: "sb3_default", KWARGS_OVERRIDE: space.default_override},
-        )
-    for path in config.enqueue:
-        study.enqueue_trial(read_enqueued(Path(path), space), user_attrs={SOURCE: Path(path).name})
+def _enqueue_first_trials(
+    study: optuna.Study, space: BoundSpace, points: Sequence[EnqueuedPoint]
+) -> None:
+    """Enqueue SB3's defaults first of all, then the user's points that are not there yet."""
+    trials = trials_of(study)
+    if not trials and space.default_params:
+        attrs = {SOURCE: "sb3_default", KWARGS_OVERRIDE: space.default_override}
+        study.enqueue_trial(space.default_params, user_attrs=attrs)
+    known = [(t.user_attrs.get(SOURCE), t.system_attrs.get("fixed_params")) for t in trials]
+    for point in points:
+        if (point.source, point.params) not in known:
+            attrs = {SOURCE: point.source}
+            if point.kwargs is not None:
+                attrs[KWARGS_OVERRIDE] = point.kwargs
+            study.enqueue_trial(point.params, user_attrs=attrs)

@@ -18,7 +18,7 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 
 from sb3_hpo.codec import build, describe, merge
 from sb3_hpo.envs import find_vec_normalize, make_evaluation_envs, make_training_envs
-from sb3_hpo.episodes import EpisodePlan
+from sb3_hpo.episodes import MIN_EPISODE_CAP, EpisodePlan
 from sb3_hpo.evaluation import (
     Diverged,
     GridEvaluator,
@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 
     from sb3_hpo.config import TrainingConfig
 
-_MIN_EPISODE_CAP = 10_000  # steps; longer than the episodes of the usual benchmarks
 _NAN_IN_DISTRIBUTION = re.compile(r"Expected parameter .* but found invalid values", re.DOTALL)
+_NO_CPU_MEMORY = "DefaultCPUAllocator: can't allocate memory"  # torch raises a bare RuntimeError
 
 # Called at every grid step with each member's index and evaluation; returns those to drop.
 OnEvaluation = Callable[[Mapping[int, Evaluation]], Collection[int]]
@@ -99,8 +99,8 @@ class TrainedRun:
 
     Attributes:
         record: What happened.
-        model: The model with its final policy, its environments closed; None if the run ended
-            before there was one.
+        model: The model with its final policy; its environments are closed once the next run
+            is asked for. None if the run ended before there was a model.
         vec_normalize: The statistics that belong to the model, if it was trained with any.
     """
 
@@ -135,7 +135,7 @@ def train(
         episode_seeds=tuple(episode_seeds),
         deterministic=not config.stochastic_eval,
         metric=config.metric,
-        max_episode_steps=max(config.n_timesteps, _MIN_EPISODE_CAP),
+        max_episode_steps=max(config.n_timesteps, MIN_EPISODE_CAP),
     )
     for index, member in enumerate(members):
         run = _Run(config, member, plan, hooks, index)
@@ -263,7 +263,8 @@ class _Run:
     def _classify(self, error: Exception) -> tuple[Outcome, str]:
         """Tell divergence and lack of memory from bugs, and raise the bugs again."""
         text = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        out_of_memory = isinstance(error, MemoryError | torch.OutOfMemoryError)
+        if out_of_memory or _NO_CPU_MEMORY in str(error):
             return "oom", text
         if _NAN_IN_DISTRIBUTION.search(str(error)):
             return "diverged", text

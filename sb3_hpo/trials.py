@@ -19,11 +19,15 @@ FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 # Study user attributes.
 CONFIG = "config"  # the configuration, for workers and for resuming
 STOP = "stop"  # why all workers should stop, or None
-SESSION_START = "session_start"  # first trial number since the command was last started
+SESSION_START = "session_start"  # when the command was last started, ISO 8601
 
 # Trial user attributes.
 RUN = "run"  # the RunRecord
 OUTCOME = "outcome"  # how it ended: finished, dropped, diverged, oom, timeout, lost, ...
+REASON = "reason"  # why, in words
+ERROR = "error"  # type and message of an exception
+ERROR_SITE = "error_site"  # file and line that raised it
+TRACEBACK = "traceback"  # the whole of it
 WORKER = "worker"  # name of the worker that runs it
 BEAT = "beat"  # advances while the trial makes progress
 N_LOSSES = "n_losses"  # how often these parameters lost their worker

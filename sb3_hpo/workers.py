@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING
 
 from optuna.trial import TrialState
 
-from sb3_hpo.liveness import StaleTrials, handle_loss, write_off
+from sb3_hpo.liveness import StaleTrials, hand_back, handle_loss, write_off
 from sb3_hpo.signals import stop_signals
 from sb3_hpo.trials import FINISHED, RUN, WORKER, trials_of
 
@@ -148,10 +148,12 @@ class Workers:
         if status is None:
             self._kill_if_hung(worker)
             return True
-        self._take_back_trials(worker)
+        written_off = self._take_back_trials(worker)
         ended = status == 0 or self._result.signal is not None or self._result.problem is not None
         if not ended:
             worker.n_deaths = 1 if self._has_finished_trials(worker) else worker.n_deaths + 1
+            if written_off and self._has_finished_trials():
+                worker.n_deaths = 0  # the trial's parameters kill workers, and nobody retries them
             if worker.n_deaths < _MAX_DEATHS:
                 worker.name = f"{worker.name.rpartition(':')[0]}:{uuid.uuid4().hex[:8]}"
                 worker.process = self._spawn(worker.name, worker.log)
@@ -182,16 +184,25 @@ class Workers:
                 worker.process.kill()
             handle_loss(self._study, trial)
 
-    def _take_back_trials(self, worker: _Worker) -> None:
+    def _take_back_trials(self, worker: _Worker) -> bool:
+        """Give a dead worker's trial on; return whether one was written off instead."""
+        written_off = False
         for trial in self._running(trials_of(self._study)):
-            if trial.user_attrs.get(WORKER) == worker.name:
+            if trial.user_attrs.get(WORKER) != worker.name:
+                continue
+            if self._result.signal is not None:  # killed by the user's second signal
+                hand_back(self._study, trial, "interrupted")
+            else:
                 handle_loss(self._study, trial)
+                written_off |= trials_of(self._study)[trial.number].state is TrialState.PRUNED
+        return written_off
 
-    def _has_finished_trials(self, worker: _Worker) -> bool:
+    def _has_finished_trials(self, worker: _Worker | None = None) -> bool:
+        """Return whether a worker, or any, has itself told a trial's end."""
         return any(
             trial.state in FINISHED
-            and trial.user_attrs.get(WORKER) == worker.name
-            and RUN in trial.user_attrs  # written by the worker itself, not by who wrote it off
+            and RUN in trial.user_attrs  # else somebody wrote the trial off
+            and (worker is None or trial.user_attrs.get(WORKER) == worker.name)
             for trial in trials_of(self._study)
         )
 

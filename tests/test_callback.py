@@ -172,3 +172,35 @@ def test_callback_both_cadences_are_refused() -> None:
         TrialEvalCallback(TargetEnv(), new_trial(), eval_freq=10, n_evaluations=5)
     with pytest.raises(UserError, match="`n_evaluations >= 1` must hold, but got 0"):
         TrialEvalCallback(TargetEnv(), new_trial(), n_evaluations=0)
+
+
+def test_callback_over_several_learn_calls_keeps_one_grid() -> None:
+    trial = new_trial()
+    callback = TrialEvalCallback(TargetEnv(), trial, n_evaluations=4, n_timesteps=640)
+    model = PPO("MlpPolicy", make_vec_env(TargetEnv, n_envs=2), seed=1, **PPO_KWARGS)
+    for _ in range(4):
+        model.learn(160, callback=callback, reset_num_timesteps=False)
+    assert [e.actual_step for e in callback.learning_curve] == [160, 320, 480, 640]
+    assert list(frozen(trial).intermediate_values) == [160, 320, 480, 640]
+
+
+def test_callback_training_ended_by_another_callback_leaves_a_full_curve() -> None:
+    class StopEarly(BaseCallback):
+        def _on_step(self) -> bool:
+            return self.num_timesteps < 300
+
+    trial = new_trial()
+    callback = TrialEvalCallback(TargetEnv(), trial, n_evaluations=4)
+    learn_list: Any = [StopEarly(), callback]
+    learn(learn_list)
+    assert [e.actual_step for e in callback.learning_curve] == [160, 300, 300, 300]
+    assert not callback.is_pruned
+
+
+def test_callback_takes_sb3s_own_arguments_and_fills_its_lists() -> None:
+    callback = TrialEvalCallback(
+        TargetEnv(), new_trial(), n_evaluations=2, n_eval_episodes=3, warn=True, verbose=0
+    )
+    learn(callback)
+    assert callback.evaluations_timesteps == [320, 640]
+    assert [len(returns) for returns in callback.evaluations_results] == [3, 3]

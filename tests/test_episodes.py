@@ -6,14 +6,15 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from stable_baselines3 import PPO
+from stable_baselines3 import DQN, PPO
+from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from sb3_hpo.envs import EnvFactory, SeededEpisodes
 from sb3_hpo.episodes import EpisodePlan, Episodes, run_episodes
 from sb3_hpo.errors import UserError
-from tests.envs import KnownReturnEnv, start_of
+from tests.envs import EndlessEnv, KnownReturnEnv, start_of
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
@@ -228,3 +229,23 @@ def test_run_episodes_stochastic_has_its_own_random_stream(pendulum_model: PPO) 
     torch.manual_seed(4)
     assert run(venv, pendulum_model, deterministic=False, episode_seeds=(1,)) == first
     assert run(venv, pendulum_model, episode_seeds=(1,)).returns != first.returns
+
+
+def test_run_episodes_endless_env_without_a_cap_of_its_own_is_cut_at_ours() -> None:
+    venv = make_vec_env(EndlessEnv, n_envs=2)
+    plan = EpisodePlan(episode_seeds=(1, 2, 3, 4), max_episode_steps=50)
+    episodes = run_episodes(PPO("MlpPolicy", venv, device="cpu"), venv, plan)
+    assert episodes.truncated
+    assert episodes.lengths == (50, 50)  # one in each environment; no other could begin
+
+
+def test_run_episodes_stochastic_dqn_leaves_all_random_streams_alone() -> None:
+    venv = make_vec_env(lambda: KnownReturnEnv("discrete"))
+    model = DQN("MlpPolicy", venv, device="cpu", buffer_size=100, seed=0)
+    model.exploration_rate = 0.5
+    before = np.random.get_state()[1].tolist()  # type: ignore[index]  # noqa: NPY002
+    of_actions = model.action_space.np_random.bit_generator.state
+    plan = EpisodePlan(episode_seeds=(1, 2), deterministic=False)
+    run_episodes(model, venv, plan)
+    assert np.random.get_state()[1].tolist() == before  # type: ignore[index]  # noqa: NPY002
+    assert model.action_space.np_random.bit_generator.state == of_actions

@@ -91,7 +91,7 @@ def test_claim_beyond_the_total_is_given_back(tmp_path: Path) -> None:
     study, _ = work(config(tmp_path, n_trials=2))
     assert claim(study, 2, "late") is None
     assert trials_of(study)[2].state is TrialState.FAIL
-    assert trials_of(study)[2].user_attrs == {"outcome": "surplus"}
+    assert trials_of(study)[2].user_attrs == {"worker": "late", "outcome": "surplus"}
     claimed = claim(study, 3, "late")
     assert claimed is not None
     assert trials_of(study)[claimed.number].user_attrs == {"worker": "late"}
@@ -225,3 +225,28 @@ def test_run_trials_with_an_algorithm_class_of_the_users(tmp_path: Path) -> None
 
 def sample_a2c(trial: optuna.Trial) -> dict[str, Any]:
     return {"gamma": trial.suggest_float("gamma", 0.8, 0.99), "n_steps": 4}
+
+
+def test_run_trials_error_of_a_trial_from_before_the_restart_is_recorded(tmp_path: Path) -> None:
+    interrupted = config(tmp_path, "RaisingEnv", n_trials=9)
+    study = create_or_resume(interrupted, Place.of(interrupted), prepare(interrupted))
+    study.enqueue_trial({"learning_rate": 0.001}, user_attrs={"retry_of": 0})
+    study, reason = work(interrupted)
+    assert [trial.user_attrs["outcome"] for trial in trials_of(study)] == ["error"] * 3
+    assert str(reason).startswith("3 trials failed with ValueError")
+
+
+def test_run_trials_failing_trial_that_was_handed_on_is_left_alone(tmp_path: Path) -> None:
+    class PausedThenFails:
+        def __init__(self, objective: Objective) -> None:
+            self.objective = objective
+
+        def judge(self, trial: optuna.Trial) -> Any:
+            if trial.number == 0:
+                trial.study.tell(0, state=TrialState.FAIL)
+                raise OSError("the robot was unplugged")
+            return self.objective.judge(trial)
+
+    study, reason = work(config(tmp_path, n_trials=1, pruner="none"), wrap=PausedThenFails)
+    assert reason is None
+    assert [trial.state.name for trial in trials_of(study)] == ["FAIL", "COMPLETE"]

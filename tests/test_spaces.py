@@ -153,17 +153,38 @@ def test_users_space_must_return_a_dict() -> None:
 def test_enqueued_file_takes_sb3_names_and_dimensions(tmp_path: Path) -> None:
     path = tmp_path / "first.yaml"
     path.write_text("gamma: 0.9\nn_steps: 128\nlearning_rate: 1e-3\n")
-    assert read_enqueued(path, bind()) == {
+    point = read_enqueued(path, bind())
+    assert (point.source, point.kwargs) == ("first.yaml", None)
+    assert point.params == {
         "one_minus_gamma": pytest.approx(0.1),
         "n_steps_pow": 7,
         "learning_rate": 0.001,
     }
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("n_steps: 100", r"n_steps_pow = 6.64386 is not in the space .* whole numbers"),
+        ("learning_rate: 5.0", r"learning_rate = 5 is not in the space \(1e-05 to 0.003\)"),
+    ],
+)
+def test_enqueued_point_outside_the_space_is_refused(
+    tmp_path: Path, line: str, message: str
+) -> None:
+    path = tmp_path / "first.yaml"
+    path.write_text(line)
+    with pytest.raises(UserError, match=message):
+        read_enqueued(path, bind())
+
+
 def test_enqueued_best_yaml_gives_its_params(tmp_path: Path) -> None:
     path = tmp_path / "best.yaml"
-    path.write_text(yaml.safe_dump({"study": "s", "params": {"learning_rate": 0.002}}))
-    assert read_enqueued(path, bind()) == {"learning_rate": 0.002}
+    best = {"params": {"learning_rate": 0.5, "other": 1}, "kwargs": {"learning_rate": 0.5}}
+    path.write_text(yaml.safe_dump(best))
+    point = read_enqueued(path, bind())
+    assert point.params == {"learning_rate": 0.003}  # the nearest point of this space
+    assert point.kwargs == {"learning_rate": 0.5}  # what is trained
 
 
 def test_enqueued_unknown_names_are_all_reported(tmp_path: Path) -> None:
@@ -174,3 +195,36 @@ def test_enqueued_unknown_names_are_all_reported(tmp_path: Path) -> None:
     assert "unknown parameter 'learning_rat'; did you mean 'learning_rate'?" in str(error.value)
     assert "unknown parameter 'clip'" in str(error.value)
     assert "n_epochs: must be a number, but got 'many'" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("algo", "fixed", "message"),
+    [
+        ("ppo", {"gamma": 1.5}, "fixed.gamma: must be between 0 and 1, but got 1.5"),
+        ("ppo", {"n_epochs": 2.5}, "fixed.n_epochs: must be a whole number, but got 2.5"),
+        ("ppo", {"n_steps": 8192}, r"fixed.n_steps: `n_steps \* n_envs <= .* got 65536 > 4000"),
+        ("sac", {"train_freq": 1, "update_to_data_pow": -2}, "must be at least 0 with this"),
+    ],
+)
+def test_fixed_value_that_no_trial_could_have_is_refused(
+    algo: str, fixed: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        bind(algo, fixed=fixed)
+
+
+def test_fixed_train_freq_keeps_the_noted_ratio_true() -> None:
+    space = bind("sac", fixed={"train_freq": 1})
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
+    for _ in range(20):
+        trial = study.ask()
+        kwargs = space.sample(trial)
+        assert kwargs["train_freq"] == 1
+        assert kwargs["gradient_steps"] == trial.user_attrs["update_to_data"]
+
+
+def test_fixed_choice_that_opens_a_dimension_gives_a_complete_default() -> None:
+    space = bind("td3", fixed={"noise_type": "normal"})
+    noise = space.default_override["action_noise"]
+    assert noise["$call"] == "stable_baselines3.common.noise:NormalActionNoise"
+    assert "noise_std" in space.dimensions

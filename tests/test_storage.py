@@ -60,7 +60,7 @@ def test_journal_path_sqlite_file_is_refused(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "a.db") as connection:
         connection.execute("create table t (x)")
     connection.close()
-    with pytest.raises(UserError, match=r"a\.db is an SQLite database, not a journal"):
+    with pytest.raises(UserError, match=r"a\.db is not a journal; give a new path"):
         journal_path(str(tmp_path / "a.db"))
 
 
@@ -111,3 +111,14 @@ def test_open_storage_only_a_torn_line_leaves_an_empty_journal(tmp_path: Path) -
 def test_open_storage_releases_its_lock(torn: Path) -> None:
     open_storage(str(torn))
     assert not list(torn.parent.glob("*.lock*"))
+
+
+@pytest.mark.parametrize("content", [b"a,b\n1,2", b"\x00\x01\x02", b"{}\n"])
+def test_journal_path_other_file_is_refused_and_left_as_it_is(
+    tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / "results.csv").write_bytes(content)
+    with pytest.raises(UserError, match=r"results\.csv is not a journal"):
+        open_storage(str(tmp_path / "results.csv"))
+    assert (tmp_path / "results.csv").read_bytes() == content
+    assert len(list(tmp_path.iterdir())) == 1

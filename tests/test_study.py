@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -10,6 +11,7 @@ from optuna.trial import TrialState
 
 from sb3_hpo.config import StudyConfig, make_config
 from sb3_hpo.errors import UserError
+from sb3_hpo.spaces import read_enqueued
 from sb3_hpo.study import (
     Place,
     create_or_resume,
@@ -20,9 +22,6 @@ from sb3_hpo.study import (
 )
 from sb3_hpo.trials import trials_of
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 def config(run_dir: Path, **values: Any) -> StudyConfig:
     defaults = {"algo": "ppo", "env": "tests.envs:TargetEnv", "n_timesteps": 640, "n_envs": 2}
@@ -30,7 +29,9 @@ def config(run_dir: Path, **values: Any) -> StudyConfig:
 
 
 def create(config_: StudyConfig) -> optuna.Study:
-    return create_or_resume(config_, Place.of(config_), prepare(config_))
+    space = prepare(config_)
+    points = [read_enqueued(Path(path), space) for path in config_.enqueue]
+    return create_or_resume(config_, Place.of(config_), space, points)
 
 
 def test_place_defaults_to_a_folder_named_like_the_study(
@@ -89,7 +90,7 @@ def test_resume_with_another_value_is_refused_and_shown(tmp_path: Path) -> None:
 def test_resume_of_a_foreign_study_is_refused(tmp_path: Path) -> None:
     config_ = config(tmp_path, study_name="mine")
     storage = JournalStorage(JournalFileBackend(str(tmp_path / "study.journal")))
-    optuna.create_study(storage=storage, study_name="mine", direction="maximize")
+    optuna.create_study(storage=storage, study_name="mine", direction="maximize").ask()
     with pytest.raises(UserError, match="was not made by sb3_hpo; use another --study-name"):
         create(config_)
 
@@ -114,7 +115,11 @@ def test_open_study_has_the_configured_pruner(tmp_path: Path) -> None:
         ({"normalize": True, "env": "FrozenLake-v1"}, "normalize: needs Box or Dict observations"),
         ({"n_timesteps": 50}, "n_timesteps: `n_timesteps >= n_evaluations"),
         ({"fixed": {"gama": 0.9}}, "did you mean 'gamma'"),
-        ({"enqueue": ["missing.yaml"]}, "cannot read missing.yaml: No such file"),
+        (
+            {"algo": "tests.envs:no_algorithm", "space": "tests.envs:sample_target_params"},
+            "algo: tests.envs:no_algorithm: unknown name",
+        ),
+        ({"space": "tests.envs:sampl"}, "space: tests.envs:sampl: unknown name 'sampl'"),
     ],
 )
 def test_prepare_mistake_is_refused_and_nothing_is_written(
@@ -132,10 +137,8 @@ def test_prepare_mistake_is_refused_and_nothing_is_written(
         ({"policy": "MlpPolicyy"}, r"cannot be built .* ValueError: Policy MlpPolicyy unknown"),
         ({"policy_kwargs": {"net_arc": [8]}}, r"TypeError: .* unexpected keyword argument"),
         ({"device": "gpu"}, r"ppo cannot be built with these options"),
-        ({"algo": "tests.envs:no_algorithm", "space": "tests.envs:sample_target_params"},
-         "unknown name 'no_algorithm'"),
     ],
-)  # fmt: skip
+)
 def test_try_model_refuses_what_no_trial_could_run(
     tmp_path: Path, values: dict[str, Any], message: str
 ) -> None:
@@ -151,3 +154,22 @@ def test_prepare_missing_tensorboard_is_named(
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     with pytest.raises(UserError, match=r"needs tensorboard: pip .* 'sb3-hpo\[tensorboard\]'"):
         prepare(config(tmp_path, tensorboard=True))
+
+
+def test_resume_enqueues_a_new_file_and_an_old_one_not_again(tmp_path: Path) -> None:
+    for name, rate in (("a.yaml", 0.001), ("b.yaml", 0.002)):
+        (tmp_path / name).write_text(f"learning_rate: {rate}")
+    create(config(tmp_path / "run", enqueue=[str(tmp_path / "a.yaml")]))
+    files = [str(tmp_path / "a.yaml"), str(tmp_path / "b.yaml")]
+    study = create(config(tmp_path / "run", enqueue=files))
+    sources = [trial.user_attrs["source"] for trial in trials_of(study)]
+    assert sources == ["sb3_default", "a.yaml", "b.yaml"]
+
+
+def test_resume_of_a_study_whose_creator_was_killed_at_once(tmp_path: Path) -> None:
+    config_ = config(tmp_path)
+    storage = JournalStorage(JournalFileBackend(str(tmp_path / "study.journal")))
+    optuna.create_study(storage=storage, study_name=config_.name(), direction="maximize")
+    study = create(config_)
+    assert [trial.user_attrs["source"] for trial in trials_of(study)] == ["sb3_default"]
+    assert read_config(Place.of(config_)) == config_
