@@ -7,7 +7,7 @@ the contract (repeatable files below all flags, all mistakes at once, dashes and
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, get_origin
 
@@ -19,27 +19,14 @@ from sb3_hpo.errors import UserError, unknown_name
 from sb3_hpo.files import parse_yaml, read_yaml_mapping
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 _FIELDS = StudyConfig.model_fields
 _MAPPINGS = [name for name, field in _FIELDS.items() if get_origin(field.annotation) is dict]
 _LISTS = [name for name, field in _FIELDS.items() if get_origin(field.annotation) is tuple]
 
 
-@dataclass(frozen=True)
-class Command:
-    """What the user asked for.
-
-    Attributes:
-        config: The configuration.
-        print_config: Whether to print it and do nothing else.
-    """
-
-    config: StudyConfig
-    print_config: bool
-
-
-def parse_command(argv: Sequence[str]) -> Command:
+def parse_command(argv: Sequence[str]) -> tuple[StudyConfig, bool]:
     """Read flags and configuration files.
 
     Args:
@@ -47,34 +34,38 @@ def parse_command(argv: Sequence[str]) -> Command:
             earlier ones; mappings such as `fixed` are merged.
 
     Returns:
-        The command.
+        The configuration, and whether only to print it.
 
     Raises:
         UserError: All mistakes in one line.
 
-    >>> parse_command(["--algo", "ppo", "--env=Pendulum-v1", "--fixed.gamma", "0.9"]).config.fixed
+    >>> parse_command(["--algo", "ppo", "--env=Pendulum-v1", "--fixed.gamma", "0.9"])[0].fixed
     {'gamma': 0.9}
     """
-    options, unknown = _build_parser().parse_known_args(_canonical(argv))
+    words = [_canonical(word) for word in argv]
+    options, unknown = _build_parser(words).parse_known_args(words)
     flags = vars(options)
     mistakes = [_say_unknown(word) for word in unknown if word.startswith("-")]
     if unknown and not mistakes:
         mistakes = [f"unexpected {unknown[0]!r}: every option has a name"]
-    print_config = flags.pop("print_config")
+    print_config = flags.pop("print_config", False)
     values: dict[str, Any] = {}
-    for path in flags.pop("config"):
+    for path in flags.pop("config", []):
         values = merge(values, read_yaml_mapping(Path(path)))
+    for path, text in flags.items():
+        values = merge(values, _nested(path, text))
     try:
-        config = make_config(merge(values, flags))
+        config = make_config(values)
     except UserError as error:
-        raise UserError("; ".join([*mistakes, str(error)])) from error
+        mistakes.append(str(error))
     if mistakes:
         raise UserError("; ".join(mistakes))
-    return Command(config, print_config)
+    return config, print_config
 
 
 def _say_unknown(word: str) -> str:
-    flags = [_flag(name) for name in [*_FIELDS, "config", "print_config"]]
+    flags = [_flag(name) + ".NAME" * (name in _MAPPINGS) for name in _FIELDS]
+    flags += ["--config", "--print-config"]
     return unknown_name("flag", word.partition("=")[0], flags).partition(" Known:")[0]
 
 
@@ -82,29 +73,22 @@ def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _canonical(argv: Sequence[str]) -> list[str]:
-    """Write `--n_trials` as `--n-trials` and `--fixed.gamma 0.9` as `--fixed gamma=0.9`."""
-    words: list[str] = []
-    rest = iter(argv)
-    for word in rest:
-        flag, equals, value = word.partition("=")
-        name, dot, key = flag.partition(".")
-        name = name.replace("_", "-")
-        if not word.startswith("--"):
-            words.append(word)
-        elif dot and name in map(_flag, _MAPPINGS):
-            words += [name, f"{key}={value if equals else _value(rest)}"]
-        else:
-            words.append(f"{name}{dot}{key}{equals}{value}")
-    return words
+def _canonical(word: str) -> str:
+    """Write `--n_trials=4` as `--n-trials=4`, but leave `--fixed.n_steps` its name."""
+    name, end, rest = re.match(r"([^.=]*)([.=]?)(.*)", word, re.DOTALL).groups()  # type: ignore[union-attr]
+    return f"{name.replace('_', '-')}{end}{rest}" if word.startswith("--") else word
 
 
-def _value(rest: Iterator[str]) -> str:
-    """Return the next word; nothing where the next flag stands."""
-    word = next(rest, "")
-    if word.startswith("--"):
-        return ""
-    return word
+def _nested(path: str, text: Any) -> dict[str, Any]:
+    """Turn the flag `--fixed.gamma 0.9` into {"fixed": {"gamma": 0.9}}."""
+    name, *keys = path.split(".")
+    try:
+        value = parse_yaml(text) if keys else text
+    except yaml.YAMLError:
+        value = text
+    for key in reversed(keys):
+        value = {key: value}
+    return {name: value}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -112,34 +96,12 @@ class _Parser(argparse.ArgumentParser):
         raise UserError(message)
 
 
-class _Mapping(argparse.Action):
-    """Collects `key=value`; dots in the key make inner mappings."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,  # noqa: ARG002 - argparse's signature
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
-        path, equals, text = str(values).partition("=")
-        if not (path and equals and text):
-            raise UserError(f"{option_string}.{path or 'NAME'} needs a value")
-        try:
-            value = parse_yaml(text)
-        except yaml.YAMLError:
-            value = text
-        for key in reversed(path.split(".")):
-            value = {key: value}
-        setattr(namespace, self.dest, merge(getattr(namespace, self.dest, {}), value))
-
-
-def _build_parser() -> _Parser:
+def _build_parser(words: Sequence[str]) -> _Parser:
+    """Build the parser, with one flag for every `--fixed.<name>` among the words."""
     parser = _Parser(
         prog="python -m sb3_hpo.optimize",
         usage="%(prog)s --algo ALGO --env ENV [options]",
-        description="Tune a Stable-Baselines3 algorithm on an environment. "
-        "The same command again goes on where it stopped.",
+        description="Tune an SB3 algorithm. The same command again goes on where it stopped.",
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=28, width=98),
@@ -150,36 +112,25 @@ def _build_parser() -> _Parser:
         if extra["group"] not in groups:
             groups[extra["group"]] = parser.add_argument_group(extra["group"])
         _add_flag(groups[extra["group"]], name, field)
+    for flag in {word.partition("=")[0] for word in words if "." in word.partition("=")[0]}:
+        name, _, path = flag.partition(".")
+        if name in map(_flag, _MAPPINGS):
+            dest = f"{name[2:].replace('-', '_')}.{path}"
+            parser.add_argument(flag, dest=dest, help=argparse.SUPPRESS)
     files = parser.add_argument_group("files")
-    files.add_argument(
-        "--config",
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="YAML file of these options; repeatable, later files and all flags win",
-    )
-    files.add_argument(
-        "--print-config",
-        action="store_true",
-        default=False,
-        help="print the whole configuration as YAML and stop",
-    )
+    text = "YAML file of options; repeatable, later files and all flags win"
+    files.add_argument("--config", action="append", metavar="FILE", help=text)
+    text = "print the whole configuration and stop"
+    files.add_argument("--print-config", action="store_true", help=text)
     return parser
 
 
 def _add_flag(group: Any, name: str, field: Any) -> None:
-    text = field.description.replace("%", "%%")
-    default = field.default
-    if isinstance(default, int | float | str) and not isinstance(default, bool):
-        text += (
-            f" (default: {default:g})" if isinstance(default, float) else f" (default: {default})"
-        )
-    options: dict[str, Any] = {"help": text}
+    flag, text, metavar = _flag(name), field.description, name.rpartition("_")[2].upper()
     if field.annotation is bool:
-        options["action"] = argparse.BooleanOptionalAction
+        group.add_argument(flag, action=argparse.BooleanOptionalAction, help=text)
     elif name in _MAPPINGS:
-        options |= {"action": _Mapping, "metavar": "NAME=VALUE"}
+        group.add_argument(f"{flag}.NAME", metavar="VALUE", help=text)
     else:
-        options |= {"action": "append" if name in _LISTS else "store"}
-        options |= {"metavar": name.rpartition("_")[2].upper()}
-    group.add_argument(_flag(name), **options)
+        action = "append" if name in _LISTS else "store"
+        group.add_argument(flag, action=action, metavar=metavar, help=text)

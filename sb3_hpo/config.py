@@ -39,6 +39,12 @@ def _duration(value: Any) -> Any:
     return value
 
 
+def _whole(value: Any) -> Any:
+    if isinstance(value, str) and re.fullmatch(r"\d+(\.\d*)?[eE]\d+", value):
+        return float(value)  # 1e5, as on the command line it is text
+    return value
+
+
 def _one_of(kind: str, names: tuple[str, ...]) -> AfterValidator:
     def check(name: str) -> str:
         if name not in names:
@@ -66,6 +72,8 @@ Plain = Annotated[dict[str, Any], AfterValidator(lambda values: describe(build(v
 
 def _option(group: str, text: str, default: Any = ..., *, changes_value: bool = True) -> Any:
     """Declare a field: its place and text in `--help`, and whether trial values depend on it."""
+    if isinstance(default, int | float | str) and not isinstance(default, bool):
+        text = f"{text} (default: {default})"
     extra: dict[str, Any] = {"group": group, "changes_value": changes_value}
     return Field(default, description=text, json_schema_extra=extra)
 
@@ -81,11 +89,11 @@ class TrainingConfig(BaseModel):
     env: Reference = _option(
         "common", "Gymnasium id, module:Id-v0, or package.module:factory (file.py:factory)"
     )
-    n_timesteps: PositiveInt = _option(
+    n_timesteps: Annotated[PositiveInt, BeforeValidator(_whole)] = _option(
         "common", "environment steps of one training run (default: by algorithm)"
     )
     env_kwargs: Plain = _option(
-        "environment", "argument of the environment: --env-kwargs.g 9.81", {}
+        "environment", "an argument of the environment: --env-kwargs.g 9.81", {}
     )
     wrapper: tuple[Reference, ...] = _option(
         "environment", "package.module:Wrapper around each environment; repeatable", ()
@@ -104,7 +112,7 @@ class TrainingConfig(BaseModel):
         "model", "policy (default: MlpPolicy, CnnPolicy or MultiInputPolicy by observations)", None
     )
     policy_kwargs: Plain = _option(
-        "model", "policy argument, wins over a sampled one: --policy-kwargs.ortho_init false", {}
+        "model", "a policy argument, wins over a sampled one: --policy-kwargs.ortho_init false", {}
     )
     device: str | None = _option(
         "model", "torch device (default: cpu for vectors, auto for images)", None
@@ -203,9 +211,7 @@ class StudyConfig(TrainingConfig):
     space_size: Literal["small", "default", "full"] = _option(
         "space", "how many dimensions the search space has", "default"
     )
-    fixed: Plain = _option(
-        "space", "hold a parameter at a value: --fixed.gamma 0.95; repeatable", {}
-    )
+    fixed: Plain = _option("space", "hold a parameter at a value: --fixed.gamma 0.95", {})
     enqueue: tuple[str, ...] = _option(
         "space", "YAML file with hyperparameters to try first; repeatable", (),
         changes_value=False,

@@ -155,13 +155,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if str(Path.cwd()) not in sys.path and "" not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
-        command = parse_command(sys.argv[1:] if argv is None else argv)
-        if command.print_config:
-            print(format_yaml(command.config.model_dump(mode="json")), end="")
+        config, print_config = parse_command(sys.argv[1:] if argv is None else argv)
+        if print_config:
+            print(format_yaml(config.model_dump(mode="json")), end="")
             return 0
         from rich.console import Console
 
-        return _tune(command.config, Console()).exit_status
+        return _tune(config, Console()).exit_status
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
