@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import optuna
     from rich.console import Console
 
+    from sb3_hpo.workers import WorkersResult
+
 
 @dataclass(frozen=True)
 class TuningResult:
@@ -62,7 +64,7 @@ def _tune(config: StudyConfig, console: Console) -> TuningResult:
     from sb3_hpo.progress import Progress
     from sb3_hpo.spaces import read_enqueued
     from sb3_hpo.study import Place, create_or_resume, prepare, try_model
-    from sb3_hpo.trials import STOP, count_trials, trials_of
+    from sb3_hpo.trials import count_trials, trials_of
     from sb3_hpo.workers import IN_WORKER, Workers
 
     if IN_WORKER in os.environ:
@@ -78,32 +80,45 @@ def _tune(config: StudyConfig, console: Console) -> TuningResult:
     try_model(config, space)
     study = create_or_resume(config, place, space, points)
     write_atomically(place.run_dir / "config.yaml", format_yaml(config.model_dump(mode="json")))
-    counts = count_trials(trials_of(study))
     _say(console, f"study {place.name} in {_near(place.run_dir)}")
-    if counts.finished >= config.n_trials:
+    n_left = config.n_trials - count_trials(trials_of(study)).finished
+    status = 0
+    if n_left <= 0:
         _say(console, f"It is complete. For more trials: --n-trials {2 * config.n_trials}; "
                       "to start anew: another --seed or --study-name.")  # fmt: skip
-        return TuningResult(study, place.run_dir, _finish(study, config, place.run_dir, console))
-    n_left = config.n_trials - counts.finished
-    n_workers = min(config.n_workers or _n_cores(), n_left)
-    _say(console, f"{_plural(n_left, 'trial')} of {config.n_timesteps:,} steps to go, over "
-                  f"{_plural(len(space.dimensions), 'dimension')}, on "
-                  f"{_plural(n_workers, 'worker')}")  # fmt: skip
-    with Progress(study, config.n_trials, console) as progress:
-        ended = Workers(study, config, place, deadline).run(n_workers, progress.tick)
-    status = _finish(study, config, place.run_dir, console)
-    if ended.signal is not None:
-        _say(console, "Interrupted; the same command goes on from here.")
-        status = 128 + ended.signal
-    elif problem := ended.problem or study.user_attrs.get(STOP):
-        _say(console, f"Given up: {problem}")
-        status = 1
-    elif count_trials(trials_of(study)).finished < config.n_trials:
-        _say(console, "The time is over; the same command goes on from here.")
+        _show_answer(study, config, place.run_dir, console)
+    else:
+        n_workers = min(config.n_workers or _n_cores(), n_left)
+        _say(console, f"{_plural(n_left, 'trial')} of {config.n_timesteps:,} steps to go, over "
+                      f"{_plural(len(space.dimensions), 'dimension')}, on "
+                      f"{_plural(n_workers, 'worker')}")  # fmt: skip
+        with Progress(study, config.n_trials, console) as progress:
+            ended = Workers(study, config, place, deadline).run(n_workers, progress.tick)
+        _show_answer(study, config, place.run_dir, console)
+        status = _say_why_it_ended(study, config, ended, console)
     return TuningResult(study, place.run_dir, status)
 
 
-def _finish(study: optuna.Study, config: StudyConfig, run_dir: Path, console: Console) -> int:
+def _say_why_it_ended(
+    study: optuna.Study, config: StudyConfig, ended: WorkersResult, console: Console
+) -> int:
+    """Say why there are not as many trials as asked for, if so; return the exit status."""
+    from sb3_hpo.trials import STOP, count_trials, trials_of
+
+    if ended.signal is not None:
+        _say(console, "Interrupted; the same command goes on from here.")
+        return 128 + ended.signal
+    if problem := ended.problem or study.user_attrs.get(STOP):
+        _say(console, f"Given up: {problem}")
+        return 1
+    if count_trials(trials_of(study)).finished < config.n_trials:
+        _say(console, "The time is over; the same command goes on from here.")
+    return 0
+
+
+def _show_answer(
+    study: optuna.Study, config: StudyConfig, run_dir: Path, console: Console
+) -> None:
     """Print and write the answer so far."""
     from sb3_hpo.report import CAUTION, best_table, summary, write_best
 
@@ -112,7 +127,6 @@ def _finish(study: optuna.Study, config: StudyConfig, run_dir: Path, console: Co
         console.print(best_table(study))
         _say(console, CAUTION)
         _say(console, f"best.yaml, config.yaml and the workers' logs are in {_near(run_dir)}")
-    return 0
 
 
 def _say(console: Console, text: str) -> None:

@@ -148,12 +148,10 @@ class Workers:
         if status is None:
             self._kill_if_hung(worker)
             return True
-        written_off = self._take_back_trials(worker)
+        self._take_back_trials(worker)
         ended = status == 0 or self._result.signal is not None or self._result.problem is not None
         if not ended:
-            worker.n_deaths = 1 if self._has_finished_trials(worker) else worker.n_deaths + 1
-            if written_off and self._has_finished_trials():
-                worker.n_deaths = 0  # the trial's parameters kill workers, and nobody retries them
+            worker.n_deaths = 1 if self._has_progressed(worker) else worker.n_deaths + 1
             if worker.n_deaths < _MAX_DEATHS:
                 worker.name = f"{worker.name.rpartition(':')[0]}:{uuid.uuid4().hex[:8]}"
                 worker.process = self._spawn(worker.name, worker.log)
@@ -184,9 +182,8 @@ class Workers:
                 worker.process.kill()
             handle_loss(self._study, trial)
 
-    def _take_back_trials(self, worker: _Worker) -> bool:
-        """Give a dead worker's trial on; return whether one was written off instead."""
-        written_off = False
+    def _take_back_trials(self, worker: _Worker) -> None:
+        """Give a dead worker's trial on."""
         for trial in self._running(trials_of(self._study)):
             if trial.user_attrs.get(WORKER) != worker.name:
                 continue
@@ -194,17 +191,16 @@ class Workers:
                 hand_back(self._study, trial, "interrupted")
             else:
                 handle_loss(self._study, trial)
-                written_off |= trials_of(self._study)[trial.number].state is TrialState.PRUNED
-        return written_off
 
-    def _has_finished_trials(self, worker: _Worker | None = None) -> bool:
-        """Return whether a worker, or any, has itself told a trial's end."""
-        return any(
-            trial.state in FINISHED
-            and RUN in trial.user_attrs  # else somebody wrote the trial off
-            and (worker is None or trial.user_attrs.get(WORKER) == worker.name)
-            for trial in trials_of(self._study)
-        )
+    def _has_progressed(self, worker: _Worker) -> bool:
+        """Return whether the worker brought a trial to its end, if only by dying of it.
+
+        A trial that was written off counts where others were trained. Where none was, everything
+        kills workers, and starting more of them would never end.
+        """
+        finished = [trial for trial in trials_of(self._study) if trial.state in FINISHED]
+        trained = any(RUN in trial.user_attrs for trial in finished)
+        return trained and any(trial.user_attrs.get(WORKER) == worker.name for trial in finished)
 
     def _running(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:
         return [trial for trial in trials if trial.state is TrialState.RUNNING]

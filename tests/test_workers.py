@@ -9,18 +9,18 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import optuna
 import pytest
 from optuna.trial import TrialState
 
 from sb3_hpo.config import StudyConfig, make_config
 from sb3_hpo.study import Place, create_or_resume, prepare
 from sb3_hpo.trials import count_trials, trials_of
-from sb3_hpo.workers import Workers, WorkersResult
+from sb3_hpo.workers import Workers, WorkersResult, _Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import optuna
 
 pytestmark = pytest.mark.slow  # every test starts processes that import torch
 
@@ -189,3 +189,38 @@ def test_workers_end_when_the_parent_is_killed(tmp_path: Path) -> None:
         time.sleep(0.2)
     log = (tmp_path / "worker-0.log").read_text()
     assert "the process that started this worker is gone" in log
+
+
+def test_second_signal_kills_workers_and_is_not_counted_as_a_loss(tmp_path: Path) -> None:
+    hung = config(tmp_path, n_trials=1, env="HangingEnv")
+    place = Place.of(hung)
+    study = create_or_resume(hung, place, prepare(hung))
+
+    def interrupt() -> None:
+        # The hung worker cannot obey the first signal.
+        if count_trials(trials_of(study)).running == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    result = Workers(study, hung, place, None).run(1, interrupt)
+    assert result.signal is signal.SIGINT
+    first, retry = trials_of(study)
+    assert (first.state, first.user_attrs["outcome"]) == (TrialState.FAIL, "interrupted")
+    assert (retry.state, "n_losses" in retry.user_attrs) == (TrialState.WAITING, False)
+
+
+@pytest.mark.parametrize(("other_was_trained", "progressed"), [(False, False), (True, True)])
+def test_written_off_trial_counts_as_progress_where_others_are_trained(
+    tmp_path: Path, other_was_trained: bool, progressed: bool
+) -> None:
+    config_ = config(tmp_path)
+    place = Place.of(config_)
+    study = create_or_resume(config_, place, prepare(config_))
+    pruned, complete = TrialState.PRUNED, TrialState.COMPLETE
+    study.add_trial(optuna.trial.create_trial(state=pruned, user_attrs={"worker": "w"}))
+    if other_was_trained:
+        attrs = {"worker": "v", "run": {}}
+        study.add_trial(optuna.trial.create_trial(state=complete, value=1.0, user_attrs=attrs))
+    with (tmp_path / "log").open("ab") as log:
+        worker = _Worker(0, log, subprocess.Popen(["true"]), "w")
+        worker.process.wait()
+        assert Workers(study, config_, place, None)._has_progressed(worker) is progressed
