@@ -159,10 +159,11 @@ def _check_rollout(
 ) -> None:
     """Refuse a rollout that does not fit between two evaluations."""
     sb3_name = name.removesuffix("_pow")
-    # Among the choices of off-policy spaces, n_steps is the length of n-step returns.
-    chosen = isinstance(dimensions[name], CategoricalDistribution)
-    if sb3_name not in ("n_steps", "train_freq") or chosen:
+    # In off-policy spaces n_steps is the length of n-step returns, and train_freq the rollout.
+    if sb3_name != ("train_freq" if "train_freq_pow" in dimensions else "n_steps"):
         return
+    if isinstance(dimensions[name], CategoricalDistribution):
+        return  # a choice by name, in a space of the user's
     rollout = round(value if sb3_name == name else 2**value) * config.n_envs
     if rollout > config.n_timesteps // config.n_evaluations:
         raise UserError(

@@ -249,3 +249,28 @@ def test_run_episodes_stochastic_dqn_leaves_all_random_streams_alone() -> None:
     run_episodes(model, venv, plan)
     assert np.random.get_state()[1].tolist() == before  # type: ignore[index]  # noqa: NPY002
     assert model.action_space.np_random.bit_generator.state == of_actions
+
+
+class TwoLives(gym.Wrapper[Any, Any, Any, Any]):
+    """Ends twice an episode, as Atari's EpisodicLife does, outside of Monitor."""
+
+    t = 0
+
+    def reset(self, **kwargs: Any) -> Any:
+        if self.t % 10 == 5:  # a life was lost: the game goes on
+            return self.env.step(self.action_space.sample())[0], {}
+        self.t = 0
+        return super().reset(**kwargs)
+
+    def step(self, action: Any) -> Any:
+        observation, reward, done, truncated, info = super().step(action)
+        self.t += 1
+        return observation, reward, done or self.t == 5, truncated, info
+
+
+def test_run_episodes_lost_life_outside_of_monitor_is_not_an_episode() -> None:
+    venv = DummyVecEnv([lambda: TwoLives(Monitor(KnownReturnEnv()))])
+    model = PPO("MlpPolicy", venv, device="cpu")
+    episodes = run_episodes(model, venv, EpisodePlan(episode_seeds=(5,)))
+    assert episodes.lengths == (10,)
+    assert episodes.returns == pytest.approx((10 * start_of(5),), abs=1e-6)

@@ -268,3 +268,26 @@ def test_train_subproc_envs_give_the_curve_of_dummy_envs() -> None:
 def test_train_tensorboard_writes_event_files(tmp_path: Any) -> None:
     run(config(n_timesteps=64, n_evaluations=6), hooks=Hooks(tensorboard_dir=tmp_path))
     assert [path.suffix for path in tmp_path.rglob("events.out.*")] != []
+
+
+def test_train_error_caused_by_nan_weights_is_diverged() -> None:
+    class PoisonAndFail(BaseCallback):
+        def _on_step(self) -> bool:
+            with torch.no_grad():
+                next(self.model.policy.parameters()).fill_(float("nan"))
+            raise ValueError("actions out of range")
+
+    record = run(config(), hooks=Hooks(callbacks=[PoisonAndFail()])).record
+    assert record.outcome == "diverged"
+    assert str(record.reason).endswith("it caused ValueError: actions out of range")
+
+
+def test_train_cpu_allocator_out_of_memory_is_an_outcome() -> None:
+    class Allocate(BaseCallback):
+        def _on_step(self) -> bool:
+            torch.empty(2**60)
+            return True
+
+    record = run(config(), hooks=Hooks(callbacks=[Allocate()])).record
+    assert record.outcome == "oom"
+    assert "can't allocate memory" in str(record.reason)
