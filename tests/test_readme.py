@@ -21,7 +21,7 @@ def run_example(name: str, folder: Path) -> str:
     command = [sys.executable, name]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return done.stdout + done.stderr
 
 
 def statements(name: str) -> int:
@@ -43,7 +43,7 @@ def test_readme_miniature_prints_its_best_parameters(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_readme_own_script_uses_callback_and_space_alone(tmp_path: Path) -> None:
-    run_example("own_script.py", tmp_path)
+    assert "Trial 1 finished with value" in run_example("own_script.py", tmp_path)
 
 
 @pytest.mark.slow

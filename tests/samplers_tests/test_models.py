@@ -36,24 +36,29 @@ def build(algo: str, kwargs: dict[str, Any], *, discrete: bool, n_envs: int = 1)
     return algorithm_class(algo)("MlpPolicy", env, device="cpu", seed=0, **kwargs)
 
 
-def build_random_points(algo: str, size: Size, discrete: bool, n_points: int) -> None:
+def build_random_points(algo: str, size: Size, discrete: bool, n_points: int) -> list[float]:
+    """Build models at random points, where warnings are errors; return their discounts."""
+    gammas = []
     for seed, n_envs in enumerate((1, 4, 8)):
         context = make_context(algo, n_envs=n_envs, discrete=discrete)
         for point in draw(algo, context, size, n_points, seed):
-            build(algo, point.kwargs, discrete=discrete, n_envs=n_envs)
+            model = build(algo, point.kwargs, discrete=discrete, n_envs=n_envs)
+            assert model.gamma == point.kwargs["gamma"]
+            gammas.append(model.gamma)
+    return gammas
 
 
 @pytest.mark.parametrize(("algo", "discrete"), PROBLEMS)
 @pytest.mark.parametrize("size", SIZES)
 def test_some_random_points_are_valid(algo: str, discrete: bool, size: Size) -> None:
-    build_random_points(algo, size, discrete, n_points=4)
+    assert len(set(build_random_points(algo, size, discrete, n_points=4))) == 12
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("algo", "discrete"), PROBLEMS)
 @pytest.mark.parametrize("size", SIZES)
 def test_many_random_points_are_valid(algo: str, discrete: bool, size: Size) -> None:
-    build_random_points(algo, size, discrete, n_points=167)
+    assert len(set(build_random_points(algo, size, discrete, n_points=167))) == 501
 
 
 @pytest.mark.parametrize(("algo", "discrete"), PROBLEMS)
