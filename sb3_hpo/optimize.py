@@ -108,11 +108,12 @@ def _say_why_it_ended(
     if ended.signal is not None:
         _say(console, "Interrupted; the same command goes on from here.")
         return 128 + ended.signal
-    if problem := ended.problem or study.user_attrs.get(STOP):
+    if count_trials(trials_of(study)).finished >= config.n_trials:
+        return 0
+    if problem := study.user_attrs.get(STOP) or ended.problem:
         _say(console, f"Given up: {problem}")
         return 1
-    if count_trials(trials_of(study)).finished < config.n_trials:
-        _say(console, "The time is over; the same command goes on from here.")
+    _say(console, "The time is over; the same command goes on from here.")
     return 0
 
 

@@ -43,7 +43,8 @@ class _Worker:
     log: IO[bytes]
     process: subprocess.Popen[bytes]
     name: str
-    n_deaths: int = 0
+    n_deaths: int = 0  # in a row, without progress
+    n_trained: int = 0  # trials that were trained to their end in the study, at its last death
 
 
 @dataclass
@@ -52,7 +53,7 @@ class WorkersResult:
 
     Attributes:
         signal: The signal that ended them, or None.
-        problem: Why they gave up, or None.
+        problem: Why one of them was not started again, or None.
     """
 
     signal: signal.Signals | None = None
@@ -95,7 +96,7 @@ class Workers:
                 workers = [self._start(index) for index in range(n_workers)]
                 while workers:
                     self._obey(received, workers)
-                    workers = [worker for worker in workers if self._tend(worker, workers)]
+                    workers = [worker for worker in workers if self._tend(worker)]
                     on_tick()
                     time.sleep(_POLL_S)
             finally:
@@ -142,15 +143,14 @@ class Workers:
             for worker in workers:
                 worker.process.kill()
 
-    def _tend(self, worker: _Worker, workers: list[_Worker]) -> bool:
+    def _tend(self, worker: _Worker) -> bool:
         """Look after one worker; return whether it is still there."""
         status = worker.process.poll()
         if status is None:
             self._kill_if_hung(worker)
             return True
         self._take_back_trials(worker)
-        ended = status == 0 or self._result.signal is not None or self._result.problem is not None
-        if not ended:
+        if status != 0 and self._result.signal is None:
             worker.n_deaths = 1 if self._has_progressed(worker) else worker.n_deaths + 1
             if worker.n_deaths < _MAX_DEATHS:
                 worker.name = f"{worker.name.rpartition(':')[0]}:{uuid.uuid4().hex[:8]}"
@@ -160,9 +160,6 @@ class Workers:
                 f"worker {worker.index} died {_MAX_DEATHS} times in a row without finishing a "
                 f"trial (exit status {status}); see {worker.log.name}"
             )
-            for other in workers:
-                if other is not worker:
-                    other.process.terminate()
         worker.log.close()
         return False
 
@@ -193,14 +190,16 @@ class Workers:
                 handle_loss(self._study, trial)
 
     def _has_progressed(self, worker: _Worker) -> bool:
-        """Return whether the worker brought a trial to its end, if only by dying of it.
+        """Return whether a trial came to its end since the worker's last death.
 
-        A trial that was written off counts where others were trained. Where none was, everything
-        kills workers, and starting more of them would never end.
+        Also one that was written off because it killed the worker counts, where others were
+        trained. Where none was, everything kills workers, and starting more would never end.
         """
         finished = [trial for trial in trials_of(self._study) if trial.state in FINISHED]
-        trained = any(RUN in trial.user_attrs for trial in finished)
-        return trained and any(trial.user_attrs.get(WORKER) == worker.name for trial in finished)
+        n_trained = sum(RUN in trial.user_attrs for trial in finished)
+        before, worker.n_trained = worker.n_trained, n_trained
+        own = any(trial.user_attrs.get(WORKER) == worker.name for trial in finished)
+        return n_trained > before or (n_trained > 0 and own)
 
     def _running(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:
         return [trial for trial in trials if trial.state is TrialState.RUNNING]

@@ -61,19 +61,18 @@ def pids_of_workers(study_name: str) -> list[int]:
 
 
 class KillNow:
-    """Kills a worker with SIGKILL whenever one runs a trial that no kill has hit before."""
+    """Kills a running worker with SIGKILL, again after each trial that finishes."""
 
     def __init__(self, study_of: Callable[[], optuna.Study], n_kills: int) -> None:
         self._study_of, self._left = study_of, n_kills
-        self._hit: set[int] = set()
+        self._n_finished = -1
 
     def __call__(self) -> None:
         study = self._study_of()
-        running = [t.number for t in trials_of(study) if t.state is TrialState.RUNNING]
-        fresh = [number for number in running if number not in self._hit]
+        counts = count_trials(trials_of(study))
         pids = pids_of_workers(study.study_name)
-        if self._left and fresh and pids:
-            self._hit.update(running)
+        if self._left and counts.running == 2 and pids and counts.finished > self._n_finished:
+            self._n_finished = counts.finished
             os.kill(pids[self._left % len(pids)], signal.SIGKILL)
             self._left -= 1
 
