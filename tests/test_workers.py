@@ -47,15 +47,15 @@ def names(study: optuna.Study) -> list[str]:
     return [trial.state.name for trial in trials_of(study)]
 
 
-def pids_of_workers(study_name: str) -> list[int]:
-    """Find the worker processes of a study in /proc."""
+def pids_of_workers(run_dir: Path) -> list[int]:
+    """Find the worker processes of a run folder in /proc."""
     pids = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             words = (folder / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue  # it has just ended
-        if b"sb3_hpo.worker" in words and study_name.encode() in words:
+        if b"sb3_hpo.worker" in words and str(run_dir).encode() in words:
             pids.append(int(folder.name))
     return pids
 
@@ -63,14 +63,13 @@ def pids_of_workers(study_name: str) -> list[int]:
 class KillNow:
     """Kills a running worker with SIGKILL, again after each trial that finishes."""
 
-    def __init__(self, study_of: Callable[[], optuna.Study], n_kills: int) -> None:
-        self._study_of, self._left = study_of, n_kills
+    def __init__(self, study: optuna.Study, run_dir: Path, n_kills: int) -> None:
+        self._study, self._run_dir, self._left = study, run_dir, n_kills
         self._n_finished = -1
 
     def __call__(self) -> None:
-        study = self._study_of()
-        counts = count_trials(trials_of(study))
-        pids = pids_of_workers(study.study_name)
+        counts = count_trials(trials_of(self._study))
+        pids = pids_of_workers(self._run_dir)
         if self._left and counts.running == 2 and pids and counts.finished > self._n_finished:
             self._n_finished = counts.finished
             os.kill(pids[self._left % len(pids)], signal.SIGKILL)
@@ -96,7 +95,7 @@ def test_five_kills_leave_the_exact_total_and_no_running_trial(tmp_path: Path) -
     config_ = config(tmp_path, n_trials=20, n_timesteps=4096)
     place = Place.of(config_)
     study = create_or_resume(config_, place, prepare(config_))
-    kill = KillNow(lambda: study, 5)
+    kill = KillNow(study, tmp_path, 5)
     result = Workers(study, config_, place, None).run(2, kill)
     counts = count_trials(trials_of(study))
     assert (result, kill.done) == (WorkersResult(), True)
@@ -119,7 +118,7 @@ def test_worker_that_always_dies_is_given_up_after_three_deaths(tmp_path: Path) 
 
 
 def test_timeout_ends_the_search_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    slow = config(tmp_path, n_trials=2, n_timesteps=200_000, timeout=8)
+    slow = config(tmp_path, n_trials=2, n_timesteps=400_000, timeout=12)
     study, result = run_workers(slow, 1)
     assert result == WorkersResult()
     assert names(study) == ["FAIL", "WAITING"]
@@ -172,18 +171,18 @@ def test_workers_end_when_the_parent_is_killed(tmp_path: Path) -> None:
     command = [
         sys.executable, "-m", "sb3_hpo.optimize", "--algo", "ppo", "--env", "tests.envs:TargetEnv",
         "--space", "tests.envs:sample_target_params", "--n-timesteps", "400000",
-        "--run-dir", str(tmp_path), "--study-name", f"orphans-{os.getpid()}", "--n-workers", "1",
+        "--run-dir", str(tmp_path), "--n-workers", "1",
     ]  # fmt: skip
     with (tmp_path / "out").open("wb") as out:
         parent = subprocess.Popen(command, stdout=out, stderr=out)
     deadline = time.monotonic() + 60
-    while not (workers := pids_of_workers(f"orphans-{os.getpid()}")):
+    while not (workers := pids_of_workers(tmp_path)):
         assert time.monotonic() < deadline, (tmp_path / "out").read_text()
         time.sleep(0.2)
     parent.kill()
     parent.wait()
     deadline = time.monotonic() + 15
-    while pids_of_workers(f"orphans-{os.getpid()}"):
+    while pids_of_workers(tmp_path):
         assert time.monotonic() < deadline, f"workers {workers} outlived their parent"
         time.sleep(0.2)
     log = (tmp_path / "worker-0.log").read_text()
