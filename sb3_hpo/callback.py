@@ -48,7 +48,7 @@ def mark_infeasible(trial: optuna.Trial, outcome: str, reason: str | None) -> No
 
     Args:
         trial: The trial, to be told PRUNED afterwards.
-        outcome: `diverged`, `oom`, `timeout`: also the constraint's name.
+        outcome: `diverged`, `oom`, `timeout`, `lost`: also the constraint's name.
         reason: What happened, in words.
     """
     trial.set_user_attr(OUTCOME, outcome)

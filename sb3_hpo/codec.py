@@ -10,7 +10,6 @@ Everything else is a mapping with one reserved key:
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 from sb3_hpo.errors import UserError
@@ -137,21 +136,3 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         both = isinstance(below, dict) and isinstance(value, dict)
         merged[key] = merge(below, value) if both else value  # type: ignore[arg-type]
     return merged
-
-
-def rounded(value: float, digits: int = 4) -> float:
-    """Round to significant digits, for people to read.
-
-    Args:
-        value: Any float.
-        digits: Significant digits kept.
-
-    Returns:
-        The rounded value.
-
-    >>> rounded(0.000123456)
-    0.0001235
-    """
-    if value == 0 or not math.isfinite(value):
-        return value
-    return round(value, digits - 1 - math.floor(math.log10(abs(value))))

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from optuna.trial import TrialState
 from rich.table import Table
 
-from sb3_hpo.codec import rounded
 from sb3_hpo.config import StudyConfig, TrainingConfig
 from sb3_hpo.files import format_yaml, write_atomically
 from sb3_hpo.records import RunRecord
@@ -72,7 +71,7 @@ def describe_trial(trial: FrozenTrial) -> str:
 
 def _short(value: Any) -> str:
     if isinstance(value, float):
-        return f"{rounded(value):g}"
+        return f"{value:.4g}"
     if isinstance(value, dict) and "$import" in value:
         return str(value["$import"]).rpartition(":")[2]
     if isinstance(value, dict) and "$tuple" in value:

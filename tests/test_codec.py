@@ -13,7 +13,7 @@ from stable_baselines3.common.noise import (
     VectorizedActionNoise,
 )
 
-from sb3_hpo.codec import build, describe, merge, rounded
+from sb3_hpo.codec import build, describe, merge
 from sb3_hpo.errors import UserError
 from sb3_hpo.files import format_yaml, parse_yaml
 
@@ -127,11 +127,3 @@ def test_merge_nested_mappings_keeps_both_and_the_second_wins() -> None:
     over = {"a": {"y": 3}, "b": [2], "c": 4, "d": {"w": 5}}
     assert merge(base, over) == {"a": {"x": 1, "y": 3}, "b": [2], "c": 4, "d": {"w": 5}}
     assert base == {"a": {"x": 1, "y": 2}, "b": [1], "c": {"z": 1}}
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [(0.000123456, 0.0001235), (-98765.4, -98770.0), (0.0, 0.0), (float("inf"), float("inf"))],
-)
-def test_rounded_keeps_four_significant_digits(value: float, expected: float) -> None:
-    assert rounded(value) == expected

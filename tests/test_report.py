@@ -17,6 +17,7 @@ from sb3_hpo.files import parse_yaml
 from sb3_hpo.records import Evaluation, RunRecord
 from sb3_hpo.report import (
     CAUTION,
+    _short,
     best_table,
     best_trials,
     describe_trial,
@@ -197,3 +198,11 @@ def test_report_import_does_not_import_the_training_stack() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(0.000123456, 0.0001235), (-98765.4, -98770.0), (0.0, 0.0), (float("inf"), float("inf"))],
+)
+def test_short_keeps_four_significant_digits(value: float, expected: float) -> None:
+    assert float(_short(value)) == expected
