@@ -6,7 +6,9 @@
 - `sb3_hpo.callback`: evaluate while training, report to the trial, prune
 - `sb3_hpo.objective`: trial -> value; what counts as pruned, diverged, failed
 - `sb3_hpo.study`, `sb3_hpo.loop`, `sb3_hpo.workers`: many trials in many processes
+- `sb3_hpo.reevaluate`: the best trials again, from fresh seeds
 - `sb3_hpo.report`: the answer
+- `sb3_hpo.train`: the answer trained again
 - `sb3_hpo.optimize`: the command, `python -m sb3_hpo.optimize`
 """
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from sb3_hpo.errors import UserError
     from sb3_hpo.objective import Objective
     from sb3_hpo.optimize import tune
+    from sb3_hpo.recipes import Recipe, load_best, load_trial
     from sb3_hpo.search import QuantilePruner
     from sb3_hpo.spaces import (
         sample_a2c_params,
@@ -34,9 +37,12 @@ if TYPE_CHECKING:
 __all__ = [
     "Objective",
     "QuantilePruner",
+    "Recipe",
     "StudyConfig",
     "TrialEvalCallback",
     "UserError",
+    "load_best",
+    "load_trial",
     "make_config",
     "sample_a2c_params",
     "sample_ddpg_params",
@@ -50,9 +56,12 @@ __all__ = [
 _HOMES = {
     "Objective": "objective",
     "QuantilePruner": "search",
+    "Recipe": "recipes",
     "StudyConfig": "config",
     "TrialEvalCallback": "callback",
     "UserError": "errors",
+    "load_best": "recipes",
+    "load_trial": "recipes",
     "make_config": "config",
     "tune": "optimize",
 }

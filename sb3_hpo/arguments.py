@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, get_origin
 
@@ -19,7 +20,7 @@ from sb3_hpo.errors import UserError, unknown_name
 from sb3_hpo.files import parse_yaml, read_yaml_mapping
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 _FIELDS = StudyConfig.model_fields
 _MAPPINGS = [name for name, field in _FIELDS.items() if get_origin(field.annotation) is dict]
@@ -27,7 +28,7 @@ _LISTS = [name for name, field in _FIELDS.items() if get_origin(field.annotation
 
 
 def parse_command(argv: Sequence[str]) -> tuple[StudyConfig, bool]:
-    """Read flags and configuration files.
+    """Read flags and configuration files of the main command.
 
     Args:
         argv: The arguments. Flags win over all files wherever they stand; later files win over
@@ -42,8 +43,80 @@ def parse_command(argv: Sequence[str]) -> tuple[StudyConfig, bool]:
     >>> parse_command(["--algo", "ppo", "--env=Pendulum-v1", "--fixed.gamma", "0.9"])[0].fixed
     {'gamma': 0.9}
     """
+    options = read_options(argv, OPTIMIZE)
+    return options.config(), options.print_config
+
+
+@dataclass(frozen=True)
+class Program:
+    """What `--help` says of a command.
+
+    Attributes:
+        name: Its module.
+        usage: What it needs at least.
+        description: What it does, in a sentence or two.
+    """
+
+    name: str
+    usage: str
+    description: str
+
+
+OPTIMIZE = Program(
+    "optimize",
+    "--algo ALGO --env ENV [options]",
+    "Tune an SB3 algorithm. The same command again goes on where it stopped.",
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user wrote.
+
+    Attributes:
+        values: Fields of the configuration.
+        mistakes: Words that are no options.
+        print_config: Whether only to print the configuration.
+    """
+
+    values: dict[str, Any]
+    mistakes: tuple[str, ...]
+    print_config: bool
+
+    def config(self, below: Mapping[str, Any] | None = None) -> StudyConfig:
+        """Return the configuration.
+
+        Args:
+            below: Values that the user's own win over, for instance those of a study.
+
+        Raises:
+            UserError: All mistakes in one line.
+        """
+        mistakes = list(self.mistakes)
+        try:
+            config = make_config(merge(below or {}, self.values))
+        except UserError as error:
+            mistakes.append(str(error))
+        if mistakes:
+            raise UserError("; ".join(mistakes))
+        return config
+
+
+def read_options(argv: Sequence[str], program: Program) -> Options:
+    """Read flags and configuration files, unchecked.
+
+    Args:
+        argv: The arguments.
+        program: The command that they are for.
+
+    Returns:
+        The options.
+
+    Raises:
+        UserError: A flag has no value, or a file cannot be read.
+    """
     words = [_canonical(word) for word in argv]
-    options, unknown = _build_parser(words).parse_known_args(words)
+    options, unknown = _build_parser(words, program).parse_known_args(words)
     flags = vars(options)
     mistakes = [_say_unknown(word) for word in unknown if word.startswith("-")]
     if unknown and not mistakes:
@@ -54,13 +127,7 @@ def parse_command(argv: Sequence[str]) -> tuple[StudyConfig, bool]:
         values = merge(values, read_yaml_mapping(Path(path)))
     for path, text in flags.items():
         values = merge(values, _nested(path, text))
-    try:
-        config = make_config(values)
-    except UserError as error:
-        mistakes.append(str(error))
-    if mistakes:
-        raise UserError("; ".join(mistakes))
-    return config, print_config
+    return Options(values, tuple(mistakes), print_config)
 
 
 def _say_unknown(word: str) -> str:
@@ -96,12 +163,12 @@ class _Parser(argparse.ArgumentParser):
         raise UserError(message)
 
 
-def _build_parser(words: Sequence[str]) -> _Parser:
+def _build_parser(words: Sequence[str], program: Program) -> _Parser:
     """Build the parser, with one flag for every `--fixed.<name>` among the words."""
     parser = _Parser(
-        prog="python -m sb3_hpo.optimize",
-        usage="%(prog)s --algo ALGO --env ENV [options]",
-        description="Tune an SB3 algorithm. The same command again goes on where it stopped.",
+        prog=f"python -m sb3_hpo.{program.name}",
+        usage=f"%(prog)s {program.usage}",
+        description=program.description,
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=28, width=98),

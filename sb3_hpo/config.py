@@ -8,74 +8,37 @@ import re
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
-    Field,
     NonNegativeInt,
-    PositiveFloat,
     PositiveInt,
     ValidationError,
     model_validator,
 )
 
 from sb3_hpo.algorithms import ALGORITHMS, find_algorithm
-from sb3_hpo.codec import build, describe
 from sb3_hpo.errors import UserError, unknown_name
+from sb3_hpo.options import (
+    Algorithm,
+    Plain,
+    Reference,
+    Score,
+    Seconds,
+    Steps,
+    one_of,
+    option,
+)
 from sb3_hpo.references import reference
-from sb3_hpo.scores import DEFAULT_SCORE, score_rule
+from sb3_hpo.scores import DEFAULT_SCORE
 
 SAMPLERS = ("tpe", "random", "gp", "cmaes", "qmc")
 PRUNERS = ("quantile", "median", "percentile", "halving", "hyperband", "patient", "none")
 MIN_PRUNING_EVALUATIONS = 6  # fewer leave nothing to compare after the first 30 % of a run
 
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
-
-def _duration(value: Any) -> Any:
-    if isinstance(value, str) and (match := re.fullmatch(r"([\d.]+)([smhd])", value.strip())):
-        return float(match[1]) * _SECONDS[match[2]]
-    return value
-
-
-def _whole(value: Any) -> Any:
-    if isinstance(value, str) and re.fullmatch(r"\d+(\.\d*)?[eE]\d+", value):
-        return float(value)  # 1e5, as on the command line it is text
-    return value
-
-
-def _one_of(kind: str, names: tuple[str, ...]) -> AfterValidator:
-    def check(name: str) -> str:
-        if name not in names:
-            raise UserError(unknown_name(kind, name, names))
-        return name
-
-    return AfterValidator(check)
-
-
-def _check_algo(name: str) -> str:
-    if ":" not in name and name not in ALGORITHMS:
-        raise UserError(unknown_name("algorithm", name, ALGORITHMS))
-    return name
-
-
-def _check_score(name: str) -> str:
-    score_rule(name)
-    return name
-
-
-Seconds = Annotated[PositiveFloat, BeforeValidator(_duration)]
-Reference = Annotated[str, BeforeValidator(reference)]
-Plain = Annotated[dict[str, Any], AfterValidator(lambda values: describe(build(values)))]
-
-
-def _option(group: str, text: str, default: Any = ..., *, changes_value: bool = True) -> Any:
-    """Declare a field: its place and text in `--help`, and whether trial values depend on it."""
-    if isinstance(default, int | float | str) and not isinstance(default, bool):
-        text = f"{text} (default: {default})"
-    extra: dict[str, Any] = {"group": group, "changes_value": changes_value}
-    return Field(default, description=text, json_schema_extra=extra)
+def _changes_value(name: str) -> bool:
+    extra = StudyConfig.model_fields[name].json_schema_extra
+    return isinstance(extra, dict) and bool(extra["changes_value"])
 
 
 class TrainingConfig(BaseModel):
@@ -83,57 +46,57 @@ class TrainingConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
-    algo: Annotated[Reference, AfterValidator(_check_algo)] = _option(
+    algo: Algorithm = option(
         "common", f"algorithm: {', '.join(ALGORITHMS)}, or package.module:Class with --space"
     )
-    env: Reference = _option(
+    env: Reference = option(
         "common", "Gymnasium id, module:Id-v0, or package.module:factory (file.py:factory)"
     )
-    n_timesteps: Annotated[PositiveInt, BeforeValidator(_whole)] = _option(
+    n_timesteps: Steps = option(
         "common", "environment steps of one training run (default: by algorithm)"
     )
-    env_kwargs: Plain = _option(
+    env_kwargs: Plain = option(
         "environment", "an argument of the environment: --env-kwargs.g 9.81", {}
     )
-    wrapper: tuple[Reference, ...] = _option(
+    wrapper: tuple[Reference, ...] = option(
         "environment", "package.module:Wrapper around each environment; repeatable", ()
     )
-    vec_env: Literal["dummy", "subproc"] = _option(
+    vec_env: Literal["dummy", "subproc"] = option(
         "environment", "training environments in this process, or each in its own", "dummy",
         changes_value=False,
     )  # fmt: skip
-    n_envs: PositiveInt = _option(
+    n_envs: PositiveInt = option(
         "environment", "parallel training environments (default: by algorithm)"
     )
-    normalize: bool = _option(
+    normalize: bool = option(
         "environment", "VecNormalize observations and rewards, with the trial's own gamma", False
     )
-    policy: str | None = _option(
+    policy: str | None = option(
         "model", "policy (default: MlpPolicy, CnnPolicy or MultiInputPolicy by observations)", None
     )
-    policy_kwargs: Plain = _option(
+    policy_kwargs: Plain = option(
         "model", "a policy argument, wins over a sampled one: --policy-kwargs.ortho_init false", {}
     )
-    device: str | None = _option(
+    device: str | None = option(
         "model", "torch device (default: cpu for vectors, auto for images)", None
     )
-    n_threads: PositiveInt = _option(
+    n_threads: PositiveInt = option(
         "model", "torch threads of one run; results depend on it, and 1 is fastest for MLPs", 1
     )
-    n_evaluations: PositiveInt = _option("evaluation", "evaluations during one training run", 10)
-    n_eval_episodes: PositiveInt = _option(
+    n_evaluations: PositiveInt = option("evaluation", "evaluations during one training run", 10)
+    n_eval_episodes: PositiveInt = option(
         "evaluation", "episodes of one evaluation; the same start states for all trials", 20
     )
-    n_eval_envs: NonNegativeInt = _option(
+    n_eval_envs: NonNegativeInt = option(
         "evaluation",
         "parallel evaluation environments (default: min(episodes, 32)); "
         "0: evaluate in the training environments",
         changes_value=False,
     )
-    stochastic_eval: bool = _option(
+    stochastic_eval: bool = option(
         "evaluation", "evaluate with sampled instead of most likely actions", False
     )
-    metric: str | None = _option(
+    metric: str | None = option(
         "evaluation", "key of the last info of an episode to maximise (default: its return)", None
     )
 
@@ -156,75 +119,99 @@ class TrainingConfig(BaseModel):
         filled.setdefault("n_eval_envs", min(int(episodes), 32) if episodes.isdecimal() else 1)
         return filled
 
+    def training_identity(self) -> dict[str, Any]:
+        """Return the plain values of everything that one run's numbers depend on."""
+        values = self.model_dump(mode="json")
+        identity = {
+            name: values[name] for name in TrainingConfig.model_fields if _changes_value(name)
+        }
+        # How many environments evaluate does not matter; whether training's own ones do, does.
+        return identity | {"n_eval_envs": min(self.n_eval_envs, 1)}
+
 
 class StudyConfig(TrainingConfig):
     """What one study is: a training run, a search space, and how to search it."""
 
-    n_trials: PositiveInt = _option(
+    n_trials: PositiveInt = option(
         "common",
         "finished trials wanted in the study, over all workers and resumes",
         40,
         changes_value=False,
     )
-    n_workers: PositiveInt | None = _option(
+    n_workers: PositiveInt | None = option(
         "common",
         "worker processes on this machine (default: one per CPU core)",
         None,
         changes_value=False,
     )
-    timeout: Seconds | None = _option(
+    timeout: Seconds | None = option(
         "common", "end the search after this long: 600, 10m, 2h", None, changes_value=False
     )
-    seed: NonNegativeInt = _option("common", "root of all random streams", 0)
-    storage: str | None = _option(
+    seed: NonNegativeInt = option("common", "root of all random streams", 0)
+    storage: str | None = option(
         "study", "journal file (default: study.journal in the run folder)", None,
         changes_value=False,
     )  # fmt: skip
-    study_name: str | None = _option(
+    study_name: str | None = option(
         "study", "name (default: from everything that changes a value)", None, changes_value=False
     )
-    run_dir: str | None = _option(
+    run_dir: str | None = option(
         "study", "folder of this run's files (default: runs/<study name>)", None,
         changes_value=False,
     )  # fmt: skip
-    sampler: Annotated[str, _one_of("sampler", SAMPLERS)] = _option(
+    sampler: Annotated[str, one_of("sampler", SAMPLERS)] = option(
         "search", f"search method: {', '.join(SAMPLERS)}", "tpe"
     )
-    n_startup_trials: NonNegativeInt = _option(
+    n_startup_trials: NonNegativeInt = option(
         "search", "random trials before the sampler's own", 10
     )
-    pruner: Annotated[str, _one_of("pruner", PRUNERS)] = _option(
+    pruner: Annotated[str, one_of("pruner", PRUNERS)] = option(
         "search", f"who ends bad trials early: {', '.join(PRUNERS)}", "quantile"
     )
-    score: Annotated[Reference, AfterValidator(_check_score)] = _option(
+    score: Score = option(
         "search",
         "from learning curve to trial value: last_half, final, best, auc, last_<k>, "
         "package.module:function",
         DEFAULT_SCORE,
     )
-    trial_timeout: Seconds | None = _option(
+    trial_timeout: Seconds | None = option(
         "search", "prune a trial after this long: 90, 5m", None, changes_value=False
     )
-    space: Reference | None = _option(
+    space: Reference | None = option(
         "space", "own search space: package.module:function (file.py:function)", None
     )
-    space_size: Literal["small", "default", "full"] = _option(
+    space_size: Literal["small", "default", "full"] = option(
         "space", "how many dimensions the search space has", "default"
     )
-    fixed: Plain = _option("space", "hold a parameter at a value: --fixed.gamma 0.95", {})
-    enqueue: tuple[str, ...] = _option(
+    fixed: Plain = option("space", "hold a parameter at a value: --fixed.gamma 0.95", {})
+    enqueue: tuple[str, ...] = option(
         "space", "YAML file with hyperparameters to try first; repeatable", (),
         changes_value=False,
     )  # fmt: skip
-    tensorboard: bool = _option(
+    reevaluate: bool = option(
+        "re-evaluation", "train the best trials again from fresh seeds after the search", True,
+        changes_value=False,
+    )  # fmt: skip
+    top: PositiveInt | None = option(
+        "re-evaluation", "trials that race for the answer (default: by the number of trials)",
+        None, changes_value=False,
+    )  # fmt: skip
+    test_seeds: PositiveInt = option(
+        "re-evaluation", "fresh training seeds that judge the winner", 10, changes_value=False
+    )
+    test_episodes: PositiveInt = option(
+        "re-evaluation", "episodes that judge the final policy of each of them", 200,
+        changes_value=False,
+    )  # fmt: skip
+    tensorboard: bool = option(
         "output", "write each trial's SB3 logs under the run folder", False, changes_value=False
     )
-    verbose: bool = _option("output", "let SB3 and Optuna talk too", False, changes_value=False)
-    beat_interval: Seconds = _option(
+    verbose: bool = option("output", "let SB3 and Optuna talk too", False, changes_value=False)
+    beat_interval: Seconds = option(
         "liveness", "a running trial shows that it makes progress this often", 30.0,
         changes_value=False,
     )  # fmt: skip
-    stale_after: Seconds = _option(
+    stale_after: Seconds = option(
         "liveness", "a trial without progress for this long is given to another worker", 300.0,
         changes_value=False,
     )  # fmt: skip
@@ -256,14 +243,12 @@ class StudyConfig(TrainingConfig):
     def identity(self) -> dict[str, Any]:
         """Return the plain values of everything that a trial value depends on."""
         values = self.model_dump(mode="json")
-        identity = {
+        searching = {
             name: values[name]
-            for name, field in type(self).model_fields.items()
-            if isinstance(field.json_schema_extra, dict)
-            and field.json_schema_extra["changes_value"]
+            for name in StudyConfig.model_fields
+            if name not in TrainingConfig.model_fields and _changes_value(name)
         }
-        # How many environments evaluate does not matter; whether training's own ones do, does.
-        return identity | {"n_eval_envs": min(self.n_eval_envs, 1)}
+        return self.training_identity() | searching
 
     def name(self) -> str:
         """Return the study's name: the given one, or one made from the identity."""

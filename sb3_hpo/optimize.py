@@ -13,6 +13,8 @@ from sb3_hpo.arguments import parse_command
 from sb3_hpo.config import StudyConfig, make_config
 from sb3_hpo.errors import UserError
 from sb3_hpo.files import format_yaml, write_atomically
+from sb3_hpo.terminal import near, run_command, say
+from sb3_hpo.wording import plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +22,11 @@ if TYPE_CHECKING:
     import optuna
     from rich.console import Console
 
+    from sb3_hpo.spaces import BoundSpace
+    from sb3_hpo.storage import Place
     from sb3_hpo.workers import WorkersResult
+
+_SEARCH_SHARE = 0.65  # of --timeout; the rest is for the re-evaluation
 
 
 @dataclass(frozen=True)
@@ -61,11 +67,10 @@ def tune(**options: Any) -> TuningResult:
 
 
 def _tune(config: StudyConfig, console: Console) -> TuningResult:
-    from sb3_hpo.progress import Progress
+    from sb3_hpo.processes import IN_WORKER
     from sb3_hpo.spaces import read_enqueued
-    from sb3_hpo.study import Place, create_or_resume, prepare, try_model
-    from sb3_hpo.trials import count_trials, trials_of
-    from sb3_hpo.workers import IN_WORKER, Workers
+    from sb3_hpo.storage import Place
+    from sb3_hpo.study import create_or_resume, prepare, try_model
 
     if IN_WORKER in os.environ:
         raise UserError(
@@ -73,30 +78,51 @@ def _tune(config: StudyConfig, console: Console) -> TuningResult:
             'if __name__ == "__main__":'
         )
     _quiet(verbose=config.verbose)
-    deadline = None if config.timeout is None else time.time() + config.timeout
+    start = time.time()
     place = Place.of(config)
     space = prepare(config)
     points = [read_enqueued(Path(path), space) for path in config.enqueue]
     try_model(config, space)
     study = create_or_resume(config, place, space, points)
     write_atomically(place.run_dir / "config.yaml", format_yaml(config.model_dump(mode="json")))
-    _say(console, f"study {place.name} in {_near(place.run_dir)}")
-    n_left = config.n_trials - count_trials(trials_of(study)).finished
-    status = 0
-    if n_left <= 0:
-        _say(console, f"It is complete. For more trials: --n-trials {2 * config.n_trials}; "
-                      "to start anew: another --seed or --study-name.")  # fmt: skip
-        _show_answer(study, config, place.run_dir, console)
+    say(console, f"study {place.name} in {near(place.run_dir)}")
+    status = _search(study, config, place, space, start, console)
+    if status == 0:
+        status = _answer(study, config, place, start, console, reevaluate=config.reevaluate)
     else:
-        n_workers = min(config.n_workers or _n_cores(), n_left)
-        _say(console, f"{_plural(n_left, 'trial')} of {config.n_timesteps:,} steps to go, over "
-                      f"{_plural(len(space.dimensions), 'dimension')}, on "
-                      f"{_plural(n_workers, 'worker')}")  # fmt: skip
-        with Progress(study, config.n_trials, console) as progress:
-            ended = Workers(study, config, place, deadline).run(n_workers, progress.tick)
-        _show_answer(study, config, place.run_dir, console)
-        status = _say_why_it_ended(study, config, ended, console)
+        _answer(study, config, place, start, console, reevaluate=False)
     return TuningResult(study, place.run_dir, status)
+
+
+def _search(
+    study: optuna.Study,
+    config: StudyConfig,
+    place: Place,
+    space: BoundSpace,
+    start: float,
+    console: Console,
+) -> int:
+    """Run the trials that are left; return the exit status."""
+    from sb3_hpo.processes import n_cores
+    from sb3_hpo.progress import Progress
+    from sb3_hpo.trials import count_trials, trials_of
+    from sb3_hpo.workers import Workers
+
+    n_left = config.n_trials - count_trials(trials_of(study)).finished
+    if n_left <= 0:
+        say(console, f"It is complete. For more trials: --n-trials {2 * config.n_trials}; "
+                     "to start anew: another --seed or --study-name.")  # fmt: skip
+        return 0
+    n_workers = min(config.n_workers or n_cores(), n_left)
+    say(console, f"{plural(n_left, 'trial')} of {config.n_timesteps:,} steps to go, over "
+                 f"{plural(len(space.dimensions), 'dimension')}, on "
+                 f"{plural(n_workers, 'worker')}")  # fmt: skip
+    deadline = None
+    if config.timeout is not None:
+        deadline = start + config.timeout * (_SEARCH_SHARE if config.reevaluate else 1)
+    with Progress(study, config.n_trials, console) as progress:
+        ended = Workers(study, config, place, deadline).run(n_workers, progress.tick)
+    return _say_why_it_ended(study, config, ended, console)
 
 
 def _say_why_it_ended(
@@ -106,49 +132,43 @@ def _say_why_it_ended(
     from sb3_hpo.trials import STOP, count_trials, trials_of
 
     if ended.signal is not None:
-        _say(console, "Interrupted; the same command goes on from here.")
+        say(console, "Interrupted; the same command goes on from here.")
         return 128 + ended.signal
     if count_trials(trials_of(study)).finished >= config.n_trials:
         return 0
     if problem := study.user_attrs.get(STOP) or ended.problem:
-        _say(console, f"Given up: {problem}")
+        say(console, f"Given up: {problem}")
         return 1
-    _say(console, "The time is over; the same command goes on from here.")
+    say(console, "The time is over; the same command goes on from here.")
     return 0
 
 
-def _show_answer(
-    study: optuna.Study, config: StudyConfig, run_dir: Path, console: Console
-) -> None:
-    """Print and write the answer so far."""
-    from sb3_hpo.report import CAUTION, best_table, summary, write_best
+def _answer(
+    study: optuna.Study,
+    config: StudyConfig,
+    place: Place,
+    start: float,
+    console: Console,
+    *,
+    reevaluate: bool,
+) -> int:
+    """Find the answer, or what is known of it so far; print and write it."""
+    from sb3_hpo.answer import best_trials, read_answer
+    from sb3_hpo.reevaluate import reevaluate as reevaluate_study
+    from sb3_hpo.report import deliver
+    from sb3_hpo.reruns import LOG_FILE, RerunLog
+    from sb3_hpo.study import model_choices
 
-    _say(console, summary(study))
-    if write_best(run_dir / "best.yaml", study, config) is not None:
-        console.print(best_table(study))
-        _say(console, CAUTION)
-        _say(console, f"best.yaml, config.yaml and the workers' logs are in {_near(run_dir)}")
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
-
-
-def _n_cores() -> int:
-    """Return the cores this process may use, which in a container are not all there are."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _plural(n: int, noun: str) -> str:
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
-
-
-def _near(path: Path) -> Path:
-    """Return the path as seen from here, if it is below here."""
-    here = Path.cwd()
-    return path.relative_to(here) if path.is_relative_to(here) else path
+    status = 0
+    if reevaluate and best_trials(study, 1):
+        deadline = None if config.timeout is None else start + config.timeout
+        answer, ended = reevaluate_study(study, config, place.run_dir, console, deadline=deadline)
+        status = ended.exit_status
+    else:
+        log = RerunLog(place.run_dir / LOG_FILE)
+        answer = read_answer(study, config, log.read(), log.winner())
+    deliver(console, place.run_dir, study, config, answer, model_choices(config))
+    return status
 
 
 def _quiet(*, verbose: bool) -> None:
@@ -166,20 +186,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 2 for a mistake of the user, with one line on standard error.
     """
-    # `python -m` puts the current folder on the path; the console script must do it itself.
-    if str(Path.cwd()) not in sys.path and "" not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-    try:
-        config, print_config = parse_command(sys.argv[1:] if argv is None else argv)
-        if print_config:
-            print(format_yaml(config.model_dump(mode="json")), end="")
-            return 0
-        from rich.console import Console
+    return run_command(lambda: _command(sys.argv[1:] if argv is None else argv))
 
-        return _tune(config, Console()).exit_status
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+
+def _command(argv: Sequence[str]) -> int:
+    config, print_config = parse_command(argv)
+    if print_config:
+        sys.stdout.write(format_yaml(config.model_dump(mode="json")))
+        return 0
+    from rich.console import Console
+
+    return _tune(config, Console()).exit_status
 
 
 def run() -> None:

@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from sb3_hpo.report import best_trials, record_of
+from sb3_hpo.answer import best_trials, record_of
 from sb3_hpo.trials import (
     ERROR,
     ERROR_SITE,

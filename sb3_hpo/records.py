@@ -36,6 +36,15 @@ class Evaluation:
         """The mean over episodes of the metric, or of the return where no metric was asked."""
         return fmean(self.returns if self.metric is None else self.metric)
 
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Evaluation:
+        """Build an evaluation from its plain values, also after a way through JSON."""
+        tuples = {
+            name: None if values[name] is None else tuple(values[name])
+            for name in ("returns", "lengths", "metric")
+        }
+        return cls(**{**values, **tuples})
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
@@ -79,15 +88,5 @@ class RunRecord:
         Returns:
             An equal record.
         """
-        evaluations = tuple(
-            Evaluation(
-                **{
-                    **item,
-                    "returns": tuple(item["returns"]),
-                    "lengths": tuple(item["lengths"]),
-                    "metric": None if item["metric"] is None else tuple(item["metric"]),
-                }
-            )
-            for item in values["evaluations"]
-        )
+        evaluations = tuple(map(Evaluation.from_dict, values["evaluations"]))
         return cls(**{**values, "evaluations": evaluations})

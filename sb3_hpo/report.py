@@ -1,141 +1,183 @@
-"""The answer so far: best trials as a table and as a file. Reads studies, never trains."""
+"""The answer, printed and written: `python -m sb3_hpo.report`. Reads studies, never trains."""
 
 from __future__ import annotations
 
+import argparse
+import sys
 from typing import TYPE_CHECKING, Any
 
-from optuna.trial import TrialState
-from rich.table import Table
+from rich.console import Console
 
-from sb3_hpo.config import StudyConfig, TrainingConfig
-from sb3_hpo.files import format_yaml, write_atomically
-from sb3_hpo.records import RunRecord
-from sb3_hpo.trials import RUN, SOURCE, Counts, count_trials, trials_of
+from sb3_hpo.advice import advise
+from sb3_hpo.answer import Answer, Tested, best_trials, read_answer, record_of
+from sb3_hpo.config import StudyConfig, TrainingConfig, make_config
+from sb3_hpo.exports import SCRIPT, ZOO, training_script, zoo_yaml
+from sb3_hpo.files import read_yaml_mapping, write_atomically
+from sb3_hpo.pages import write_pages
+from sb3_hpo.recipes import BEST, Recipe, recipe_of, write_recipe
+from sb3_hpo.reruns import LOG_FILE, RerunLog
+from sb3_hpo.storage import check_maximises, find_study, home_of
+from sb3_hpo.summary import print_answer
+from sb3_hpo.terminal import near, run_command, say
+from sb3_hpo.trials import CONFIG, trials_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     import optuna
-    from optuna.trial import FrozenTrial
 
-CAUTION = (
-    "A trial value is not yet a result: it is the luckiest of many noisy scores, from one "
-    "training seed each. Retrain with other seeds before you believe it."
-)
+    from sb3_hpo.statistics import Estimate
 
 
-def best_trials(study: optuna.Study, n: int) -> list[FrozenTrial]:
-    """Return the COMPLETE trials with the largest values.
+def write_answer(
+    run_dir: Path, study: optuna.Study, config: StudyConfig, answer: Answer, model: tuple[str, str]
+) -> list[Path]:
+    """Write everything that a user takes home.
 
     Args:
-        study: The study.
-        n: How many at most.
-
-    Returns:
-        The best first; of equal ones the earlier first. PRUNED trials have no comparable value.
-    """
-    complete = [trial for trial in trials_of(study) if trial.state is TrialState.COMPLETE]
-    return sorted(complete, key=lambda trial: (-(trial.value or 0.0), trial.number))[:n]
-
-
-def best_table(study: optuna.Study, n: int = 5) -> Table:
-    """Return a table of the best trials, for a terminal.
-
-    Args:
-        study: The study.
-        n: Rows at most.
-
-    Returns:
-        The table, with SB3's default marked where it is among them.
-    """
-    table = Table(title=f"Best trials of {study.study_name}", title_justify="left")
-    table.add_column("trial", justify="right")
-    table.add_column("value", justify="right")
-    table.add_column("last evaluation", justify="right")
-    table.add_column("hyperparameters", overflow="fold")
-    for trial in best_trials(study, n):
-        record = record_of(trial)
-        last = "" if record is None else f"{record.evaluations[-1].value:.1f}"
-        table.add_row(str(trial.number), f"{trial.value:.1f}", last, describe_trial(trial))
-    return table
-
-
-def describe_trial(trial: FrozenTrial) -> str:
-    """Return a trial's hyperparameters on one line, rounded for reading."""
-    if trial.user_attrs.get(SOURCE) == "sb3_default":
-        return "SB3's defaults"
-    record = record_of(trial)
-    values = trial.params if record is None else record.kwargs
-    return ", ".join(f"{key}={_short(value)}" for key, value in values.items())
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, dict) and "$import" in value:
-        return str(value["$import"]).rpartition(":")[2]
-    if isinstance(value, dict) and "$tuple" in value:
-        return f"({', '.join(map(_short, value['$tuple']))})"
-    if isinstance(value, dict):
-        items = (f"{key}={_short(item)}" for key, item in value.items() if key != "$call")
-        kind = str(value.get("$call", "")).rpartition(":")[2]
-        return f"{kind}({', '.join(items)})"
-    return str(value)
-
-
-def record_of(trial: FrozenTrial) -> RunRecord | None:
-    """Return the record of a trial's run, or None if it left none."""
-    values = trial.user_attrs.get(RUN)
-    return None if values is None else RunRecord.from_dict(values)
-
-
-def summary(study: optuna.Study) -> str:
-    """Say in one line what the study spent and on what.
-
-    Args:
-        study: The study.
-
-    Returns:
-        Counts by outcome, environment steps and training time.
-    """
-    counts: Counts = count_trials(trials_of(study))
-    records = [record for trial in trials_of(study) if (record := record_of(trial)) is not None]
-    steps = sum(record.n_steps for record in records)
-    seconds = sum(record.seconds for record in records)
-    text = f"{counts.finished} trials finished: {counts.complete} complete, {counts.pruned} pruned"
-    if counts.infeasible:
-        text += f", {counts.infeasible} infeasible"
-    if counts.failed:
-        text += f"; {counts.failed} failed"
-    return f"{text}; {steps:,} steps in {seconds / 60:.1f} minutes of training"
-
-
-def write_best(path: Path, study: optuna.Study, config: StudyConfig) -> FrozenTrial | None:
-    """Write what is needed to train the best trial again.
-
-    Args:
-        path: The file.
+        run_dir: The run folder.
         study: The study.
         config: Its configuration.
+        answer: What is known.
+        model: Names of policy and device that training chooses.
 
     Returns:
-        The best trial, or None (and no file) while no trial is COMPLETE.
+        The files written.
     """
-    best = best_trials(study, 1)
-    if not best:
-        return None
-    (trial,) = best
-    record = record_of(trial)
-    values = config.model_dump(mode="json")
-    content = {
-        "study": study.study_name,
-        "trial": trial.number,
-        "trial_value": trial.value,
-        "training": {name: values[name] for name in TrainingConfig.model_fields},
-        "kwargs": {} if record is None else record.kwargs,
-        "seed": None if record is None else record.seed,
-        "params": trial.params,
-        "versions": {} if record is None else record.versions,
+    recipe = make_recipe(study, config, answer)
+    files = []
+    if recipe is not None:
+        write_recipe(run_dir / BEST, recipe)
+        write_atomically(run_dir / SCRIPT, training_script(recipe, *model))
+        write_atomically(run_dir / ZOO, zoo_yaml(recipe, *model))
+        files = [run_dir / name for name in (BEST, SCRIPT, ZOO)]
+    return [*files, *write_pages(run_dir, study, config, answer, advise(study, config, answer))]
+
+
+def make_recipe(study: optuna.Study, config: StudyConfig, answer: Answer) -> Recipe | None:
+    """Make the recipe of the answer: the tested winner, or the best trial before there is one.
+
+    Args:
+        study: The study.
+        config: Its configuration.
+        answer: What is known.
+
+    Returns:
+        The recipe, or None while there is nothing to be trained again.
+    """
+    tested = answer.winner
+    if tested is None:
+        best = [trial for trial in best_trials(study) if record_of(trial) is not None]
+        return recipe_of(study, config, best[0]) if best else None
+    values = config.model_dump(mode="json", include=set(TrainingConfig.model_fields))
+    winner = tested.candidate
+    trial = None if winner.trial is None else trials_of(study)[winner.trial]
+    trained = None if trial is None else record_of(trial)
+    return Recipe(
+        config=TrainingConfig.model_validate(values),
+        kwargs=winner.kwargs,
+        root_seed=config.seed,
+        study=study.study_name,
+        trial=winner.trial,
+        trial_value=winner.trial_value,
+        params={} if trial is None else dict(trial.params),
+        seed=None if trained is None else trained.seed,
+        versions=dict(tested.runs[0].record.versions),
+        reevaluated=_plain(tested, answer),
+    )
+
+
+def _plain(tested: Tested, answer: Answer) -> dict[str, Any]:
+    n_seeds, n_episodes = tested.scores.shape
+    median = tested.median_run
+    values: dict[str, Any] = {
+        "iqm": _triple(tested.iqm),
+        "mean": _triple(tested.mean),
+        "worst_seed": tested.worst,
+        "n_seeds": n_seeds,
+        "n_episodes": n_episodes,
+        "n_broken": tested.n_broken,
+        "optimism": answer.optimism,
+        "best_model_is_median_test_seed": None if median is None else median.record.seed,
     }
-    write_atomically(path, f"# {CAUTION}\n{format_yaml(content)}")
-    return trial
+    if answer.default is not None and answer.improvement is not None:
+        values["default_iqm"] = _triple(answer.default.iqm)
+        values["probability_of_improvement"] = _triple(answer.improvement)
+    return values
+
+
+def _triple(estimate: Estimate) -> list[float]:
+    """Return value, lower and upper end of the interval, as the files have them."""
+    return [estimate.value, estimate.low, estimate.high]
+
+
+def deliver(
+    console: Console,
+    run_dir: Path,
+    study: optuna.Study,
+    config: StudyConfig,
+    answer: Answer,
+    model: tuple[str, str],
+) -> None:
+    """Print the answer and write its files.
+
+    Args:
+        console: Where to print.
+        run_dir: The run folder.
+        study: The study.
+        config: Its configuration.
+        answer: What is known.
+        model: Names of policy and device that training chooses.
+    """
+    print_answer(console, study, answer)
+    names = [path.name for path in write_answer(run_dir, study, config, answer, model)]
+    say(console, f"{', '.join(names)} are in {near(run_dir)}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Make the report of a study, also of a running one.
+
+    Args:
+        argv: The arguments; default: those of the process.
+
+    Returns:
+        The exit status: 2 for a mistake of the user.
+    """
+    return run_command(lambda: _command(sys.argv[1:] if argv is None else argv))
+
+
+def _command(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m sb3_hpo.report",
+        description="Make report.html and report.md of any study, also of a running one.",
+    )
+    parser.add_argument("storage", help="run folder, journal file, or URL of a database")
+    parser.add_argument("--study-name", help="which study, where there are several")
+    parser.add_argument("--run-dir", help="where to write (default: the study's run folder)")
+    arguments = parser.parse_args(argv)
+    study = find_study(arguments.storage, arguments.study_name)
+    check_maximises(study)
+    run_dir = home_of(arguments.storage, study.study_name, arguments.run_dir)
+    config = _config_of(study, run_dir)
+    log = RerunLog(run_dir / LOG_FILE)
+    answer = read_answer(study, config, log.read(), log.winner())
+    advice = [] if config is None else advise(study, config, answer)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    console = Console()
+    print_answer(console, study, answer)
+    for path in write_pages(run_dir, study, config, answer, advice):
+        say(console, str(near(path)))
+    return 0
+
+
+def _config_of(study: optuna.Study, run_dir: Path) -> StudyConfig | None:
+    """Return what the study was last run or re-evaluated with, or None if nothing says."""
+    path = run_dir / "config.yaml"
+    if path.exists():
+        return make_config(read_yaml_mapping(path))
+    return make_config(study.user_attrs[CONFIG]) if CONFIG in study.user_attrs else None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

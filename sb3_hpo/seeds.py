@@ -20,6 +20,7 @@ class Stream(IntEnum):
     TEST_EPISODES = 4
     SAMPLER = 5
     RESUMED_TRAINING = 6  # training environments, after an evaluation has used them
+    RACE_EPISODES = 7
 
 
 def derive_seed(root: int, stream: Stream, index: int) -> int:

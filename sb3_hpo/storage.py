@@ -5,21 +5,51 @@ from __future__ import annotations
 import logging
 import re
 import shutil
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from sqlalchemy import create_engine, inspect, make_url
+from sqlalchemy.exc import SQLAlchemyError
 
-from sb3_hpo.errors import UserError
+from sb3_hpo.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
+    from sb3_hpo.config import StudyConfig
+
 _logger = logging.getLogger(__name__)
 
+JOURNAL = "study.journal"
 _URL = re.compile(r"(\w[\w+]*)://")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a study lives.
+
+    Attributes:
+        name: The study's name.
+        run_dir: Folder of the run's files, absolute.
+        journal: The journal file, absolute.
+    """
+
+    name: str
+    run_dir: Path
+    journal: Path
+
+    @classmethod
+    def of(cls, config: StudyConfig) -> Place:
+        """Find where the configuration puts its study; writes nothing."""
+        name = config.name()
+        run_dir = Path(config.run_dir or Path("runs") / name).expanduser().resolve()
+        storage = config.storage or str(run_dir / JOURNAL)
+        return cls(name, run_dir, journal_path(storage))
 
 
 def journal_path(storage: str) -> Path:
@@ -105,3 +135,92 @@ def _ends_whole(path: Path) -> bool:
             return True
         file.seek(-1, 2)
         return file.read(1) == b"\n"
+
+
+def find_study(storage: str, name: str | None = None) -> optuna.Study:
+    """Open a study that exists, to be read: a mistyped path must not make a new file.
+
+    Args:
+        storage: Path of a journal or of a run folder, or Optuna's URL of a database.
+        name: The study; may be left out where there is one only.
+
+    Returns:
+        The study.
+
+    Raises:
+        UserError: There is no such storage or study; the names that exist are listed.
+    """
+    try:
+        opened = _open_to_read(storage)
+        names = sorted(optuna.get_all_study_names(opened))
+    except UserError:
+        raise
+    except (OSError, ImportError, RuntimeError, ValueError, SQLAlchemyError) as error:
+        text = " ".join(str(error).split())[:200]
+        raise UserError(f"storage: cannot open {storage}: {text}") from error
+    if not names:
+        raise UserError(f"storage: there is no study in {storage}")
+    if name is None and len(names) == 1:
+        return optuna.load_study(storage=opened, study_name=names[0])
+    if name is None:
+        raise UserError(f"study_name: say which study of {storage}; it has: {', '.join(names)}")
+    if name not in names:
+        raise UserError(unknown_name("study", name, names))
+    return optuna.load_study(storage=opened, study_name=name)
+
+
+def _open_to_read(storage: str) -> BaseStorage:
+    if not _URL.match(storage):
+        path = Path(storage).expanduser().resolve()
+        path = path / JOURNAL if path.is_dir() else path
+        if not path.is_file():
+            raise UserError(f"storage: there is no file {path}")
+        return open_storage(str(path))
+    url = make_url(storage)
+    if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
+        raise UserError(f"storage: there is no file {url.database or storage}")
+    engine = create_engine(url)
+    try:
+        if not inspect(engine).has_table("studies"):  # Optuna would make its tables there
+            raise UserError(f"storage: there is no study in {storage}")
+    finally:
+        engine.dispose()
+    return optuna.storages.get_storage(storage)
+
+
+def check_maximises(study: optuna.Study) -> None:
+    """Refuse a study whose best trials are those with the lowest values.
+
+    Args:
+        study: The study.
+
+    Raises:
+        UserError: It minimises.
+    """
+    if study.direction is not optuna.study.StudyDirection.MAXIMIZE:
+        raise UserError(
+            f"study {study.study_name!r} minimises, but returns are maximised: its best trials "
+            "are not the ones to train again"
+        )
+
+
+def home_of(storage: str, study_name: str, run_dir: str | None = None) -> Path:
+    """Find the run folder of a study that exists.
+
+    Args:
+        storage: As for `find_study`.
+        study_name: The study.
+        run_dir: The folder, where the user or the study's configuration names one.
+
+    Returns:
+        That folder; else the one that holds the study's own journal; else `runs/<study name>`.
+    """
+    if run_dir is not None:
+        return Path(run_dir).expanduser().resolve()
+    if not _URL.match(storage):
+        path = Path(storage).expanduser().resolve()
+        if path.is_dir():
+            return path
+        if path.name == JOURNAL:
+            return path.parent
+    return (Path("runs") / study_name).resolve()

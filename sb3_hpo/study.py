@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import optuna
@@ -13,38 +11,15 @@ from sb3_hpo.algorithms import find_algorithm
 from sb3_hpo.config import StudyConfig, make_config
 from sb3_hpo.envs import check_action_space, probe_spaces
 from sb3_hpo.errors import UserError, check_installed
-from sb3_hpo.models import load_algorithm
+from sb3_hpo.models import choose_device, choose_policy, load_algorithm
 from sb3_hpo.search import LateSeededSampler, build_pruner, check_sampler_installed
 from sb3_hpo.spaces import BoundSpace, EnqueuedPoint, bind_space
-from sb3_hpo.storage import journal_path, open_storage
+from sb3_hpo.storage import Place, open_storage
 from sb3_hpo.training import build_once
 from sb3_hpo.trials import CONFIG, KWARGS_OVERRIDE, SESSION_START, SOURCE, STOP, trials_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a study lives.
-
-    Attributes:
-        name: The study's name.
-        run_dir: Folder of the run's files, absolute.
-        journal: The journal file, absolute.
-    """
-
-    name: str
-    run_dir: Path
-    journal: Path
-
-    @classmethod
-    def of(cls, config: StudyConfig) -> Place:
-        """Find where the configuration puts its study; writes nothing."""
-        name = config.name()
-        run_dir = Path(config.run_dir or Path("runs") / name).expanduser().resolve()
-        storage = config.storage or str(run_dir / "study.journal")
-        return cls(name, run_dir, journal_path(storage))
 
 
 def prepare(config: StudyConfig) -> BoundSpace:
@@ -73,6 +48,22 @@ def prepare(config: StudyConfig) -> BoundSpace:
             f"normalize: needs Box or Dict observations, but the space is {observation_space}"
         )
     return bind_space(config, observation_space, action_space)
+
+
+def model_choices(config: StudyConfig) -> tuple[str, str]:
+    """Return the policy and the device that training takes for this environment.
+
+    Args:
+        config: The study's configuration.
+
+    Returns:
+        Their names.
+    """
+    observation_space, _ = probe_spaces(config)
+    return (
+        config.policy or choose_policy(observation_space),
+        config.device or choose_device(observation_space),
+    )
 
 
 def try_model(config: StudyConfig, space: BoundSpace) -> None:

@@ -9,7 +9,7 @@ import gc
 import re
 import time
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -114,7 +114,7 @@ def train(
     members: Sequence[Member],
     episode_seeds: Sequence[int],
     hooks: Hooks | None = None,
-) -> Iterator[TrainedRun]:
+) -> Generator[TrainedRun]:
     """Train and evaluate the members, one after the other.
 
     Args:

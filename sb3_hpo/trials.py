@@ -70,7 +70,8 @@ def count_trials(trials: list[FrozenTrial]) -> Counts:
     """
     states = [trial.state for trial in trials]
     pruned = [trial for trial in trials if trial.state is TrialState.PRUNED]
-    infeasible = sum(outcome_of(trial) != "dropped" for trial in pruned)
+    # Other tools note no outcome, and their pruned trials were pruned.
+    infeasible = sum(outcome_of(trial) not in ("dropped", None) for trial in pruned)
     return Counts(
         finished=sum(state in FINISHED for state in states),
         complete=states.count(TrialState.COMPLETE),

@@ -15,7 +15,8 @@ import optuna
 from sb3_hpo.loop import Watch, run_trials
 from sb3_hpo.objective import Objective
 from sb3_hpo.signals import stop_signals
-from sb3_hpo.study import Place, open_study, prepare, read_config
+from sb3_hpo.storage import Place
+from sb3_hpo.study import open_study, prepare, read_config
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
-import sys
 import time
 import uuid
 from dataclasses import dataclass
@@ -14,25 +12,24 @@ from typing import IO, TYPE_CHECKING
 from optuna.trial import TrialState
 
 from sb3_hpo.liveness import StaleTrials, hand_back, handle_loss, write_off
+from sb3_hpo.processes import start_module
 from sb3_hpo.signals import stop_signals
 from sb3_hpo.trials import FINISHED, RUN, WORKER, trials_of
 
 if TYPE_CHECKING:
     import signal
+    import subprocess
     from collections.abc import Callable
 
     import optuna
     from optuna.trial import FrozenTrial
 
     from sb3_hpo.config import StudyConfig
-    from sb3_hpo.study import Place
+    from sb3_hpo.storage import Place
 
 _POLL_S = 0.3
 _MAX_DEATHS = 3
 _TIMEOUT_GRACE_S = 15.0  # what a worker gets to end an over-long trial itself
-# Set before torch is imported: results depend on the thread count, and two threads are slower.
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-IN_WORKER = "SB3_HPO_WORKER"  # environment variable: this process was started by us
 
 
 @dataclass
@@ -111,27 +108,12 @@ class Workers:
 
     def _spawn(self, name: str, log: IO[bytes]) -> subprocess.Popen[bytes]:
         place = self._place
-        command = [sys.executable, "-m", "sb3_hpo.worker", "--journal", str(place.journal),
-                   "--study-name", place.name, "--run-dir", str(place.run_dir),
-                   "--name", name, "--parent", str(os.getpid())]  # fmt: skip
+        arguments = ["--journal", str(place.journal), "--study-name", place.name,
+                     "--run-dir", str(place.run_dir), "--name", name,
+                     "--parent", str(os.getpid())]  # fmt: skip
         if self._deadline is not None:
-            command += ["--deadline", str(self._deadline)]
-        threads = dict.fromkeys(_THREAD_VARIABLES, str(self._config.n_threads))
-        environment = {
-            **os.environ,
-            **threads,
-            "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),  # noqa: PTH109
-            IN_WORKER: "1",
-        }
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            # Ctrl-C reaches this process only, which then asks the workers: not twice.
-            start_new_session=True,
-        )
+            arguments += ["--deadline", str(self._deadline)]
+        return start_module("sb3_hpo.worker", arguments, n_threads=self._config.n_threads, log=log)
 
     def _obey(self, received: list[signal.Signals], workers: list[_Worker]) -> None:
         """Pass signals on: the first asks the workers to end, the second kills them."""

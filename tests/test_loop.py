@@ -11,7 +11,8 @@ from sb3_hpo.config import StudyConfig, make_config
 from sb3_hpo.loop import Watch, claim, run_trials
 from sb3_hpo.objective import Objective
 from sb3_hpo.signals import stop_signals
-from sb3_hpo.study import Place, create_or_resume, prepare
+from sb3_hpo.storage import Place
+from sb3_hpo.study import create_or_resume, prepare
 from sb3_hpo.training import StopRun
 from sb3_hpo.trials import count_trials, trials_of
 

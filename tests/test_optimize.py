@@ -18,7 +18,7 @@ import sb3_hpo
 from sb3_hpo.config import make_config
 from sb3_hpo.errors import UserError
 from sb3_hpo.optimize import main, tune
-from sb3_hpo.workers import IN_WORKER
+from sb3_hpo.processes import IN_WORKER
 
 TINY = [
     "--algo", "ppo", "--env", "tests.envs:TargetEnv", "--n-timesteps", "640", "--n-envs", "2",

@@ -12,8 +12,8 @@ from optuna.trial import TrialState
 from sb3_hpo.config import StudyConfig, make_config
 from sb3_hpo.errors import UserError
 from sb3_hpo.spaces import read_enqueued
+from sb3_hpo.storage import Place
 from sb3_hpo.study import (
-    Place,
     create_or_resume,
     open_study,
     prepare,

@@ -1,0 +1,271 @@
+"""What a study and its re-evaluation say: who won, how good that is, and what it all cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from optuna.trial import TrialState
+
+from sb3_hpo import statistics
+from sb3_hpo.codec import merge
+from sb3_hpo.records import RunRecord
+from sb3_hpo.reruns import Candidate, Rerun, runs_of
+from sb3_hpo.scores import score_rule
+from sb3_hpo.trials import KWARGS_OVERRIDE, RUN, SOURCE, Counts, count_trials, trials_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import optuna
+    from optuna.trial import FrozenTrial
+
+    from sb3_hpo.config import StudyConfig
+    from sb3_hpo.statistics import Array, Estimate
+
+CAUTION = (
+    "A trial value is not yet a result: it is the luckiest of many noisy scores, from one "
+    "training seed each. Retrain with other seeds before you believe it."
+)
+
+
+@dataclass(frozen=True)
+class Tested:
+    """A candidate's test: the final policies of training seeds that nothing was chosen by.
+
+    Attributes:
+        candidate: Who.
+        runs: One a test seed, by seed index.
+        scores: Shape [n_seeds, n_episodes]: returns of the final policies. A run that diverged
+            has the candidate's lowest return of any episode throughout: it is not left out.
+        iqm: Interquartile mean over seeds of the mean return.
+        mean: Mean likewise.
+        median: Median likewise.
+        worst: Mean return of the worst seed.
+        n_broken: Runs that diverged or ran out of memory.
+    """
+
+    candidate: Candidate
+    runs: tuple[Rerun, ...]
+    scores: Array
+    iqm: Estimate
+    mean: Estimate
+    median: Estimate
+    worst: float
+    n_broken: int
+
+    @property
+    def median_run(self) -> Rerun | None:
+        """The run of the median seed (of an even number the lower one), or None if all broke.
+
+        Broken runs count as the worst; where one of them is the median, the worst whole one.
+        """
+        whole = [run for run in self.runs if run.final is not None]
+        whole.sort(key=lambda run: float(np.mean(run.episode_values)))
+        rank = (len(self.runs) - 1) // 2 - (len(self.runs) - len(whole))
+        return whole[max(rank, 0)] if whole else None
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What something cost.
+
+    Attributes:
+        n_runs: Training runs, whole or ended early.
+        n_steps: Environment steps of training.
+        seconds: Their wall time, added up over processes.
+    """
+
+    n_runs: int
+    n_steps: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is known.
+
+    Attributes:
+        counts: Trials by what became of them.
+        raced: The raced candidates with the scores of their race runs, by seed index; the one
+            with the best mean first.
+        winner: The chosen candidate, tested; None before there is a test.
+        default: SB3's default, tested; None before, or if the winner is SB3's default.
+        improvement: P(a run of the winner beats a run of the default).
+        gain: IQM of the winner minus IQM of the default.
+        optimism: The winner's trial value minus its re-evaluated IQM.
+        search: What the search cost, pruned and lost trials included.
+        race: What the race cost.
+        test: What the test of winner and default cost.
+    """
+
+    counts: Counts
+    raced: tuple[tuple[Candidate, tuple[float, ...]], ...]
+    winner: Tested | None
+    default: Tested | None
+    improvement: Estimate | None
+    gain: Estimate | None
+    optimism: float | None
+    search: Spent
+    race: Spent
+    test: Spent
+
+
+def record_of(trial: FrozenTrial) -> RunRecord | None:
+    """Return the record of a trial's run, or None if it left none."""
+    values = trial.user_attrs.get(RUN)
+    return None if values is None else RunRecord.from_dict(values)
+
+
+def best_trials(study: optuna.Study, n: int | None = None) -> list[FrozenTrial]:
+    """Return the COMPLETE trials with the largest values.
+
+    Args:
+        study: The study.
+        n: How many at most; default: all.
+
+    Returns:
+        The best first; of equal ones the earlier first. PRUNED trials have no comparable value.
+    """
+    complete = [trial for trial in trials_of(study) if trial.state is TrialState.COMPLETE]
+    return sorted(complete, key=lambda trial: (-(trial.value or 0.0), trial.number))[:n]
+
+
+def default_candidate(study: optuna.Study, config: StudyConfig) -> Candidate:
+    """Return SB3's default for this study.
+
+    Args:
+        study: The study; what its first trial fixed by the user's wish stays fixed.
+        config: Its configuration; the user's `policy_kwargs` belong to the default too.
+
+    Returns:
+        The candidate.
+    """
+    kwargs: dict[str, object] = {}
+    for trial in trials_of(study):
+        if trial.user_attrs.get(SOURCE) == "sb3_default":
+            kwargs = trial.user_attrs.get(KWARGS_OVERRIDE, {})
+            break
+    return Candidate(trial=None, kwargs=with_policy_kwargs(kwargs, config))
+
+
+def with_policy_kwargs(kwargs: dict[str, object], config: StudyConfig) -> dict[str, object]:
+    """Merge the user's `policy_kwargs` into a description, as training does.
+
+    Args:
+        kwargs: Description of arguments.
+        config: The study's configuration.
+    """
+    merged = merge(kwargs, {"policy_kwargs": config.policy_kwargs})
+    if not merged["policy_kwargs"]:
+        del merged["policy_kwargs"]
+    return merged
+
+
+def read_answer(
+    study: optuna.Study,
+    config: StudyConfig | None,
+    reruns: Sequence[Rerun],
+    winner: Candidate | None,
+) -> Answer:
+    """Put together what is known.
+
+    Args:
+        study: The study, also a running one.
+        config: Its configuration; None for a study of another tool that was not re-evaluated.
+        reruns: What the re-evaluation has trained so far.
+        winner: Whom it chose, if it has.
+
+    Returns:
+        The answer. Equal data give equal intervals: their random numbers come from the study's
+        seed.
+    """
+    tested = beside = improvement = gain = None
+    if config is not None:
+        default = default_candidate(study, config)
+        tested = None if winner is None else read_test(config, reruns, winner)
+        if winner is None or winner.kwargs != default.kwargs:
+            beside = read_test(config, reruns, default)
+    if config is not None and tested is not None and beside is not None:
+        rng = np.random.default_rng(config.seed)
+        improvement = statistics.probability_of_improvement(tested.scores, beside.scores, rng)
+        gain = statistics.difference(tested.scores, beside.scores, statistics.iqm, rng)
+    value = None if winner is None else winner.trial_value
+    races, tests = ([run.record for run in reruns if run.stage == s] for s in ("race", "test"))
+    return Answer(
+        counts=count_trials(trials_of(study)),
+        raced=() if config is None else _raced(config, reruns),
+        winner=tested,
+        default=beside,
+        improvement=improvement,
+        gain=gain,
+        optimism=None if tested is None or value is None else value - tested.iqm.value,
+        search=_spent([record for trial in trials_of(study) if (record := record_of(trial))]),
+        race=_spent(races),
+        test=_spent(tests),
+    )
+
+
+def race_score(rerun: Rerun, config: StudyConfig) -> float:
+    """Return what the race compares: the score of the run's curve, -inf if it did not finish."""
+    if rerun.record.outcome != "finished":
+        return -float("inf")
+    curve = [evaluation.value for evaluation in rerun.record.evaluations]
+    return float(score_rule(config.score)(curve))
+
+
+def _raced(
+    config: StudyConfig, reruns: Sequence[Rerun]
+) -> tuple[tuple[Candidate, tuple[float, ...]], ...]:
+    scores: dict[int | None, tuple[Candidate, tuple[float, ...]]] = {}
+    for rerun in reruns:
+        if rerun.stage == "race" and rerun.trial not in scores:
+            candidate = Candidate(trial=rerun.trial, kwargs=rerun.record.kwargs)
+            own = runs_of(config, reruns, "race", candidate)
+            if own:  # else this run is another configuration's
+                scores[rerun.trial] = (candidate, tuple(race_score(run, config) for run in own))
+    return tuple(sorted(scores.values(), key=lambda item: -float(np.mean(item[1]))))
+
+
+def read_test(config: StudyConfig, reruns: Sequence[Rerun], candidate: Candidate) -> Tested | None:
+    """Put together a candidate's test.
+
+    Args:
+        config: The study's configuration.
+        reruns: All runs, also other candidates'.
+        candidate: Whose test.
+
+    Returns:
+        The test so far, or None if there is no number yet.
+    """
+    runs = runs_of(config, reruns, "test", candidate)
+    if not runs:
+        return None
+    whole = [run.episode_values for run in runs if run.final is not None]
+    seen = [value for values in whole for value in values]
+    curves = [e for run in runs for e in run.record.evaluations]
+    seen += [v for e in curves for v in (e.returns if e.metric is None else e.metric)]
+    if not seen:
+        return None  # every run broke before its first evaluation: there is no number to give
+    n_episodes = len(whole[0]) if whole else 1
+    scores = np.asarray([run.episode_values or (min(seen),) * n_episodes for run in runs])
+    rng = np.random.default_rng(config.seed)
+    return Tested(
+        candidate=candidate,
+        runs=tuple(runs),
+        scores=scores,
+        iqm=statistics.estimate(scores, statistics.iqm, rng),
+        mean=statistics.estimate(scores, statistics.mean, rng),
+        median=statistics.estimate(scores, statistics.median, rng),
+        worst=float(scores.mean(axis=1).min()),
+        n_broken=len(runs) - len(whole),
+    )
+
+
+def _spent(records: Sequence[RunRecord]) -> Spent:
+    return Spent(
+        n_runs=len(records),
+        n_steps=sum(record.n_steps for record in records),
+        seconds=sum(record.seconds for record in records),
+    )

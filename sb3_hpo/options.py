@@ -1,0 +1,66 @@
+"""What an option can be: types that read what people write, and the declaration of a field."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, PositiveFloat, PositiveInt
+
+from sb3_hpo.algorithms import ALGORITHMS
+from sb3_hpo.codec import build, describe
+from sb3_hpo.errors import UserError, unknown_name
+from sb3_hpo.references import reference
+from sb3_hpo.scores import score_rule
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def _duration(value: Any) -> Any:
+    if isinstance(value, str) and (match := re.fullmatch(r"([\d.]+)([smhd])", value.strip())):
+        return float(match[1]) * _SECONDS[match[2]]
+    return value
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, str) and re.fullmatch(r"\d+(\.\d*)?[eE]\d+", value):
+        return float(value)  # 1e5, as on the command line it is text
+    return value
+
+
+def one_of(kind: str, names: tuple[str, ...]) -> AfterValidator:
+    """Accept only these names, and suggest the nearest."""
+
+    def check(name: str) -> str:
+        if name not in names:
+            raise UserError(unknown_name(kind, name, names))
+        return name
+
+    return AfterValidator(check)
+
+
+def _check_algo(name: str) -> str:
+    if ":" not in name and name not in ALGORITHMS:
+        raise UserError(unknown_name("algorithm", name, ALGORITHMS))
+    return name
+
+
+def _check_score(name: str) -> str:
+    score_rule(name)
+    return name
+
+
+Steps = Annotated[PositiveInt, BeforeValidator(_whole)]
+Seconds = Annotated[PositiveFloat, BeforeValidator(_duration)]
+Reference = Annotated[str, BeforeValidator(reference)]
+Algorithm = Annotated[Reference, AfterValidator(_check_algo)]
+Score = Annotated[Reference, AfterValidator(_check_score)]
+Plain = Annotated[dict[str, Any], AfterValidator(lambda values: describe(build(values)))]
+
+
+def option(group: str, text: str, default: Any = ..., *, changes_value: bool = True) -> Any:
+    """Declare a field: its place and text in `--help`, and whether trial values depend on it."""
+    if isinstance(default, int | float | str) and not isinstance(default, bool):
+        text = f"{text} (default: {default})"
+    extra: dict[str, Any] = {"group": group, "changes_value": changes_value}
+    return Field(default, description=text, json_schema_extra=extra)

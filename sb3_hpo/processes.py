@@ -1,0 +1,56 @@
+"""Child processes of ours: one Python module each, with the threads and paths that it needs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import IO
+
+# Set before torch is imported: results depend on the thread count, and two threads are slower.
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+IN_WORKER = "SB3_HPO_WORKER"  # environment variable: this process was started by us
+
+
+def start_module(
+    module: str,
+    arguments: list[str],
+    *,
+    n_threads: int,
+    log: IO[bytes],
+    talks: bool = False,
+) -> subprocess.Popen[bytes]:
+    """Start `python -m module` as a process of its own.
+
+    Args:
+        module: The module.
+        arguments: Its command line.
+        n_threads: Threads of its numerical libraries.
+        log: Where its errors go, and its output unless it talks.
+        talks: Whether we write to its input and read its output.
+
+    Returns:
+        The process.
+    """
+    environment = {
+        **os.environ,
+        **dict.fromkeys(_THREAD_VARIABLES, str(n_threads)),
+        "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),  # noqa: PTH109
+        IN_WORKER: "1",
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", module, *arguments],
+        stdin=subprocess.PIPE if talks else subprocess.DEVNULL,
+        stdout=subprocess.PIPE if talks else log,
+        stderr=log if talks else subprocess.STDOUT,
+        env=environment,
+        # Ctrl-C reaches this process only, which then asks the others: not twice.
+        start_new_session=True,
+    )
+
+
+def n_cores() -> int:
+    """Return the cores this process may use, which in a container are not all there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

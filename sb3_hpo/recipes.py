@@ -1,0 +1,289 @@
+"""Recipes: what is needed to train a configuration again, as a file and from a study."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
+
+from sb3_hpo.algorithms import find_algorithm
+from sb3_hpo.answer import best_trials, record_of
+from sb3_hpo.codec import build
+from sb3_hpo.config import StudyConfig, TrainingConfig, make_config
+from sb3_hpo.errors import UserError, unknown_name
+from sb3_hpo.files import format_yaml, read_yaml_mapping, write_atomically
+from sb3_hpo.storage import open_storage
+from sb3_hpo.trials import CONFIG, FINISHED, count_trials, trials_of
+
+BEST = "best.yaml"
+JOURNAL = "study.journal"
+_MENDS = {
+    "training": "what --print-config shows of one training run: algo, env, n_timesteps, ...",
+    "kwargs": "the algorithm's arguments; {} stands for SB3's defaults",
+    "root_seed": "the study's --seed, 0 unless it was given",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What is needed to train a configuration again, and where it comes from.
+
+    Attributes:
+        config: Environment, budget, policy, evaluation.
+        kwargs: Description of the algorithm's arguments (`codec.describe`).
+        root_seed: The study's seed; race and test draw their streams from it.
+        study: Name of the study.
+        trial: Number of the trial; None for SB3's default.
+        trial_value: What the study maximised; None for SB3's default and for PRUNED trials.
+        seed: Training seed of the trial.
+        params: The trial's Optuna parameters.
+        versions: Versions of the packages the trial was trained with.
+        reevaluated: What the test said, as plain values; None before there was a test.
+    """
+
+    config: TrainingConfig
+    kwargs: dict[str, Any]
+    root_seed: int
+    study: str | None = None
+    trial: int | None = None
+    trial_value: float | None = None
+    seed: int | None = None
+    params: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, Any] = field(default_factory=dict)
+    reevaluated: dict[str, Any] | None = None
+
+    @property
+    def title(self) -> str:
+        """What it is, on one line."""
+        algorithm = find_algorithm(self.config.algo).reference.rpartition(":")[2]
+        name = "SB3's default" if self.trial is None else f"trial {self.trial}"
+        study = "" if self.study is None else f" of study {' '.join(self.study.split())}"
+        return f"{algorithm} on {self.config.env}, {name}{study}"
+
+    def build_kwargs(self) -> dict[str, Any]:
+        """Return new keyword arguments for the algorithm's constructor.
+
+        Returns:
+            Objects that nothing else shares: SB3 writes into the dicts it is given.
+
+        Raises:
+            UserError: A class or function of the recipe cannot be imported.
+        """
+        built: dict[str, Any] = build(self.kwargs)
+        return built
+
+
+class _File(BaseModel):
+    """The keys of the file; strict, as YAML has types of its own."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, protected_namespaces=())
+
+    study: str | None = None
+    trial: NonNegativeInt | None = None
+    trial_value: float | None = None
+    training: TrainingConfig = Field(strict=False)
+    kwargs: dict[str, Any]
+    seed: NonNegativeInt | None = None
+    root_seed: NonNegativeInt
+    params: dict[str, Any] = {}
+    versions: dict[str, Any] = {}
+    reevaluated: dict[str, Any] | None = None
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a recipe from a file that `write_recipe` or a person wrote.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The recipe. Only `training`, `kwargs` and `root_seed` must be there.
+
+    Raises:
+        UserError: The file is missing or not YAML, or all mistakes in it, on one line.
+    """
+    if not path.exists():
+        raise UserError(
+            f"no file {path}; `python -m sb3_hpo.optimize` leaves a {BEST} in its run folder"
+        )
+    values = read_yaml_mapping(path)
+    if "algo" in values and "training" not in values:
+        raise UserError(f"{path} is a study's configuration; give the {BEST} beside it")
+    try:
+        file = _File.model_validate(values)
+    except ValidationError as error:
+        mistakes = "; ".join(_sentence(item) for item in error.errors())
+        raise UserError(f"{path}: {mistakes}") from error
+    rest = {name: getattr(file, name) for name in _File.model_fields if name != "training"}
+    return Recipe(config=file.training, **rest)
+
+
+def _sentence(error: Any) -> str:
+    """Turn one of pydantic's findings into `key: what is wrong`."""
+    *parents, last = map(str, error["loc"])
+    key = ".".join([*parents, last])
+    if error["type"] == "extra_forbidden":
+        known = TrainingConfig.model_fields if parents else _File.model_fields
+        return ": ".join([*parents, unknown_name("key", last, known)])
+    if error["type"] == "missing":
+        return f"{key}: missing; {_MENDS.get(key, 'add it')}"
+    if error["type"] == "value_error":  # our own checks name the value themselves
+        return f"{key}: {error['msg'].removeprefix('Value error, ')}"
+    return f"{key}: {error['msg']}, but got {error['input']!r}"
+
+
+def write_recipe(path: Path, recipe: Recipe) -> None:
+    """Write a recipe as a file that says itself how to use it.
+
+    Args:
+        path: The file; its folder must exist. Readers see the old content or the new.
+        recipe: The recipe; `read_recipe` gives an equal one.
+    """
+    config = recipe.config
+    values = {name: getattr(recipe, name, None) for name in _File.model_fields}
+    values["training"] = config.model_dump(mode="json")
+    again = f"--algo {config.algo} --env {config.env} --enqueue {path.name}"
+    lines = [
+        recipe.title,
+        f"Train it again:          python -m sb3_hpo.train {path.name} --seeds 3",
+        f"Try it first in a study: python -m sb3_hpo.optimize {again}",
+    ]
+    if recipe.reevaluated is None:
+        lines.append("Not re-evaluated: a trial value is the luckiest of many noisy scores.")
+    header = "".join(f"# {line}\n" for line in lines)
+    write_atomically(path, header + format_yaml(values))
+
+
+def recipe_of(study: optuna.Study, config: StudyConfig, trial: FrozenTrial) -> Recipe:
+    """Make the recipe of a trial.
+
+    Args:
+        study: Its study.
+        config: The study's configuration.
+        trial: A COMPLETE or PRUNED trial that was trained.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        UserError: The trial was not trained to its end.
+    """
+    record = record_of(trial)
+    if record is None or trial.state not in FINISHED:
+        raise UserError(
+            f"trial {trial.number} of study {study.study_name!r} is {trial.state.name} and has no "
+            "run to repeat; choose a COMPLETE or PRUNED one that was trained"
+        )
+    values = config.model_dump(mode="json", include=set(TrainingConfig.model_fields))
+    return Recipe(
+        config=TrainingConfig.model_validate(values),
+        kwargs=record.kwargs,
+        root_seed=config.seed,
+        study=study.study_name,
+        trial=trial.number,
+        # Optuna gives PRUNED trials their last report as a value; it is no trial value.
+        trial_value=trial.value if trial.state is TrialState.COMPLETE else None,
+        seed=record.seed,
+        params=dict(trial.params),
+        versions=dict(record.versions),
+    )
+
+
+def load_best(study: optuna.Study | str | Path) -> Recipe:
+    """Return the recipe of a study's answer.
+
+    Args:
+        study: A run folder or a `best.yaml`, which hold the re-evaluated answer; or a study of
+            sb3_hpo, or its journal file. For these two the answer is the `best.yaml` of the
+            study's run folder where that is found and re-evaluated, and otherwise the trial with
+            the best value, which is mostly lucky: `reevaluated` is None then.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        UserError: There is no such file, no COMPLETE trial, or the study is another tool's.
+    """
+    if isinstance(study, optuna.Study):
+        return _best_of(study, None)
+    path = Path(study).expanduser()
+    if path.is_dir():
+        if not (path / BEST).exists() and (path / JOURNAL).exists():
+            raise UserError(
+                f"no {BEST} in {path}: its study has not ended; "
+                f"give {path / JOURNAL} for the best trial so far"
+            )
+        return read_recipe(path / BEST)
+    if path.suffix in (".yaml", ".yml"):
+        return read_recipe(path)
+    return _best_of(_open_study(path), path.parent)
+
+
+def load_trial(study: optuna.Study | str | Path, number: int) -> Recipe:
+    """Return the recipe of one trial.
+
+    Args:
+        study: A study of sb3_hpo, its run folder, or its journal file.
+        number: The trial's number, from 0.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        UserError: There is no such file or trial, or the study is another tool's.
+    """
+    if not isinstance(study, optuna.Study):
+        path = Path(study).expanduser()
+        if path.suffix in (".yaml", ".yml"):
+            raise UserError(f"{path} holds one recipe: use load_best, or give the run folder")
+        study = _open_study(path / JOURNAL if path.is_dir() else path)
+    config = _config_of(study)
+    trials = trials_of(study)
+    if not 0 <= number < len(trials):
+        there = f"trials 0 to {len(trials) - 1}" if trials else "no trials yet"
+        raise UserError(f"study {study.study_name!r} has no trial {number}: it has {there}")
+    return recipe_of(study, config, trials[number])
+
+
+def _open_study(path: Path) -> optuna.Study:
+    if not path.exists():
+        raise UserError(f"no file {path}; give a run folder, or the journal that --storage named")
+    storage = open_storage(str(path))
+    names = optuna.get_all_study_names(storage)
+    if len(names) != 1:
+        found = f"{len(names)} studies ({', '.join(sorted(names))})" if names else "no study"
+        raise UserError(
+            f"{path} holds {found}; load the one you mean with optuna.load_study and pass that"
+        )
+    return optuna.load_study(study_name=names[0], storage=storage)
+
+
+def _config_of(study: optuna.Study) -> StudyConfig:
+    if CONFIG not in study.user_attrs:
+        raise UserError(
+            f"study {study.study_name!r} was not made by sb3_hpo: params alone do not say how it "
+            "was trained (environment, budget, seeds)"
+        )
+    return make_config(study.user_attrs[CONFIG])
+
+
+def _best_of(study: optuna.Study, folder: Path | None) -> Recipe:
+    config = _config_of(study)
+    best = best_trials(study, 1)
+    if not best:
+        counts = count_trials(trials_of(study))
+        raise UserError(
+            f"study {study.study_name!r} has no COMPLETE trial yet "
+            f"({counts.running} running, {counts.pruned + counts.infeasible} pruned)"
+        )
+    # The command's own default; only a look-up, so it may be relative to another folder.
+    run_dir = folder or Path(config.run_dir or Path("runs") / study.study_name).expanduser()
+    if (run_dir / BEST).exists():
+        answer = read_recipe(run_dir / BEST)
+        if answer.study == study.study_name and answer.reevaluated is not None:
+            return answer
+    return recipe_of(study, config, best[0])

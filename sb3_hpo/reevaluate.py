@@ -1,0 +1,184 @@
+"""The best trials again, from fresh seeds: `python -m sb3_hpo.reevaluate`, for any study."""
+
+from __future__ import annotations
+
+import math
+import re
+import statistics
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
+
+from sb3_hpo.answer import read_answer, record_of
+from sb3_hpo.arguments import Program, read_options
+from sb3_hpo.errors import UserError
+from sb3_hpo.files import format_yaml, write_atomically
+from sb3_hpo.processes import n_cores
+from sb3_hpo.race import n_race_runs
+from sb3_hpo.reevaluation import (
+    Reevaluation,
+    keep_median_model,
+    pick_candidates,
+    replay_through,
+)
+from sb3_hpo.report import deliver
+from sb3_hpo.reruns import LOG_FILE, RerunLog
+from sb3_hpo.runs import train_due
+from sb3_hpo.storage import check_maximises, find_study, home_of
+from sb3_hpo.terminal import run_command, say
+from sb3_hpo.trials import CONFIG, trials_of
+from sb3_hpo.wording import plural
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    import optuna
+    from rich.console import Console
+
+    from sb3_hpo.answer import Answer
+    from sb3_hpo.config import StudyConfig
+    from sb3_hpo.race import Round
+    from sb3_hpo.reevaluation import Replay
+    from sb3_hpo.reruns import Candidate
+    from sb3_hpo.runs import RunsResult
+
+PROGRAM = Program(
+    "reevaluate",
+    "--storage STORAGE [--study-name NAME] [--top K] [--seeds N] [options]",
+    "Train a study's best trials again from fresh seeds. For a study that sb3_hpo has not made, "
+    "say how it was trained: --algo, --env, --n-timesteps, --space.",
+)
+
+
+def reevaluate(
+    study: optuna.Study,
+    config: StudyConfig,
+    run_dir: Path,
+    console: Console,
+    *,
+    replay: Replay | None = None,
+    deadline: float | None = None,
+) -> tuple[Answer, RunsResult]:
+    """Race the best trials on fresh seeds, then test the winner and SB3's default.
+
+    Args:
+        study: The study; it is only read.
+        config: Its configuration.
+        run_dir: Where `reevaluation.jsonl` and the models go. Runs that are in that file are not
+            trained again.
+        console: Where progress is shown.
+        replay: From a trial to the description of its arguments, for studies made by others.
+        deadline: When to stop, in seconds since the epoch.
+
+    Returns:
+        The answer so far, and how the training ended.
+
+    Raises:
+        UserError: There is nothing to re-evaluate.
+    """
+    check_maximises(study)
+    candidates, rounds = pick_candidates(study, config, replay)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    log = RerunLog(run_dir / LOG_FILE)
+    with _alone(run_dir, console):
+        if rounds and not _is_time_to_race(study, config, candidates, rounds, deadline):
+            say(console, "No time is left for a race: the best trial is tested.")
+            rounds = ()
+        say(console, _plan(config, candidates, rounds))
+        stage = Reevaluation(study, config, log, candidates, rounds)
+        ended = train_due(config, run_dir, console, stage.due, stage.take, deadline=deadline)
+        answer = read_answer(study, config, log.read(), log.winner())
+        keep_median_model(run_dir, answer.winner)
+    return answer, ended
+
+
+@contextmanager
+def _alone(run_dir: Path, console: Console) -> Iterator[None]:
+    """Let one process at a time re-evaluate a study; the lock dies with its process."""
+    lock = FileLock(run_dir / ".reevaluation.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        say(console, "Another process re-evaluates this study; waiting for its answer.")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _plan(config: StudyConfig, candidates: list[Candidate], rounds: Sequence[Round]) -> str:
+    test = f"{config.test_seeds} fresh seeds, {config.test_episodes} episodes each"
+    if not rounds:
+        return f"Re-evaluation: {candidates[0].name}, the best one, is trained again from {test}"
+    field = ", ".join(f"{r.n_candidates} with {r.n_seeds}" for r in rounds)
+    return f"Re-evaluation: a race of the best trials (seeds: {field}), its winner from {test}"
+
+
+def _is_time_to_race(
+    study: optuna.Study,
+    config: StudyConfig,
+    candidates: list[Candidate],
+    rounds: Sequence[Round],
+    deadline: float | None,
+) -> bool:
+    """Say whether race and test can both be expected to end in time."""
+    if deadline is None:
+        return True
+    trials = trials_of(study)
+    records = [record_of(trials[c.trial]) for c in candidates if c.trial is not None]
+    seconds = [record.seconds for record in records if record is not None]
+    if not seconds:
+        return True
+    n_runs = n_race_runs(rounds) + config.test_seeds
+    n_in_turn = math.ceil(n_runs / (config.n_workers or n_cores()))
+    return time.time() + n_in_turn * statistics.median(seconds) < deadline
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: The arguments; default: those of the process.
+
+    Returns:
+        The exit status: 2 for a mistake of the user, 1 if runs could not be trained.
+    """
+    return run_command(lambda: _command(sys.argv[1:] if argv is None else argv))
+
+
+def _command(argv: Sequence[str]) -> int:
+    options = read_options([re.sub(r"^--seeds(?=$|=)", "--test-seeds", w) for w in argv], PROGRAM)
+    storage = options.values.get("storage")
+    if storage is None:
+        raise UserError("storage: missing; give the run folder, journal or database of the study")
+    study = find_study(storage, options.values.get("study_name"))
+    stored = study.user_attrs.get(CONFIG)
+    config = options.config(stored)
+    if options.print_config:
+        sys.stdout.write(format_yaml(config.model_dump(mode="json")))
+        return 0
+
+    from rich.console import Console
+
+    from sb3_hpo.study import check_same, model_choices, prepare
+
+    if stored is not None:
+        check_same(config, study)
+    space = prepare(config)
+    console = Console()
+    run_dir = home_of(storage, study.study_name, config.run_dir)
+    replay = None if stored is not None else replay_through(space.sample)
+    say(console, f"study {study.study_name} with {plural(len(trials_of(study)), 'trial')}")
+    answer, ended = reevaluate(study, config, run_dir, console, replay=replay)
+    write_atomically(run_dir / "config.yaml", format_yaml(config.model_dump(mode="json")))
+    deliver(console, run_dir, study, config, answer, model_choices(config))
+    return ended.exit_status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,272 @@
+"""The re-evaluation of a study: which runs it still needs, decided from those it has."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from optuna.trial import FixedTrial
+
+from sb3_hpo.answer import (
+    best_trials,
+    default_candidate,
+    race_score,
+    record_of,
+    with_policy_kwargs,
+)
+from sb3_hpo.codec import describe
+from sb3_hpo.errors import UserError
+from sb3_hpo.race import Race, plan_race
+from sb3_hpo.reruns import (
+    MODEL_FILE,
+    STATISTICS_FILE,
+    Candidate,
+    make_spec,
+    model_folder,
+    runs_of,
+)
+from sb3_hpo.trials import count_trials, trials_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+    from pathlib import Path
+
+    import optuna
+    from optuna.distributions import BaseDistribution
+    from optuna.trial import FrozenTrial
+
+    from sb3_hpo.answer import Tested
+    from sb3_hpo.config import StudyConfig
+    from sb3_hpo.overrides import Sample
+    from sb3_hpo.race import Round
+    from sb3_hpo.reruns import Rerun, RerunLog, RunSpec, Stage
+
+    # Returns the description of the arguments that a trial of somebody else's study stands for.
+    Replay = Callable[[FrozenTrial], dict[str, object]]
+
+# SB3's default is mostly far behind, and three seeds that all lose to ten (or all win) say so with
+# a probability of error of 1/286. Only where they do not, it gets as many seeds as the winner.
+_FEW_SEEDS = 3
+
+
+def pick_candidates(
+    study: optuna.Study, config: StudyConfig, replay: Replay | None = None
+) -> tuple[list[Candidate], tuple[Round, ...]]:
+    """Pick the best trials by value, without duplicates, and plan their race.
+
+    Args:
+        study: The study.
+        config: Its configuration; `top` says how many, if the user does.
+        replay: For trials that were not trained by us.
+
+    Returns:
+        The candidates, best first, and the rounds of their race, none if the best is not to be
+        challenged.
+
+    Raises:
+        UserError: No trial is COMPLETE, or there are fewer different ones than asked for.
+    """
+    rounds = plan_race(count_trials(trials_of(study)).finished, config.top)
+    n_wanted = rounds[0].n_candidates if rounds else 1
+    candidates: dict[str, Candidate] = {}
+    for trial in best_trials(study):
+        if len(candidates) == n_wanted:
+            break
+        candidate = _candidate(trial, config, replay)
+        candidates.setdefault(json.dumps(candidate.kwargs, sort_keys=True), candidate)
+    if not candidates:
+        raise UserError(
+            f"study {study.study_name!r} has no COMPLETE trial to be re-evaluated; run more trials"
+        )
+    if config.top is not None and len(candidates) < config.top:
+        raise UserError(
+            f"top: `top <= COMPLETE trials that differ` must hold, but got {config.top} > "
+            f"{len(candidates)}"
+        )
+    return list(candidates.values()), rounds if len(candidates) > 1 else ()
+
+
+def _candidate(trial: FrozenTrial, config: StudyConfig, replay: Replay | None) -> Candidate:
+    record = record_of(trial)
+    if record is not None:
+        kwargs = record.kwargs
+    elif replay is not None:
+        kwargs = with_policy_kwargs(replay(trial), config)
+    else:
+        raise UserError(
+            f"trial {trial.number} has no record of what was trained; the study was not made by "
+            "sb3_hpo: pass --algo, --env, --n-timesteps and --space as it was"
+        )
+    return Candidate(trial=trial.number, kwargs=kwargs, trial_value=trial.value)
+
+
+class _Replayed(FixedTrial):
+    """A trial that refuses, by name, a parameter that it lacks or whose value is not in range."""
+
+    def __init__(self, params: dict[str, Any]) -> None:
+        super().__init__(params)
+        self._given = params
+
+    def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
+        if name not in self._given:
+            raise ValueError(f"it has no parameter {name!r}")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # Optuna only warns of a value outside
+            try:
+                return super()._suggest(name, distribution)
+            except (ValueError, UserWarning) as error:
+                raise ValueError(f"parameter {name!r}: {error}") from error
+
+
+def replay_through(sample: Sample) -> Replay:
+    """Return what turns a trial's parameters into arguments, by sampling them once more.
+
+    Args:
+        sample: The search space that the study was made with.
+
+    Returns:
+        A function that raises UserError for a trial that is not of this space.
+    """
+
+    def replay(trial: FrozenTrial) -> dict[str, object]:
+        fixed = _Replayed(trial.params)
+        try:
+            kwargs: dict[str, object] = describe(sample(fixed))
+        except ValueError as error:
+            text = " ".join(str(error).split()).removesuffix(".")
+            raise UserError(
+                f"trial {trial.number} does not replay through this search space: {text}; "
+                "pass the --space it was sampled from"
+            ) from error
+        unused = sorted(set(trial.params) - set(fixed.params))
+        if unused:
+            raise UserError(
+                f"trial {trial.number} does not replay through this search space, which knows "
+                f"no {', '.join(unused)}; pass the --space it was sampled from"
+            )
+        return kwargs
+
+    return replay
+
+
+class Reevaluation:
+    """Knows what is still to be trained; every result it is given is on disk at once."""
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        config: StudyConfig,
+        log: RerunLog,
+        candidates: Sequence[Candidate],
+        rounds: Sequence[Round],
+    ) -> None:
+        """Prepare.
+
+        Args:
+            study: The study.
+            config: Its configuration.
+            log: The file of finished runs; those in it are not trained again.
+            candidates: Best first.
+            rounds: Of their race.
+        """
+        self._config, self._log = config, log
+        self._candidates, self._rounds = list(candidates), tuple(rounds)
+        self._default = default_candidate(study, config)
+        self._done = {rerun.key: rerun for rerun in log.read()}
+
+    def take(self, rerun: Rerun) -> None:
+        """Take the result of a run."""
+        self._log.append(rerun)
+        self._done[rerun.key] = rerun
+
+    def due(self, broken: Collection[str] = ()) -> list[RunSpec]:
+        """Return the runs that are wanted now, the most urgent first.
+
+        Args:
+            broken: Keys of runs that cannot be trained.
+
+        Returns:
+            The runs; none when the re-evaluation is complete. What comes after the race waits
+            for its end, except SB3's default, which will be tested in any case.
+        """
+        winner, racing = self._race(broken)
+        few = [self._spec("test", self._default, index) for index in range(_FEW_SEEDS)]
+        few = few[: self._config.test_seeds]
+        if winner is None:
+            wanted = [*racing, *few]
+        else:
+            self._log.choose(winner)
+            wanted = self._tests(winner)
+            if winner.kwargs != self._default.kwargs:
+                all_in = not self._missing([*wanted, *few], broken)
+                more = all_in and not self._is_settled(winner)
+                wanted += self._tests(self._default) if more else few
+        return self._missing(wanted, broken)
+
+    def _spec(self, stage: Stage, candidate: Candidate, seed_index: int) -> RunSpec:
+        return make_spec(self._config, stage, candidate, seed_index)
+
+    def _tests(self, candidate: Candidate) -> list[RunSpec]:
+        return [self._spec("test", candidate, index) for index in range(self._config.test_seeds)]
+
+    def _missing(self, specs: list[RunSpec], broken: Collection[str]) -> list[RunSpec]:
+        keys = [spec.key(self._config) for spec in specs]
+        return [
+            spec
+            for spec, key in zip(specs, keys, strict=True)
+            if key not in self._done and key not in broken
+        ]
+
+    def _race(self, broken: Collection[str]) -> tuple[Candidate | None, list[RunSpec]]:
+        """Run the race as far as the results reach: its winner, or the runs that it waits for."""
+        race = Race([c.trial_value or 0.0 for c in self._candidates], self._rounds)
+        while due := race.due():
+            waiting = []
+            for index, seed_index in due:
+                spec = self._spec("race", self._candidates[index], seed_index)
+                key = spec.key(self._config)
+                if key in self._done:
+                    race.add(index, seed_index, race_score(self._done[key], self._config))
+                elif key in broken:
+                    race.add(index, seed_index, -float("inf"))
+                else:
+                    waiting.append(spec)
+            if waiting:
+                return None, waiting
+        return self._candidates[race.leader()], []
+
+    def _is_settled(self, winner: Candidate) -> bool:
+        """Say whether every seed of SB3's default lies on one side of all of the winner's."""
+        ours, theirs = (
+            [run.final.value if run.final else -float("inf") for run in self._tested(candidate)]
+            for candidate in (winner, self._default)
+        )
+        if len(theirs) < _FEW_SEEDS or not ours:
+            return False
+        return max(theirs) < min(ours) or max(ours) < min(theirs)
+
+    def _tested(self, candidate: Candidate) -> list[Rerun]:
+        return runs_of(self._config, list(self._done.values()), "test", candidate)
+
+
+def keep_median_model(run_dir: Path, tested: Tested | None) -> Path | None:
+    """Copy the final policy of the median seed to `best_model.zip`, never the luckiest.
+
+    Args:
+        run_dir: The folder that has the models.
+        tested: Whose policies.
+
+    Returns:
+        The file, or None if there is no policy.
+    """
+    run = None if tested is None else tested.median_run
+    if run is None:
+        return None
+    folder = model_folder(run_dir, run.trial, run.seed_index)
+    target = run_dir / "best_model.zip"
+    shutil.copyfile(folder / MODEL_FILE, target)
+    if (folder / STATISTICS_FILE).exists():
+        shutil.copyfile(folder / STATISTICS_FILE, run_dir / STATISTICS_FILE)
+    return target

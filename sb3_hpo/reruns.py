@@ -1,0 +1,261 @@
+"""Runs of the re-evaluation: what is to be trained again, and the file that keeps what was."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from sb3_hpo.records import Evaluation, RunRecord
+from sb3_hpo.seeds import Stream, derive_seed, derive_seeds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from sb3_hpo.config import StudyConfig, TrainingConfig
+
+_logger = logging.getLogger(__name__)
+
+Stage = Literal["race", "test"]
+LOG_FILE = "reevaluation.jsonl"
+MODEL_FILE = "model.zip"
+STATISTICS_FILE = "vecnormalize.pkl"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A configuration that may become the answer, or SB3's default beside it.
+
+    Attributes:
+        trial: Number of the trial it comes from; None for SB3's default.
+        kwargs: Description of the algorithm's arguments, the user's `policy_kwargs` included.
+        trial_value: What the study maximised; None for SB3's default.
+    """
+
+    trial: int | None
+    kwargs: dict[str, Any]
+    trial_value: float | None = None
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return "SB3's default" if self.trial is None else f"trial {self.trial}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec:
+    """One run that is to be trained.
+
+    Attributes:
+        stage: What it is for: to choose among candidates, or to judge the chosen one.
+        candidate: What is trained.
+        seed_index: Which seed of its stage.
+        seed: Training seed.
+        episode_seeds: Start states of the learning curve's evaluations.
+        final_seeds: Start states of the episodes that judge the final policy; may be empty.
+    """
+
+    stage: Stage
+    candidate: Candidate
+    seed_index: int
+    seed: int
+    episode_seeds: tuple[int, ...]
+    final_seeds: tuple[int, ...]
+
+    def key(self, config: TrainingConfig) -> str:
+        """Return a name for everything that the run's numbers depend on.
+
+        Args:
+            config: What all runs share.
+
+        Returns:
+            Hexadecimal digits; equal keys mean equal runs, so none need be trained twice.
+        """
+        values = {
+            "config": config.training_identity(),
+            "kwargs": self.candidate.kwargs,
+            "seeds": [self.seed, self.episode_seeds, self.final_seeds],
+        }
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def spec_from_dict(values: dict[str, Any]) -> RunSpec:
+    """Build a run from its plain values (`dataclasses.asdict`), also after a way through JSON."""
+    return RunSpec(
+        **{
+            **values,
+            "candidate": Candidate(**values["candidate"]),
+            "episode_seeds": tuple(values["episode_seeds"]),
+            "final_seeds": tuple(values["final_seeds"]),
+        }
+    )
+
+
+def make_spec(config: StudyConfig, stage: Stage, candidate: Candidate, seed_index: int) -> RunSpec:
+    """Say how a candidate is trained from one of a stage's seeds.
+
+    Args:
+        config: The study's configuration.
+        stage: Race and test share no training seed and no episode with each other or the search.
+        candidate: What to train.
+        seed_index: Which seed; candidates share it, so that none has the luckier ones.
+
+    Returns:
+        The run. The curve of a test run is drawn from the race's episodes; its judgement from
+        episodes of its own, other ones for each training seed: twenty shared start states would
+        be an error common to all seeds, which no interval over seeds would show.
+    """
+    racing = stage == "race"
+    stream = Stream.RACE_TRAINING if racing else Stream.TEST_TRAINING
+    own = derive_seed(config.seed, Stream.TEST_EPISODES, seed_index)
+    n_final = 0 if racing else config.test_episodes
+    return RunSpec(
+        stage=stage,
+        candidate=candidate,
+        seed_index=seed_index,
+        seed=derive_seed(config.seed, stream, seed_index),
+        episode_seeds=derive_seeds(config.seed, Stream.RACE_EPISODES, config.n_eval_episodes),
+        final_seeds=derive_seeds(own, Stream.TEST_EPISODES, n_final),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rerun:
+    """One run of the re-evaluation, trained.
+
+    Attributes:
+        key: `RunSpec.key`.
+        stage: What it was for.
+        trial: Number of the trial it repeats; None for SB3's default. Its arguments are in the
+            record: equal ones are the same candidate, whatever their number.
+        seed_index: Which seed of its stage.
+        record: The run, with its learning curve.
+        final: The final policy on the many episodes that judge it; None if the run did not
+            finish.
+    """
+
+    key: str
+    stage: Stage
+    trial: int | None
+    seed_index: int
+    record: RunRecord
+    final: Evaluation | None
+
+    @property
+    def episode_values(self) -> tuple[float, ...]:
+        """What judges the final policy, one number an episode; empty if the run did not finish."""
+        if self.final is None:
+            return ()
+        return self.final.returns if self.final.metric is None else self.final.metric
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Rerun:
+        """Build a rerun from what `to_dict` returned, also after a way through JSON."""
+        final = values["final"]
+        return cls(
+            **{
+                **values,
+                "record": RunRecord.from_dict(values["record"]),
+                "final": None if final is None else Evaluation.from_dict(final),
+            }
+        )
+
+
+class RerunLog:
+    """The file `reevaluation.jsonl`: a line for every finished run and for every choice made."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def append(self, rerun: Rerun) -> None:
+        """Write one run, so that nothing can lose it any more.
+
+        Args:
+            rerun: The run.
+        """
+        self._write(rerun.to_dict())
+
+    def choose(self, winner: Candidate) -> None:
+        """Write down which candidate was chosen, unless that is the choice already.
+
+        Args:
+            winner: The candidate to be tested.
+        """
+        if self.winner() != winner:
+            self._write({"winner": asdict(winner)})
+
+    def winner(self) -> Candidate | None:
+        """Return the candidate chosen last, or None before there was a choice."""
+        chosen = [values["winner"] for values in self._lines() if "winner" in values]
+        return Candidate(**chosen[-1]) if chosen else None
+
+    def read(self) -> list[Rerun]:
+        """Return the runs, in the order they finished; of equal keys the first."""
+        reruns: dict[str, Rerun] = {}
+        for values in self._lines():
+            if "key" in values:
+                reruns.setdefault(values["key"], Rerun.from_dict(values))
+        return list(reruns.values())
+
+    def _write(self, values: dict[str, Any]) -> None:
+        torn = self._path.exists() and self._path.read_bytes()[-1:] not in (b"", b"\n")
+        line = json.dumps(values)
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(f"\n{line}\n" if torn else f"{line}\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _lines(self) -> Iterator[dict[str, Any]]:
+        """Yield the lines; one that a power cut left half-written is told and passed over."""
+        if not self._path.exists():
+            return
+        for number, line in enumerate(self._path.read_text(encoding="utf-8").splitlines(), 1):
+            try:
+                values = json.loads(line)
+            except json.JSONDecodeError:
+                _logger.warning("%s: line %d is half-written; ignored", self._path, number)
+                continue
+            yield values
+
+
+def runs_of(
+    config: StudyConfig, reruns: Sequence[Rerun], stage: Stage, candidate: Candidate
+) -> list[Rerun]:
+    """Return one candidate's runs of one stage, as this configuration would train them.
+
+    Args:
+        config: The study's configuration.
+        reruns: All runs, also those of other configurations.
+        stage: The stage.
+        candidate: The candidate.
+
+    Returns:
+        The runs by seed index.
+    """
+    own = [
+        rerun
+        for rerun in reruns
+        if rerun.stage == stage
+        and rerun.key == make_spec(config, stage, candidate, rerun.seed_index).key(config)
+    ]
+    return sorted(own, key=lambda rerun: rerun.seed_index)
+
+
+def model_folder(run_dir: Path, trial: int | None, seed_index: int) -> Path:
+    """Return where the model of a test run is kept.
+
+    Args:
+        run_dir: The run folder.
+        trial: Number of the candidate's trial; None for SB3's default.
+        seed_index: Which test seed.
+    """
+    name = "default" if trial is None else f"trial-{trial}"
+    return run_dir / "models" / f"{name}-seed-{seed_index}"

@@ -1,0 +1,106 @@
+"""One run of a re-evaluation, from what is wanted to what came of it, with the policy saved."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from sb3_hpo.codec import build
+from sb3_hpo.envs import make_evaluation_envs
+from sb3_hpo.episodes import MIN_EPISODE_CAP, EpisodePlan
+from sb3_hpo.evaluation import Diverged, GridEvaluator
+from sb3_hpo.reruns import MODEL_FILE, STATISTICS_FILE, Rerun
+from sb3_hpo.training import Hooks, Member, train
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sb3_hpo.config import TrainingConfig
+    from sb3_hpo.records import Evaluation
+    from sb3_hpo.reruns import RunSpec
+    from sb3_hpo.training import OnStep, TrainedRun
+
+_N_ENVS = 32  # for the many episodes that judge a final policy
+
+
+def retrain(
+    config: TrainingConfig,
+    spec: RunSpec,
+    *,
+    on_step: OnStep = lambda _: None,
+    save_to: Path | None = None,
+) -> Rerun:
+    """Train what a specification says and judge its final policy.
+
+    Args:
+        config: What all runs share.
+        spec: The run.
+        on_step: Called at every environment step of training and evaluation; may raise `StopRun`.
+        save_to: Folder for the model (and its VecNormalize statistics); written before this
+            returns, so that a run that is on record has its model.
+
+    Returns:
+        The run.
+
+    Raises:
+        Exception: Whatever a bug in the environment or elsewhere raises.
+    """
+    member = Member(build(spec.candidate.kwargs), spec.seed)
+    final = None
+    with closing(train(config, [member], spec.episode_seeds, Hooks(on_step=on_step))) as runs:
+        run = next(runs)
+        record = run.record
+        if record.outcome == "finished":
+            try:
+                final = _judge(config, run, spec.final_seeds, on_step)
+            except Diverged as error:
+                record = replace(record, outcome="diverged", reason=str(error))
+            if save_to is not None:
+                _save(run, save_to)
+    return Rerun(
+        key=spec.key(config),
+        stage=spec.stage,
+        trial=spec.candidate.trial,
+        seed_index=spec.seed_index,
+        record=record,
+        final=final,
+    )
+
+
+def _judge(
+    config: TrainingConfig, run: TrainedRun, episode_seeds: tuple[int, ...], on_step: OnStep
+) -> Evaluation | None:
+    """Evaluate a final policy on other and more episodes than its curve was drawn from."""
+    if not episode_seeds:
+        return None
+    if run.model is None:
+        raise RuntimeError("a run that finished has a model")
+    plan = EpisodePlan(
+        episode_seeds=episode_seeds,
+        deterministic=not config.stochastic_eval,
+        metric=config.metric,
+        max_episode_steps=max(config.n_timesteps, MIN_EPISODE_CAP),
+    )
+    n_envs = min(len(episode_seeds), _N_ENVS) if config.n_eval_envs > 0 else 0
+    config = config.model_copy(update={"n_eval_envs": n_envs})
+    venv = make_evaluation_envs(config, plan.max_episode_steps) if n_envs > 0 else None
+    n_steps = run.model.num_timesteps
+    try:
+        evaluator = GridEvaluator(
+            venv, (config.n_timesteps,), plan, check=lambda: on_step(n_steps)
+        )
+        (final,) = evaluator.evaluate(run.model, final=True)
+    finally:
+        if venv is not None:
+            venv.close()
+    return final
+
+
+def _save(run: TrainedRun, folder: Path) -> None:
+    if run.model is None:
+        raise RuntimeError("a run that finished has a model")
+    folder.mkdir(parents=True, exist_ok=True)
+    run.model.save(folder / MODEL_FILE)
+    if run.vec_normalize is not None:
+        run.vec_normalize.save(str(folder / STATISTICS_FILE))

@@ -1,0 +1,97 @@
+"""A process that trains runs of a re-evaluation: `python -m sb3_hpo.runner`, started by `runners`.
+
+Reads a run from each line of its input, `{"spec": ..., "save_to": folder or null}`, and answers on
+its output with lines of `{"n_steps": ...}` and then `{"rerun": ...}` or `{"error": ...}`. It ends
+with its input, so with whoever started it. What environments print goes to the log.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from sb3_hpo.config import make_config
+from sb3_hpo.reruns import spec_from_dict
+from sb3_hpo.retraining import retrain
+from sb3_hpo.training import StopRun
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+_BEAT_S = 1.0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train what is asked for until the input ends.
+
+    Args:
+        argv: The configuration that all runs share, as JSON, and who started this process.
+
+    Returns:
+        0.
+    """
+    parser = argparse.ArgumentParser(prog="python -m sb3_hpo.runner")
+    parser.add_argument("--config", required=True)
+    parser.add_argument("--parent", type=int, required=True)
+    arguments = parser.parse_args(argv)
+    config = make_config(json.loads(arguments.config))
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(message)s"
+    )
+    logging.captureWarnings(capture=True)
+    with _own_output() as output:
+
+        def say(values: dict[str, Any]) -> None:
+            output.write(f"{json.dumps(values)}\n".encode())
+            output.flush()
+
+        for line in sys.stdin.buffer:
+            job = json.loads(line)
+            spec = spec_from_dict(job["spec"])
+            save_to = None if job["save_to"] is None else Path(job["save_to"])
+            on_step = _beats(say, arguments.parent)
+            try:
+                rerun = retrain(config, spec, on_step=on_step, save_to=save_to)
+            except Exception as error:
+                logging.getLogger(__name__).exception("a run failed")
+                site = traceback.extract_tb(error.__traceback__)[-1]
+                text = f"{type(error).__name__}: {error} at {site.filename}:{site.lineno}"
+                say({"error": text})
+            else:
+                say({"rerun": rerun.to_dict()})
+    return 0
+
+
+def _own_output() -> IO[bytes]:
+    """Keep the output for ourselves: what environments and libraries print goes to the log."""
+    output = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return output
+
+
+def _beats(say: Callable[[dict[str, Any]], None], parent: int) -> Callable[[int], None]:
+    """Return what is called at every step: it says how far the run is, and ends an orphan's."""
+    next_beat = 0.0
+
+    def on_step(n_steps: int) -> None:
+        nonlocal next_beat
+        now = time.monotonic()
+        if now < next_beat:
+            return
+        next_beat = now + _BEAT_S
+        if os.getppid() != parent:
+            raise StopRun("interrupted", "the process that started this one is gone")
+        say({"n_steps": n_steps})
+
+    return on_step
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,108 @@
+"""Runs trained while somebody watches: lines or a live view, signals, and an end to the time."""
+
+from __future__ import annotations
+
+import time
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sb3_hpo.answer import race_score
+from sb3_hpo.processes import n_cores
+from sb3_hpo.runners import Runners
+from sb3_hpo.signals import stop_signals
+from sb3_hpo.terminal import say
+
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Callable, Collection, Sequence
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from sb3_hpo.config import StudyConfig
+    from sb3_hpo.reruns import Rerun, RunSpec
+
+
+@dataclass(frozen=True)
+class RunsResult:
+    """How it ended.
+
+    Attributes:
+        errors: Why runs could not be trained, one line each.
+        signal: The signal that ended it, or None.
+    """
+
+    errors: tuple[str, ...]
+    signal: signal.Signals | None
+
+    @property
+    def exit_status(self) -> int:
+        """0 all trained or out of time, 1 if some could not be trained, 130, 143 interrupted."""
+        if self.signal is not None:
+            return 128 + self.signal
+        return 1 if self.errors else 0
+
+
+def train_due(
+    config: StudyConfig,
+    run_dir: Path,
+    console: Console,
+    due: Callable[[Collection[str]], Sequence[RunSpec]],
+    take: Callable[[Rerun], None],
+    *,
+    deadline: float | None = None,
+) -> RunsResult:
+    """Train what is due until nothing is, the time is over, or a signal comes.
+
+    Args:
+        config: What all runs share; `n_workers` of them are trained at a time.
+        run_dir: Where logs and models go.
+        console: Where progress is shown: live on a terminal, a line a run elsewhere.
+        due: Gets the keys of runs that cannot be trained; returns those wanted now, the most
+            urgent first.
+        take: Gets every result as soon as it is there.
+        deadline: When to stop, in seconds since the epoch.
+
+    Returns:
+        How it ended.
+    """
+    received: list[signal.Signals] = []
+    with (
+        stop_signals(received.append),
+        Runners(config, run_dir, config.n_workers or n_cores()) as runners,
+        console.status("starting") if console.is_terminal else nullcontext() as status,
+    ):
+
+        def go_on() -> bool:
+            if status is not None:
+                status.update(_describe_running(runners.running))
+            return not received and (deadline is None or time.time() < deadline)
+
+        def take_and_tell(spec: RunSpec, rerun: Rerun) -> None:
+            take(rerun)
+            say(console, _describe(spec, rerun, config))
+
+        runners.run(lambda: due(runners.errors), take_and_tell, go_on)
+    for text in runners.errors.values():
+        say(console, f"A run could not be trained: {text}")
+    if received:
+        say(console, "Interrupted; the same command goes on from here.")
+    return RunsResult(tuple(runners.errors.values()), received[0] if received else None)
+
+
+def _describe(spec: RunSpec, rerun: Rerun, config: StudyConfig) -> str:
+    record = rerun.record
+    who = f"{spec.stage}: {spec.candidate.name}, seed {spec.seed_index}"
+    cost = f"{record.n_steps:,} steps in {record.seconds:.0f} s"
+    if record.outcome != "finished":
+        return f"{who}: {record.outcome} ({record.reason}), {cost}"
+    value = race_score(rerun, config) if rerun.final is None else rerun.final.value
+    return f"{who}: {value:.1f}, {cost}"
+
+
+def _describe_running(running: Sequence[tuple[RunSpec, int]]) -> str:
+    return "   ".join(
+        f"{spec.stage}: {spec.candidate.name}, seed {spec.seed_index}, step {n_steps:,}"
+        for spec, n_steps in running
+    )

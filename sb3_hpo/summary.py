@@ -1,0 +1,148 @@
+"""The answer in words, for a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from sb3_hpo.answer import CAUTION, best_trials, record_of
+from sb3_hpo.terminal import say
+from sb3_hpo.trials import SOURCE, Counts
+from sb3_hpo.wording import readable
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.trial import FrozenTrial
+    from rich.console import Console
+
+    from sb3_hpo.answer import Answer, Tested
+    from sb3_hpo.statistics import Estimate
+
+
+def best_table(study: optuna.Study, answer: Answer, n: int = 5) -> Table:
+    """Return a table of the best trials, for a terminal.
+
+    Args:
+        study: The study.
+        answer: What is known of them.
+        n: Rows at most.
+
+    Returns:
+        The table, with SB3's default marked where it is among them.
+    """
+    raced = {candidate.trial: scores for candidate, scores in answer.raced}
+    table = Table(title=f"Best trials of {study.study_name}", title_justify="left")
+    table.add_column("trial", justify="right")
+    table.add_column("value", justify="right")
+    table.add_column("race" if raced else "last evaluation", justify="right")
+    table.add_column("hyperparameters", overflow="fold")
+    for trial in best_trials(study, n):
+        record = record_of(trial)
+        last = "" if record is None else f"{record.evaluations[-1].value:.1f}"
+        race = " ".join(f"{score:.1f}" for score in raced.get(trial.number, ()))
+        table.add_row(
+            str(trial.number), f"{trial.value:.1f}", race if raced else last, describe_trial(trial)
+        )
+    return table
+
+
+def describe_trial(trial: FrozenTrial) -> str:
+    """Return a trial's hyperparameters on one line, rounded for reading."""
+    if trial.user_attrs.get(SOURCE) == "sb3_default":
+        return "SB3's defaults"
+    record = record_of(trial)
+    values = trial.params if record is None else record.kwargs
+    return ", ".join(f"{key}={readable(value)}" for key, value in values.items())
+
+
+def summary(answer: Answer) -> str:
+    """Say in one line what the search spent and on what.
+
+    Args:
+        answer: What is known.
+
+    Returns:
+        Counts by outcome, environment steps and training time.
+    """
+    counts: Counts = answer.counts
+    text = f"{counts.finished} trials finished: {counts.complete} complete, {counts.pruned} pruned"
+    if counts.infeasible:
+        text += f", {counts.infeasible} infeasible"
+    if counts.failed:
+        text += f"; {counts.failed} failed"
+    spent = answer.search
+    return f"{text}; {spent.n_steps:,} steps in {spent.seconds / 60:.1f} minutes of training"
+
+
+def answer_lines(answer: Answer) -> list[str]:
+    """Say what the re-evaluation found, in lines for a terminal.
+
+    Args:
+        answer: What is known.
+
+    Returns:
+        The lines; the caution, where nothing has been re-evaluated.
+    """
+    tested = answer.winner
+    if tested is None:
+        return [CAUTION]
+    lines = [f"The answer: {lines_of_test(tested)[0]}", *lines_of_test(tested)[1:]]
+    if answer.default is None:
+        lines.append("  It is SB3's default: the search has found nothing better.")
+    elif answer.improvement is not None:
+        default, better = answer.default, answer.improvement
+        lines.append(
+            f"  SB3's default: IQM {_with_interval(default.iqm)} over {len(default.runs)} seeds; "
+            f"P(a run of {tested.candidate.name} beats one of it) = {better.value:.2f}"
+        )
+    if answer.optimism is not None:
+        lines.append(
+            f"  The search had promised {tested.candidate.trial_value:.1f}: "
+            f"optimism {answer.optimism:.1f}"
+        )
+    return lines
+
+
+def lines_of_test(tested: Tested) -> list[str]:
+    """Say how good a retrained configuration is, in lines for a terminal.
+
+    Args:
+        tested: Its test.
+
+    Returns:
+        The lines.
+    """
+    n_seeds, n_episodes = tested.scores.shape
+    lines = [
+        (
+            f"{tested.candidate.name}, trained again from {n_seeds} fresh seeds and judged by "
+            f"{n_episodes} other episodes each"
+        ),
+        (
+            f"  IQM {_with_interval(tested.iqm)}, mean {_with_interval(tested.mean)}, "
+            f"worst seed {tested.worst:.1f}"
+        ),
+    ]
+    if tested.n_broken:
+        lines.append(f"  {tested.n_broken} of the {n_seeds} runs diverged or ran out of memory")
+    return lines
+
+
+def _with_interval(estimate: Estimate) -> str:
+    return f"{estimate.value:.1f} (95 %: {estimate.low:.1f} to {estimate.high:.1f})"
+
+
+def print_answer(console: Console, study: optuna.Study, answer: Answer) -> None:
+    """Print what is known: what it cost, the best trials, and the answer.
+
+    Args:
+        console: Where to.
+        study: The study.
+        answer: What is known.
+    """
+    say(console, summary(answer))
+    if best_trials(study, 1):
+        console.print(best_table(study, answer))
+        for line in answer_lines(answer):
+            say(console, line)

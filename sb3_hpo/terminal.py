@@ -1,0 +1,44 @@
+"""Words on a terminal, alike in all commands."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sb3_hpo.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.console import Console
+
+
+def run_command(command: Callable[[], int]) -> int:
+    """Run a command, and tell a mistake of the user in one line.
+
+    Args:
+        command: Returns the exit status.
+
+    Returns:
+        That, or 2 for a mistake of the user. Bugs show their traceback.
+    """
+    # `python -m` puts the current folder on the path; a console script must do it itself.
+    if str(Path.cwd()) not in sys.path and "" not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        return command()
+    except UserError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+
+
+def say(console: Console, text: str) -> None:
+    """Print a line as it is: no markup, no colours, no emoji (`env.py:100:` has one), no wraps."""
+    console.print(text, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+def near(path: Path) -> Path:
+    """Return the path as seen from here, if it is below here."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path

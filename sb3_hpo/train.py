@@ -1,0 +1,120 @@
+"""A recipe trained again: `python -m sb3_hpo.train best.yaml --seeds 3`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from sb3_hpo.answer import read_test
+from sb3_hpo.config import StudyConfig, make_config
+from sb3_hpo.errors import UserError
+from sb3_hpo.recipes import BEST, Recipe, read_recipe
+from sb3_hpo.reevaluation import keep_median_model
+from sb3_hpo.reruns import Candidate, RerunLog, RunSpec, make_spec
+from sb3_hpo.runs import RunsResult, train_due
+from sb3_hpo.summary import lines_of_test
+from sb3_hpo.terminal import near, run_command, say
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from sb3_hpo.answer import Tested
+
+LOG_FILE = "retrained.jsonl"
+# Lower ones are the seeds of the re-evaluation's test, which this may be meant to check.
+_FIRST_SEED_INDEX = 1000
+
+
+def train_recipe(
+    recipe: Recipe, n_seeds: int, out: Path, console: Console, **options: object
+) -> tuple[Tested | None, RunsResult]:
+    """Train a recipe from seeds that neither its study nor its re-evaluation has used.
+
+    Args:
+        recipe: What to train.
+        n_seeds: How many training seeds.
+        out: Folder for `retrained.jsonl`, the models, and `best_model.zip`: the policy of the
+            median seed. Runs that are in the file are not trained again.
+        console: Where progress is shown.
+        **options: Fields of the configuration that win over the recipe's, for instance
+            `n_timesteps`, `test_episodes`, `n_workers`.
+
+    Returns:
+        The policies' returns with intervals, None if there are none, and how the training ended.
+    """
+    config = _config(recipe, options)
+    candidate = Candidate(trial=recipe.trial, kwargs=recipe.kwargs, trial_value=recipe.trial_value)
+    specs = [make_spec(config, "test", candidate, _FIRST_SEED_INDEX + i) for i in range(n_seeds)]
+    out.mkdir(parents=True, exist_ok=True)
+    log = RerunLog(out / LOG_FILE)
+
+    def due(broken: Collection[str]) -> list[RunSpec]:
+        done = {rerun.key for rerun in log.read()}
+        return [s for s in specs if s.key(config) not in done and s.key(config) not in broken]
+
+    ended = train_due(config, out, console, due, log.append)
+    wanted = {spec.key(config) for spec in specs}
+    tested = read_test(config, [run for run in log.read() if run.key in wanted], candidate)
+    keep_median_model(out, tested)
+    return tested, ended
+
+
+def _config(recipe: Recipe, options: dict[str, object]) -> StudyConfig:
+    values = recipe.config.model_dump(mode="json") | {"seed": recipe.root_seed, "pruner": "none"}
+    given = {name: value for name, value in options.items() if value is not None}
+    if ":" in recipe.config.algo:
+        given["space"] = recipe.config.algo  # a study would need one; nothing is sampled here
+    return make_config(values | given)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: The arguments; default: those of the process.
+
+    Returns:
+        The exit status: 2 for a mistake of the user, 1 if runs could not be trained.
+    """
+    return run_command(lambda: _command(sys.argv[1:] if argv is None else argv))
+
+
+def _command(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m sb3_hpo.train",
+        description="Train a recipe again, from fresh seeds, and judge its policies.",
+    )
+    parser.add_argument("recipe", type=Path, help=f"{BEST} of a study, or its run folder")
+    parser.add_argument("--seeds", type=int, default=3, help="training seeds (default: 3)")
+    parser.add_argument("--episodes", type=int, help="that judge each policy (default: 200)")
+    parser.add_argument("--n-timesteps", type=int, help="train for longer or shorter")
+    parser.add_argument("--n-workers", type=int, help="runs at a time (default: one a core)")
+    parser.add_argument("--out", type=Path, help="folder (default: retrained, beside the recipe)")
+    arguments = parser.parse_args(argv)
+    path = arguments.recipe / BEST if arguments.recipe.is_dir() else arguments.recipe
+    if arguments.seeds < 1:
+        raise UserError(f"seeds: `seeds >= 1` must hold, but got {arguments.seeds}")
+    recipe, out = read_recipe(path), arguments.out or path.parent / "retrained"
+    console = Console()
+    tested, ended = train_recipe(
+        recipe,
+        arguments.seeds,
+        out,
+        console,
+        test_episodes=arguments.episodes,
+        n_timesteps=arguments.n_timesteps,
+        n_workers=arguments.n_workers,
+    )
+    if tested is not None:
+        for line in lines_of_test(tested):
+            say(console, line)
+        say(console, f"best_model.zip is the policy of the median seed, in {near(out)}")
+    return ended.exit_status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,46 @@
+"""Numbers and hyperparameters as people read them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def number(value: float) -> str:
+    """Return a score for reading: more digits where it is small.
+
+    >>> [number(value) for value in (-1138.26, -168.41, 0.98765)]
+    ['-1,138', '-168.4', '0.988']
+    """
+    if abs(value) >= 1000:
+        return f"{value:,.0f}" if abs(value) < 1e9 else f"{value:.3g}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3g}"
+
+
+def readable(value: Any) -> str:
+    """Return a hyperparameter, or the description of one, rounded and without notation.
+
+    >>> readable(0.000123456), readable({"$import": "torch.nn:Tanh"}), readable({"pi": [64]})
+    ('0.0001235', 'Tanh', '(pi=[64])')
+    """
+    if isinstance(value, float):
+        text = f"{value:.4g}"
+        # A gamma of 0.99996 is not 1.
+        return text if float(text) == value or "." in text or "e" in text else f"{value:.7g}"
+    if isinstance(value, dict) and "$import" in value:
+        return str(value["$import"]).rpartition(":")[2]
+    if isinstance(value, dict) and "$tuple" in value:
+        return f"({', '.join(map(readable, value['$tuple']))})"
+    if isinstance(value, dict):
+        items = (f"{key}={readable(item)}" for key, item in value.items() if key != "$call")
+        kind = str(value.get("$call", "")).rpartition(":")[2]
+        return f"{kind}({', '.join(items)})"
+    return str(value)
+
+
+def plural(n: int, noun: str) -> str:
+    """Return a count with its noun.
+
+    >>> plural(1, "trial"), plural(1200, "trial")
+    ('1 trial', '1,200 trials')
+    """
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"

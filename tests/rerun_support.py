@@ -1,0 +1,127 @@
+"""Made-up studies and reruns, small enough that every number of them is known."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from sb3_hpo.config import StudyConfig, make_config
+from sb3_hpo.records import Evaluation, Outcome, RunRecord
+from sb3_hpo.reruns import Candidate, Rerun, RunSpec, make_spec
+from sb3_hpo.trials import KWARGS_OVERRIDE, OUTCOME, RUN, SOURCE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sb3_hpo.reruns import Stage
+
+STEPS, SECONDS = 1000, 2.0  # of every made-up run
+SB3_DEFAULT = Candidate(trial=None, kwargs={})
+
+
+def small_config(**values: Any) -> StudyConfig:
+    """Return a configuration of four test seeds with two episodes each."""
+    small = {"score": "final", "pruner": "none", "n_evaluations": 2, "n_eval_episodes": 2}
+    test = {"test_seeds": 4, "test_episodes": 2}
+    return make_config({"algo": "ppo", "env": "Pendulum-v1", **small, **test, **values})
+
+
+def candidate(trial: int, value: float | None = None) -> Candidate:
+    """Return a candidate whose arguments are its own."""
+    return Candidate(trial=trial, kwargs={"n_epochs": trial}, trial_value=value)
+
+
+def evaluation(returns: Sequence[float], metric: Sequence[float] | None = None) -> Evaluation:
+    return Evaluation(
+        nominal_step=STEPS,
+        actual_step=STEPS,
+        returns=tuple(returns),
+        lengths=(200,) * len(returns),
+        metric=None if metric is None else tuple(metric),
+    )
+
+
+def record(
+    kwargs: dict[str, Any],
+    evaluations: Sequence[Evaluation],
+    outcome: Outcome = "finished",
+    seed: int = 0,
+) -> RunRecord:
+    return RunRecord(
+        seed=seed,
+        outcome=outcome,
+        reason=None if outcome == "finished" else "made up",
+        evaluations=tuple(evaluations),
+        n_steps=STEPS,
+        n_updates=1,
+        seconds=SECONDS,
+        kwargs=kwargs,
+        n_threads=1,
+        versions={},
+    )
+
+
+def rerun_of(config: StudyConfig, spec: RunSpec, value: float | None) -> Rerun:
+    """Return a run that is judged by two episodes around a value, or that diverged if None."""
+    outcome: Outcome = "diverged" if value is None else "finished"
+    curve = [] if value is None else [evaluation((value, value))]
+    final = None
+    if spec.stage == "test" and value is not None:
+        final = evaluation((value - 1, value + 1))
+    return Rerun(
+        key=spec.key(config),
+        stage=spec.stage,
+        trial=spec.candidate.trial,
+        seed_index=spec.seed_index,
+        record=record(spec.candidate.kwargs, curve, outcome, spec.seed),
+        final=final,
+    )
+
+
+def reruns_of(
+    config: StudyConfig, stage: Stage, who: Candidate, values: Sequence[float | None]
+) -> list[Rerun]:
+    """Return a candidate's runs of one stage, one a value."""
+    return [
+        rerun_of(config, make_spec(config, stage, who, index), value)
+        for index, value in enumerate(values)
+    ]
+
+
+def trial_of(number: int, value: float, kwargs: dict[str, Any] | None = None) -> FrozenTrial:
+    """Return a COMPLETE trial with the arguments of `candidate(number)`, or with others."""
+    kwargs = {"n_epochs": number} if kwargs is None else kwargs
+    run = record(kwargs, [evaluation((value, value))])
+    return create_trial(state=TrialState.COMPLETE, value=value, user_attrs=_attrs(run))
+
+
+def ended_trial(outcome: Outcome) -> FrozenTrial:
+    """Return a PRUNED trial."""
+    return create_trial(state=TrialState.PRUNED, user_attrs=_attrs(record({}, [], outcome)))
+
+
+def default_trial(value: float, override: dict[str, Any] | None = None) -> FrozenTrial:
+    """Return the first trial of a study, with SB3's defaults and what the user fixed."""
+    trial = trial_of(0, value, override or {})
+    attrs = {SOURCE: "sb3_default", KWARGS_OVERRIDE: override or {}}
+    trial.user_attrs = {**trial.user_attrs, **attrs}
+    return trial
+
+
+def study_of(trials: Sequence[FrozenTrial]) -> optuna.Study:
+    study = optuna.create_study(direction="maximize", study_name="made-up")
+    study.add_trials(trials)
+    return study
+
+
+def study_with_values(values: Sequence[float], n_pruned: int = 0) -> optuna.Study:
+    """Return a study whose trial i is `candidate(i, values[i])`, then pruned ones."""
+    trials = [trial_of(number, value) for number, value in enumerate(values)]
+    return study_of([*trials, *(ended_trial("dropped") for _ in range(n_pruned))])
+
+
+def _attrs(run: RunRecord) -> dict[str, Any]:
+    return {OUTCOME: run.outcome, RUN: json.loads(json.dumps(run.to_dict()))}

@@ -1,0 +1,313 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from optuna.trial import TrialState, create_trial
+
+from sb3_hpo.answer import (
+    Answer,
+    Spent,
+    best_trials,
+    default_candidate,
+    race_score,
+    read_answer,
+    record_of,
+    with_policy_kwargs,
+)
+from sb3_hpo.reruns import Candidate, Rerun, make_spec
+from sb3_hpo.statistics import difference, estimate, iqm, mean, median
+from sb3_hpo.trials import Counts
+from tests.rerun_support import (
+    SB3_DEFAULT,
+    STEPS,
+    candidate,
+    default_trial,
+    ended_trial,
+    evaluation,
+    record,
+    rerun_of,
+    reruns_of,
+    small_config,
+    study_of,
+    study_with_values,
+    trial_of,
+)
+
+if TYPE_CHECKING:
+    import optuna
+
+    from sb3_hpo.answer import Tested
+
+CONFIG = small_config()
+WINNER = candidate(1, -150.0)
+OURS, THEIRS = (-180.0, -170.0, -160.0, -190.0), (-900.0, -950.0, -1000.0)
+RACE = [
+    *reruns_of(CONFIG, "race", WINNER, [-170.0, -180.0]),
+    *reruns_of(CONFIG, "race", candidate(2, -160.0), [-160.0]),
+    *reruns_of(CONFIG, "race", candidate(3, -170.0), [None]),
+]
+TEST = [
+    *reruns_of(CONFIG, "test", WINNER, OURS),
+    *reruns_of(CONFIG, "test", SB3_DEFAULT, THEIRS),
+]
+
+
+def study() -> optuna.Study:
+    """Three COMPLETE trials, one of them SB3's default, and three that left less."""
+    lost = create_trial(state=TrialState.PRUNED, user_attrs={"outcome": "lost"})
+    return study_of(
+        [
+            default_trial(-900.0),
+            trial_of(1, -150.0),
+            trial_of(2, -160.0),
+            ended_trial("dropped"),
+            ended_trial("diverged"),
+            lost,
+        ]
+    )
+
+
+def winner_of(reruns: list[Rerun]) -> Tested:
+    found = read_answer(study(), CONFIG, reruns, WINNER).winner
+    assert found is not None
+    return found
+
+
+@pytest.fixture(scope="module")
+def answer() -> Answer:
+    return read_answer(study(), CONFIG, [*RACE, *TEST], WINNER)
+
+
+def test_answer_counts_trials_by_outcome(answer: Answer) -> None:
+    assert answer.counts == Counts(
+        finished=6, complete=3, pruned=1, infeasible=2, failed=0, running=0, waiting=0
+    )
+
+
+def test_answer_race_is_in_order_of_its_means(answer: Answer) -> None:
+    assert [(who.trial, scores) for who, scores in answer.raced] == [
+        (2, (-160.0,)),
+        (1, (-170.0, -180.0)),
+        (3, (-math.inf,)),
+    ]
+    assert answer.raced[0][0] == Candidate(trial=2, kwargs={"n_epochs": 2})
+
+
+def test_answer_winner_has_its_test(answer: Answer) -> None:
+    scores = np.asarray([(value - 1, value + 1) for value in OURS])
+    rng = np.random.default_rng(CONFIG.seed)
+    assert answer.winner is not None
+    assert answer.winner.candidate == WINNER
+    assert list(answer.winner.runs) == TEST[:4]
+    assert np.array_equal(answer.winner.scores, scores)
+    assert answer.winner.iqm == estimate(scores, iqm, rng)
+    assert answer.winner.mean == estimate(scores, mean, rng)
+    assert answer.winner.median == estimate(scores, median, rng)
+    assert [e.value for e in (answer.winner.iqm, answer.winner.median)] == [-175.0, -175.0]
+    assert (answer.winner.worst, answer.winner.n_broken) == (-190.0, 0)
+
+
+def test_answer_default_has_its_test(answer: Answer) -> None:
+    assert answer.default is not None
+    assert answer.default.candidate == SB3_DEFAULT
+    assert list(answer.default.runs) == TEST[4:]
+    assert answer.default.iqm.value == -950.0
+
+
+def test_answer_compares_winner_with_default(answer: Answer) -> None:
+    ours, theirs = (np.asarray([(v - 1, v + 1) for v in each]) for each in (OURS, THEIRS))
+    assert answer.improvement is not None
+    assert answer.improvement.value == 1.0
+    assert answer.gain is not None
+    assert answer.gain.value == -175.0 + 950.0
+    wide = difference(ours, theirs, iqm, np.random.default_rng(0), n_resamples=20_000)
+    assert answer.gain.low == pytest.approx(wide.low, abs=3.0)
+    assert answer.gain.high == pytest.approx(wide.high, abs=3.0)
+
+
+def test_answer_optimism_is_positive_where_the_trial_value_promised_more(answer: Answer) -> None:
+    assert answer.optimism == -150.0 + 175.0
+
+
+def test_answer_costs_count_pruned_and_broken_runs_too(answer: Answer) -> None:
+    """The search: three whole, one pruned, one diverged; the lost trial left no record."""
+    assert answer.search == Spent(n_runs=5, n_steps=5 * STEPS, seconds=10.0)
+    assert answer.race == Spent(n_runs=4, n_steps=4 * STEPS, seconds=8.0)
+    assert answer.test == Spent(n_runs=7, n_steps=7 * STEPS, seconds=14.0)
+
+
+def test_answer_again_has_equal_intervals(answer: Answer) -> None:
+    again = read_answer(study(), CONFIG, [*RACE, *TEST], WINNER)
+    assert again.winner is not None
+    assert answer.winner is not None
+    assert again.winner.iqm == answer.winner.iqm
+    assert (again.improvement, again.gain) == (answer.improvement, answer.gain)
+
+
+def test_answer_before_any_rerun_knows_the_search_only() -> None:
+    answer = read_answer(study(), CONFIG, [], None)
+    empty = Spent(0, 0, 0.0)
+    assert (answer.raced, answer.race, answer.test) == ((), empty, empty)
+    assert [answer.winner, answer.default, answer.improvement, answer.gain] == [None] * 4
+    assert answer.optimism is None
+    assert answer.search.n_runs == 5
+
+
+def test_answer_during_the_race_shows_the_default_s_test() -> None:
+    answer = read_answer(study(), CONFIG, [*RACE, *TEST[4:]], None)
+    assert answer.winner is None
+    assert answer.default is not None
+    assert answer.default.iqm.value == -950.0
+    assert answer.gain is None
+
+
+def test_answer_chosen_but_untested_winner_gives_no_number() -> None:
+    answer = read_answer(study(), CONFIG, [*RACE, *TEST[4:]], WINNER)
+    assert (answer.winner, answer.improvement, answer.gain, answer.optimism) == (None,) * 4
+
+
+def test_answer_winner_is_sb3_s_default_leaves_nothing_to_compare() -> None:
+    """Runs made as the default's test are the winner's."""
+    winner = Candidate(trial=0, kwargs={}, trial_value=-800.0)
+    answer = read_answer(study(), CONFIG, TEST, winner)
+    assert (answer.default, answer.improvement, answer.gain) == (None, None, None)
+    assert answer.winner is not None
+    assert answer.winner.candidate.trial == 0
+    assert answer.winner.iqm.value == -950.0
+    assert answer.optimism == 150.0
+
+
+def test_answer_winner_of_unknown_value_has_no_optimism() -> None:
+    winner = replace(WINNER, trial_value=None)
+    assert read_answer(study(), CONFIG, TEST, winner).optimism is None
+
+
+def test_answer_runs_of_another_test_are_not_mixed_in() -> None:
+    """Whoever asks for other test episodes gets a test of their own, from the same file."""
+    other = small_config(test_episodes=3)
+    stale = reruns_of(other, "test", WINNER, [-9999.0] * 6)
+    found = winner_of([*stale, *TEST])
+    assert list(found.runs) == TEST[:4]
+    assert found.scores.shape == (4, 2)
+
+
+def test_answer_race_of_another_configuration_is_not_mixed_in() -> None:
+    """Not even where it ran the same trials with other arguments, or none that still run."""
+    other = small_config(n_timesteps=20_000)
+    renamed = Candidate(trial=1, kwargs={"n_epochs": 77})
+    stale = [
+        *reruns_of(other, "race", renamed, [-1.0]),
+        *reruns_of(other, "race", candidate(9), [-2.0]),
+    ]
+    answer = read_answer(study(), CONFIG, [*stale, *RACE[:3]], None)
+    assert [(who, scores) for who, scores in answer.raced] == [
+        (Candidate(trial=2, kwargs={"n_epochs": 2}), (-160.0,)),
+        (Candidate(trial=1, kwargs={"n_epochs": 1}), (-170.0, -180.0)),
+    ]
+
+
+def broken(index: int, curve: tuple[float, ...] = (), **options: Any) -> Rerun:
+    run = rerun_of(CONFIG, make_spec(CONFIG, "test", WINNER, index), None)
+    evaluations = [evaluation(curve, **options)] if curve else []
+    return replace(run, record=record(WINNER.kwargs, evaluations, "diverged"))
+
+
+def test_broken_run_has_the_worst_return_of_any_throughout() -> None:
+    found = winner_of([*TEST[:3], broken(3)])
+    assert found.scores.tolist() == [[-181, -179], [-171, -169], [-161, -159], [-181, -181]]
+    assert (found.n_broken, found.worst) == (1, -181.0)
+
+
+def test_broken_run_worst_return_may_be_from_a_learning_curve() -> None:
+    found = winner_of([*TEST[:3], broken(3, (-1500.0, 400.0))])
+    assert found.scores[3].tolist() == [-1500.0, -1500.0]
+
+
+def test_broken_run_counts_by_the_metric_where_one_is_asked_for() -> None:
+    final = evaluation((-1.0, -2.0), metric=(1.0, 0.5))
+    whole = [replace(run, final=final, record=broken(0).record) for run in TEST[:3]]
+    found = winner_of([*whole, broken(3, (-1500.0, -1400.0), metric=(0.25, 0.5))])
+    assert found.scores.tolist() == [[1.0, 0.5]] * 3 + [[0.25, 0.25]]
+
+
+def test_all_broken_runs_are_scored_by_their_curves() -> None:
+    found = winner_of([broken(0, (-3.0, -4.0)), broken(1)])
+    assert found.scores.tolist() == [[-4.0], [-4.0]]
+    assert (found.iqm.value, found.n_broken, found.median_run) == (-4.0, 2, None)
+
+
+def test_all_broken_before_their_first_evaluation_give_no_number() -> None:
+    assert read_answer(study(), CONFIG, [broken(0), broken(1)], WINNER).winner is None
+
+
+@pytest.mark.parametrize(
+    ("values", "index"),
+    [
+        ([5.0], 0),
+        ([5.0, 3.0], 1),  # of an even number the lower one
+        ([5.0, 3.0, 4.0], 2),
+        ([5.0, 3.0, 4.0, 9.0], 2),
+        ([None, 3.0, 4.0, 9.0, 8.0], 2),
+        ([None, None, 4.0, 9.0, 8.0], 2),
+        ([None, None, None, 9.0, 8.0], 4),
+        ([None, None, None, 9.0], 3),
+    ],
+)
+def test_median_run_is_the_median_seed_s(values: list[float | None], index: int) -> None:
+    runs = reruns_of(CONFIG, "test", WINNER, values)
+    assert winner_of(runs).median_run == runs[index]
+
+
+def test_race_score_is_the_score_rule_of_the_curve() -> None:
+    run = RACE[0]
+    curve = [evaluation((value, value)) for value in (1.0, 2.0, 4.0, 8.0)]
+    run = replace(run, record=record({}, curve))
+    assert race_score(run, CONFIG) == 8.0
+    assert race_score(run, small_config(score="last_half")) == 6.0
+
+
+@pytest.mark.parametrize("outcome", ["diverged", "oom", "timeout"])
+def test_race_score_of_a_run_that_did_not_finish_is_the_worst(outcome: Any) -> None:
+    run = replace(RACE[0], record=record({}, [evaluation((1.0, 1.0))], outcome))
+    assert race_score(run, CONFIG) == -math.inf
+
+
+def test_best_trials_are_complete_ones_by_value_the_earlier_first() -> None:
+    made = study_with_values([3.0, -5.0, 7.0, 3.0, 0.0], n_pruned=2)
+    assert [trial.number for trial in best_trials(made)] == [2, 0, 3, 4, 1]
+    assert [trial.number for trial in best_trials(made, 2)] == [2, 0]
+
+
+def test_record_of_trial_without_record_is_none() -> None:
+    assert record_of(create_trial(state=TrialState.PRUNED)) is None
+    assert record_of(trial_of(4, 1.0)) == record({"n_epochs": 4}, [evaluation((1.0, 1.0))])
+
+
+def test_default_candidate_keeps_what_the_user_fixed() -> None:
+    made = study_of([default_trial(-900.0, {"gamma": 0.9})])
+    assert default_candidate(made, CONFIG) == Candidate(trial=None, kwargs={"gamma": 0.9})
+
+
+def test_default_candidate_has_the_user_s_policy_kwargs() -> None:
+    config = small_config(policy_kwargs={"net_arch": [32]})
+    expected = {"policy_kwargs": {"net_arch": [32]}}
+    assert default_candidate(study(), config).kwargs == expected
+    assert default_candidate(study_with_values([1.0]), config).kwargs == expected
+
+
+def test_with_policy_kwargs_merges_and_the_user_wins() -> None:
+    config = small_config(policy_kwargs={"net_arch": [32]})
+    sampled: dict[str, object] = {"gamma": 0.9, "policy_kwargs": {"net_arch": [64], "a": 1}}
+    assert with_policy_kwargs(sampled, config) == {
+        "gamma": 0.9,
+        "policy_kwargs": {"net_arch": [32], "a": 1},
+    }
+    assert sampled["policy_kwargs"] == {"net_arch": [64], "a": 1}
+
+
+def test_with_policy_kwargs_leaves_out_empty_ones_as_training_does() -> None:
+    assert with_policy_kwargs({"gamma": 0.9, "policy_kwargs": {}}, CONFIG) == {"gamma": 0.9}

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sb3_hpo.config import StudyConfig, make_config
+from sb3_hpo.reruns import Candidate, make_spec
+from sb3_hpo.retraining import retrain
+from sb3_hpo.runners import Runners
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sb3_hpo.reruns import Rerun, RunSpec
+
+pytestmark = pytest.mark.slow  # every test starts processes that import torch
+
+KWARGS = {"n_steps": 16, "batch_size": 16, "n_epochs": 1}
+
+
+def config(env: str = "TargetEnv", **values: Any) -> StudyConfig:
+    defaults = {
+        "algo": "ppo", "env": f"tests.envs:{env}", "n_timesteps": 640, "n_envs": 2,
+        "n_evaluations": 6, "n_eval_episodes": 2, "test_episodes": 4,
+    }  # fmt: skip
+    return make_config({**defaults, **values})
+
+
+def specs(config_: StudyConfig, n: int) -> list[RunSpec]:
+    return [make_spec(config_, "test", Candidate(trial=0, kwargs=KWARGS), i) for i in range(n)]
+
+
+def run(
+    config_: StudyConfig,
+    run_dir: Path,
+    wanted: list[RunSpec],
+    *,
+    on_tick: Callable[[Runners], None] = lambda _: None,
+) -> tuple[list[Rerun], dict[str, str]]:
+    """Train what is wanted on two runners, calling `on_tick` a few times a second."""
+    done: list[Rerun] = []
+    deadline = time.monotonic() + 120
+
+    def due() -> list[RunSpec]:
+        keys = {rerun.key for rerun in done} | set(runners.errors)
+        return [spec for spec in wanted if spec.key(config_) not in keys]
+
+    def go_on() -> bool:
+        on_tick(runners)
+        return time.monotonic() < deadline
+
+    with Runners(config_, run_dir, 2) as runners:
+        runners.run(due, lambda _, rerun: done.append(rerun), go_on)
+    return done, runners.errors
+
+
+def children() -> list[int]:
+    """Find the runners that this process has started, in /proc."""
+    pids = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue  # it has just ended
+        if b"sb3_hpo.runner" in words and words[-2] == str(os.getpid()).encode():
+            pids.append(int(folder.name))
+    return pids
+
+
+def test_runners_give_the_numbers_of_this_process_and_leave_nobody(tmp_path: Path) -> None:
+    config_ = config()
+    wanted = specs(config_, 3)
+    done, errors = run(config_, tmp_path, wanted)
+    assert errors == {}
+    assert sorted(rerun.seed_index for rerun in done) == [0, 1, 2]
+    for rerun in done:
+        here = retrain(config_, wanted[rerun.seed_index])
+        assert rerun.final is not None
+        assert here.final is not None
+        assert rerun.final.returns == here.final.returns
+        model = tmp_path / "models" / f"trial-0-seed-{rerun.seed_index}" / "model.zip"
+        assert model.exists()
+    assert children() == []
+
+
+def test_a_killed_runner_is_replaced_and_its_run_trained_again(tmp_path: Path) -> None:
+    killed: list[int] = []
+
+    def kill_one(runners: Runners) -> None:
+        if not killed and any(n_steps > 0 for _, n_steps in runners.running):
+            killed.append(children()[0])
+            os.kill(killed[0], signal.SIGKILL)
+
+    config_ = config(n_timesteps=40_000)
+    done, errors = run(config_, tmp_path, specs(config_, 2), on_tick=kill_one)
+    assert len(killed) == 1
+    assert errors == {}
+    assert sorted(rerun.seed_index for rerun in done) == [0, 1]
+
+
+def test_a_run_that_kills_its_process_is_given_up_after_three(tmp_path: Path) -> None:
+    config_ = config("ExitingEnv")
+    done, errors = run(config_, tmp_path, specs(config_, 1))
+    assert done == []
+    (text,) = errors.values()
+    assert "its process died 3 times (last exit status 3)" in text
+    assert str(tmp_path / "runner-0.log") in text
+
+
+def test_a_bug_is_told_with_its_place_and_the_runner_lives_on(tmp_path: Path) -> None:
+    config_ = config("RaisingEnv")
+    pids: set[int] = set()
+    done, errors = run(
+        config_, tmp_path, specs(config_, 4), on_tick=lambda _: pids.update(children())
+    )
+    assert done == []
+    assert len(errors) == 4
+    for text in errors.values():
+        assert text.startswith("ValueError: the gripper is gone at ")
+        assert "envs.py:" in text
+    assert len(pids) == 2
+    assert "Traceback" in (tmp_path / "runner-0.log").read_text()
+
+
+def test_a_hung_run_is_noticed_and_given_up(tmp_path: Path) -> None:
+    config_ = config("HangingEnv", beat_interval=1, stale_after=6)
+    done, errors = run(config_, tmp_path, specs(config_, 1))
+    assert done == []
+    assert "its process died 3 times" in next(iter(errors.values()))
+
+
+def test_runners_end_with_the_process_that_started_them(tmp_path: Path) -> None:
+    config_ = config(n_timesteps=10_000_000)
+    pid = os.fork()
+    if pid == 0:  # the parent that will be killed
+        run(config_, tmp_path, specs(config_, 2))
+        os._exit(0)
+    deadline = time.monotonic() + 60
+
+    def orphans() -> list[Path]:
+        marker = str(pid).encode()
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                words = (folder / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if b"sb3_hpo.runner" in words and words[-2] == marker:
+                found.append(folder)
+        return found
+
+    while len(orphans()) < 2 and time.monotonic() < deadline:
+        time.sleep(0.2)
+    time.sleep(5)  # they train
+    assert len(orphans()) == 2
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    deadline = time.monotonic() + 15
+    while orphans() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert orphans() == []

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from sb3_hpo.errors import UserError
+from sb3_hpo.terminal import near, run_command, say
+
+
+def said(text: str, *, terminal: bool = True) -> str:
+    stream = io.StringIO()
+    say(Console(file=stream, force_terminal=terminal, width=20), text)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a line that is much longer than the terminal is wide",
+        "[red]not markup[/red] [1/40] 3.5 'text' /a/path",
+        "my_env.py:100: ValueError :warning:",
+    ],
+)
+@pytest.mark.parametrize("terminal", [True, False])
+def test_say_prints_the_line_as_it_is(text: str, *, terminal: bool) -> None:
+    assert said(text, terminal=terminal) == f"{text}\n"
+
+
+@pytest.mark.parametrize("status", [0, 1, 130])
+def test_run_command_returns_the_command_s_status(status: int) -> None:
+    assert run_command(lambda: status) == status
+
+
+def test_run_command_mistake_of_the_user_is_one_line_and_exit_2(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def command() -> int:
+        raise UserError("top: must be positive, but got 0")
+
+    assert run_command(command) == 2
+    assert capsys.readouterr() == ("", "error: top: must be positive, but got 0\n")
+
+
+def test_run_command_bug_keeps_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    def command() -> int:
+        raise ValueError("a bug")
+
+    with pytest.raises(ValueError, match="a bug"):
+        run_command(command)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_run_command_modules_of_the_current_folder_can_be_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with `python -m`: `--env my_script.py:make_env` works with the console script too."""
+    (tmp_path / "module_of_this_folder.py").write_text("ANSWER = 42\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
+
+    def command() -> int:
+        from module_of_this_folder import ANSWER  # type: ignore[import-not-found]
+
+        return int(ANSWER)
+
+    assert run_command(command) == 42
+    assert sys.path[0] == str(tmp_path)
+
+
+@pytest.mark.parametrize("present", ["", "."])
+def test_run_command_does_not_add_the_current_folder_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, present: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = ["/usr/lib", present and str(tmp_path)]
+    monkeypatch.setattr(sys, "path", [*before])
+    run_command(lambda: 0)
+    assert sys.path == before
+
+
+def test_near_below_here_is_relative_and_elsewhere_is_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert near(tmp_path / "here" / "runs" / "best.yaml") == Path("runs/best.yaml")
+    assert near(tmp_path / "best.yaml") == tmp_path / "best.yaml"
