@@ -1,0 +1,142 @@
+"""How the trials of a study went, read once for tables and pictures."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from optuna.trial import TrialState
+
+from sb3_hpo.answer import best_trials, record_of
+from sb3_hpo.trials import SOURCE, outcome_of, trials_of
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.trial import FrozenTrial
+
+    from sb3_hpo.answer import Answer
+
+Kind = Literal["complete", "pruned", "infeasible", "running", "failed"]
+
+
+@dataclass(frozen=True)
+class Course:
+    """How one trial went.
+
+    Attributes:
+        number: The trial.
+        kind: What became of it.
+        is_default: Whether it is SB3's default.
+        steps: Grid steps of its evaluations, in environment steps.
+        values: Its learning curve; finite numbers only.
+        value: The trial value; None unless it is COMPLETE.
+        n_steps: Environment steps it spent; None where no record says so.
+        seconds: Wall time it spent, likewise.
+        outcome: The recorded outcome, or the name of its state.
+    """
+
+    number: int
+    kind: Kind
+    is_default: bool
+    steps: tuple[int, ...]
+    values: tuple[float, ...]
+    value: float | None
+    n_steps: int | None
+    seconds: float | None
+    outcome: str
+
+
+@dataclass(frozen=True)
+class Past:
+    """What all figures of the search need.
+
+    Attributes:
+        courses: One a trial, in order of completion; unfinished ones last.
+        leader: Number of the winner, or of the best trial while there is no winner; None
+            without a COMPLETE trial.
+        winner_known: Whether the leader was chosen and re-evaluated.
+        quantity: What is maximised: "return", or the name of the metric.
+    """
+
+    courses: tuple[Course, ...] = field(repr=False)
+    leader: int | None
+    winner_known: bool
+    quantity: str
+
+    @property
+    def step(self) -> str:
+        """What a step of a learning curve is: known only where there are records."""
+        recorded = any(course.n_steps is not None for course in self.courses)
+        return "environment steps of the trial" if recorded else "step, as the trial reported it"
+
+    def candidate_name(self, trial: int | None) -> str:
+        """Return a trial's name without its rank; None stands for SB3's default."""
+        is_default = any(c.is_default for c in self.courses if c.number == trial)
+        return "SB3's default" if trial is None or is_default else f"trial {trial}"
+
+    def name(self, course: Course) -> str:
+        """Return a trial's name with its rank, if it leads."""
+        if course.number == self.leader:
+            return f"trial {course.number} ({'winner' if self.winner_known else 'best so far'})"
+        return "SB3's default" if course.is_default else f"trial {course.number}"
+
+
+def read_past(study: optuna.Study, answer: Answer, metric: str | None = None) -> Past:
+    """Read what the figures need, once.
+
+    Args:
+        study: The study, also a running one, also one of another tool.
+        answer: What is known.
+        metric: What was maximised, if not the return.
+
+    Returns:
+        The past.
+    """
+    trials = sorted(trials_of(study), key=_completion)
+    best = best_trials(study, 1)
+    leader = best[0].number if best else None
+    if answer.winner is not None:
+        leader = answer.winner.candidate.trial
+    return Past(
+        courses=tuple(map(_course, trials)),
+        leader=leader,
+        winner_known=answer.winner is not None,
+        quantity=metric or "return",
+    )
+
+
+def _completion(trial: FrozenTrial) -> tuple[bool, float, int]:
+    done = trial.datetime_complete
+    return done is None, 0.0 if done is None else done.timestamp(), trial.number
+
+
+def _course(trial: FrozenTrial) -> Course:
+    record = record_of(trial)
+    if record is None:
+        points = sorted(trial.intermediate_values.items())
+    else:
+        points = [(e.nominal_step, e.value) for e in record.evaluations]
+    points = [(step, value) for step, value in points if math.isfinite(value)]
+    complete = trial.state is TrialState.COMPLETE
+    value = trial.value if complete and math.isfinite(trial.value or 0.0) else None
+    return Course(
+        number=trial.number,
+        kind=_kind(trial),
+        is_default=trial.user_attrs.get(SOURCE) == "sb3_default",
+        steps=tuple(step for step, _ in points),
+        values=tuple(value for _, value in points),
+        value=value,
+        n_steps=None if record is None else record.n_steps,
+        seconds=None if record is None else record.seconds,
+        outcome=str(outcome_of(trial) or trial.state.name.lower()),
+    )
+
+
+def _kind(trial: FrozenTrial) -> Kind:
+    if trial.state is TrialState.COMPLETE:
+        return "complete"
+    if trial.state is TrialState.PRUNED:
+        # Studies of other tools record no outcome: there, PRUNED means what Optuna means.
+        return "pruned" if outcome_of(trial) in (None, "dropped") else "infeasible"
+    return "failed" if trial.state is TrialState.FAIL else "running"

@@ -1,0 +1,214 @@
+"""Parts of the report that say what the re-evaluation showed: the answer, race and test."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from sb3_hpo.answer import CAUTION, best_trials, default_candidate, record_of
+from sb3_hpo.pages import score_figures
+from sb3_hpo.pages.document import Block, Facts, Picture, Section, Table, Text
+from sb3_hpo.wording import number, plural, readable
+
+if TYPE_CHECKING:
+    import optuna
+
+    from sb3_hpo.answer import Answer, Tested
+    from sb3_hpo.config import StudyConfig
+    from sb3_hpo.pages.courses import Past
+    from sb3_hpo.statistics import Estimate
+
+
+def answer_section(
+    study: optuna.Study, config: StudyConfig | None, answer: Answer, past: Past
+) -> Section:
+    """Give the answer in words and numbers, or say why there is none yet.
+
+    Args:
+        study: The study.
+        config: Its configuration; None for a study of another tool.
+        answer: What is known.
+        past: The search.
+    """
+    blocks: list[Block] = []
+    if answer.winner is not None and config is not None:
+        blocks += _result(study, config, answer, past)
+        winner = answer.winner.candidate
+        blocks += _hyperparameters(f"Hyperparameters of {winner.name}", winner.kwargs)
+    elif best := best_trials(study, 1):
+        value = number(best[0].value or 0.0)
+        fact = ("Best trial value, not re-evaluated", value, f"trial {best[0].number}")
+        blocks += [Facts((fact,), is_result=False), Text(f"Not re-evaluated. {CAUTION}")]
+        record = record_of(best[0])
+        kwargs = best[0].params if record is None else record.kwargs
+        blocks += _hyperparameters(f"Hyperparameters of trial {best[0].number}", kwargs)
+    else:
+        blocks.append(Text("There is no answer yet: no trial is COMPLETE."))
+    counts = answer.counts
+    wanted = "" if config is None else f" of {config.n_trials}"
+    state = f"{counts.finished}{wanted} trials are finished"
+    if counts.running or counts.waiting:
+        state += f"; {counts.running} running, {counts.waiting} waiting"
+    return Section("The answer", (*blocks, Text(f"{state}.")))
+
+
+def _result(study: optuna.Study, config: StudyConfig, answer: Answer, past: Past) -> list[Block]:
+    """Say what the test of the winner showed."""
+    tested = answer.winner
+    if tested is None:
+        return []
+    n_seeds, n_episodes = tested.scores.shape
+    facts = [
+        (f"Re-evaluated IQM of the {past.quantity}", *_with_interval(tested.iqm)),
+        ("Mean", *_with_interval(tested.mean)),
+        ("Median", *_with_interval(tested.median)),
+        ("Worst seed", number(tested.worst), f"of {n_seeds}"),
+    ]
+    if answer.improvement is not None:
+        facts.append(_improvement(answer.improvement))
+    if answer.default is not None:
+        facts.append(("SB3's default, IQM", *_with_interval(answer.default.iqm)))
+    if answer.optimism is not None:
+        value = answer.optimism + tested.iqm.value
+        facts.append(
+            ("Optimism", number(answer.optimism), f"trial value {number(value)} less this IQM")
+        )
+    sentence = (
+        f"`{config.algo}` on `{config.env}` with the hyperparameters of {tested.candidate.name}, "
+        f"trained again from {n_seeds} fresh seeds for {config.n_timesteps:,} environment steps "
+        f"each; each final policy judged on {n_episodes} episodes. No choice depended on these "
+        "seeds or episodes."
+    )
+    if n_seeds < config.test_seeds:
+        sentence += f" The test is not over: {n_seeds} of {config.test_seeds} seeds so far."
+    if tested.n_broken:
+        sentence += (
+            f" {plural(tested.n_broken, 'run')} broke (diverged or out of memory), to count with "
+            "the lowest return of any episode."
+        )
+    return [Facts(tuple(facts)), Text(sentence), Text(_verdict(study, config, answer, tested))]
+
+
+def _improvement(improvement: Estimate) -> tuple[str, str, str]:
+    low, high = 100 * improvement.low, 100 * improvement.high
+    name = "P(a run beats one of SB3's default)"
+    return name, f"{100 * improvement.value:.0f} %", f"95 % interval {low:.0f} to {high:.0f} %"
+
+
+def _with_interval(estimate: Estimate) -> tuple[str, str]:
+    interval = f"95 % interval {number(estimate.low)} to {number(estimate.high)}"
+    return number(estimate.value), interval
+
+
+def _verdict(study: optuna.Study, config: StudyConfig, answer: Answer, tested: Tested) -> str:
+    if tested.candidate.kwargs == default_candidate(study, config).kwargs:
+        return "The winner is SB3's default itself: nothing that was tried is better."
+    if answer.gain is None:
+        return "SB3's default has not been tested yet: how much tuning brings is not known."
+    gain = answer.gain
+    size = f"{number(gain.value)} (95 % interval {number(gain.low)} to {number(gain.high)})"
+    if gain.low > 0:
+        return f"It beats SB3's default by {size} in IQM."
+    if gain.high < 0:
+        return f"It is worse than SB3's default, by {size} in IQM: use the default."
+    return f"It is not shown to beat SB3's default: the IQMs differ by {size}."
+
+
+def _hyperparameters(title: str, kwargs: dict[str, Any]) -> list[Block]:
+    if not kwargs:
+        return [Text(f"{title}: SB3's own defaults, all of them.")]
+    return [Text(f"{title}:"), Table(("argument", "value"), tuple(flat(kwargs)))]
+
+
+def flat(kwargs: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return names and readable values, those within `policy_kwargs` by dotted names.
+
+    Args:
+        kwargs: Description of an algorithm's arguments.
+    """
+    rows = []
+    for name, value in kwargs.items():
+        if isinstance(value, dict) and value and not any(key.startswith("$") for key in value):
+            rows += [(f"{name}.{key}", readable(item)) for key, item in value.items()]
+        else:
+            rows.append((name, readable(value)))
+    return rows
+
+
+def scores_section(answer: Answer, past: Past) -> Section:
+    """Show every run of race and test.
+
+    Args:
+        answer: What is known.
+        past: The search.
+    """
+    tests = [tested for tested in (answer.winner, answer.default) if tested is not None]
+    blocks: list[Block] = []
+    if tests:
+        header = (
+            "test",
+            "IQM",
+            "95 % interval",
+            "mean",
+            "median",
+            "worst seed",
+            "seeds",
+            "broken",
+        )
+        blocks.append(Table(header, tuple(map(_test_row, tests))))
+    blocks.append(
+        Picture(
+            "Every seed of test and race",
+            score_figures.scores(answer, past),
+            "A dot is one training seed; a diamond with its bar is the IQM (test) or the mean "
+            "(race) with its 95 % interval; the upright line is the trial value, from one seed "
+            "of the search.",
+            _race_table(answer, past),
+        )
+    )
+    blocks.append(
+        Picture(
+            "Learning curves of the test runs",
+            score_figures.curves(answer, past.quantity),
+            "Thick: IQM over seeds. Shaded: the middle half of the seeds. Thin: each seed.",
+        )
+    )
+    return Section("Race and test", tuple(blocks))
+
+
+def _race_table(answer: Answer, past: Past) -> Table | None:
+    values = {course.number: course.value for course in past.courses}
+    rows = []
+    for candidate, runs in answer.raced:
+        value = None if candidate.trial is None else values.get(candidate.trial)
+        scores = ", ".join(map(_number_or_dash, runs))
+        mean = _number_or_dash(sum(runs) / len(runs))
+        rows.append(
+            (
+                past.candidate_name(candidate.trial),
+                _number_or_dash(value),
+                mean,
+                str(len(runs)),
+                scores,
+            )
+        )
+    header = ("race", "trial value", "mean", "seeds", "each seed")
+    return Table(header, tuple(rows)) if rows else None
+
+
+def _test_row(tested: Tested) -> tuple[str, ...]:
+    iqm = tested.iqm
+    return (
+        tested.candidate.name,
+        number(iqm.value),
+        f"{number(iqm.low)} to {number(iqm.high)}",
+        number(tested.mean.value),
+        number(tested.median.value),
+        number(tested.worst),
+        str(len(tested.runs)),
+        str(tested.n_broken),
+    )
+
+
+def _number_or_dash(value: float | None) -> str:
+    return "-" if value is None or not math.isfinite(value) else number(value)
