@@ -88,8 +88,8 @@ class Answer:
 
     Attributes:
         counts: Trials by what became of them.
-        raced: The raced candidates with the scores of their race runs, by seed index; the one
-            with the best mean first.
+        raced: The raced candidates with the scores of their race runs, by seed index; those
+            that stayed longest first, then by their mean.
         winner: The chosen candidate, tested; None before there is a test.
         default: SB3's default, tested; None before, or if the winner is SB3's default.
         improvement: P(a run of the winner beats a run of the default).
@@ -225,7 +225,8 @@ def _raced(
             own = runs_of(config, reruns, "race", candidate)
             if own:  # else this run is another configuration's
                 scores[rerun.trial] = (candidate, tuple(race_score(run, config) for run in own))
-    return tuple(sorted(scores.values(), key=lambda item: -float(np.mean(item[1]))))
+    order = {number: (-len(own), -float(np.mean(own))) for number, (_, own) in scores.items()}
+    return tuple(scores[number] for number in sorted(scores, key=order.__getitem__))
 
 
 def read_test(config: StudyConfig, reruns: Sequence[Rerun], candidate: Candidate) -> Tested | None:

@@ -135,7 +135,7 @@ class StudyConfig(TrainingConfig):
     n_trials: PositiveInt = option(
         "common",
         "finished trials wanted in the study, over all workers and resumes",
-        40,
+        60,
         changes_value=False,
     )
     n_workers: PositiveInt | None = option(

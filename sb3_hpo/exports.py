@@ -139,9 +139,9 @@ def _training(recipe: Recipe, made: Call, imports: Imports, policy: str, device:
     lines += [
         f"model = {write(model, imports.name, used=8)}",
         f"model.learn({write(config.n_timesteps, imports.name)})",
-        'model.save("best_model")',
+        'model.save("trained_model")',
     ]
-    return lines + (['env.save("vecnormalize.pkl")'] if config.normalize else [])
+    return lines + (['env.save("trained_vecnormalize.pkl")'] if config.normalize else [])
 
 
 def _normalize_kwargs(recipe: Recipe) -> dict[str, Any]:
@@ -164,7 +164,7 @@ def _evaluation(recipe: Recipe, made: Call, imports: Imports) -> tuple[list[str]
         lines = [f"eval_env = {write(venv, imports.name, used=11)}"]
         if config.normalize:
             load = f"{imports.name(f'{_VEC_ENV}:VecNormalize')}.load"
-            lines.append(f'eval_env = {load}("vecnormalize.pkl", eval_env)')
+            lines.append(f'eval_env = {load}("trained_vecnormalize.pkl", eval_env)')
     if config.normalize:
         lines += ["eval_env.training = False", "eval_env.norm_reward = False"]
     options: dict[str, Any] = {"n_eval_episodes": _N_EPISODES}

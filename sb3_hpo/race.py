@@ -141,19 +141,33 @@ class Race:
         return [score for (owner, _), score in self._scores.items() if owner == candidate]
 
     def _is_beaten(self, candidate: int) -> bool:
-        """Say whether the leader is better beyond the noise between seeds, pooled over all."""
+        """Say whether the leader is better beyond the noise between seeds."""
         leader = self.leader()
         if candidate == leader:
             return False
         if not math.isfinite(self._mean(candidate)):
             return True
-        groups = [self._scores_of(c) for c in range(len(self._values))]
-        groups = [scores for scores in groups if scores and all(map(math.isfinite, scores))]
-        n_free = sum(len(scores) - 1 for scores in groups)
+        variance, n_free = self._noise()
         if n_free < 2:
             return False
-        squares = math.fsum((s - fmean(scores)) ** 2 for scores in groups for s in scores)
         n_own, n_best = len(self._scores_of(candidate)), len(self._scores_of(leader))
-        deviation = math.sqrt(squares / n_free * (1 / n_own + 1 / n_best))
+        deviation = math.sqrt(variance * (1 / n_own + 1 / n_best))
         quantile = _T_QUANTILES[min(n_free - 2, len(_T_QUANTILES) - 1)]
         return self._mean(leader) - self._mean(candidate) > quantile * deviation
+
+    def _noise(self) -> tuple[float, int]:
+        """Estimate the variance between seeds, pooled over candidates, and its degrees of freedom.
+
+        A trial value is one more seed. It was picked for being high, which makes all of them too
+        high by about the same amount: that amount is estimated too.
+        """
+        raced = [c for c in range(len(self._values)) if self._scores_of(c)]
+        groups = {c: [self._values[c], *self._scores_of(c)] for c in raced}
+        groups = {c: own for c, own in groups.items() if all(map(math.isfinite, own))}
+        n_free = sum(len(own) - 1 for own in groups.values()) - 1
+        if n_free < 1:
+            return math.inf, n_free
+        bias = fmean(own[0] - fmean(own[1:]) for own in groups.values())
+        fair = [[own[0] - bias, *own[1:]] for own in groups.values()]
+        squares = math.fsum((score - fmean(own)) ** 2 for own in fair for score in own)
+        return squares / n_free, n_free

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optuna.trial import FixedTrial
@@ -31,7 +32,6 @@ from sb3_hpo.trials import count_trials, trials_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
-    from pathlib import Path
 
     import optuna
     from optuna.distributions import BaseDistribution
@@ -174,6 +174,7 @@ class Reevaluation:
         self._config, self._log = config, log
         self._candidates, self._rounds = list(candidates), tuple(rounds)
         self._default = default_candidate(study, config)
+        self._winner: Candidate | None = None
         self._done = {rerun.key: rerun for rerun in log.read()}
 
     def take(self, rerun: Rerun) -> None:
@@ -197,13 +198,18 @@ class Reevaluation:
         if winner is None:
             wanted = [*racing, *few]
         else:
-            self._log.choose(winner)
+            self._choose(winner)
             wanted = self._tests(winner)
             if winner.kwargs != self._default.kwargs:
                 all_in = not self._missing([*wanted, *few], broken)
                 more = all_in and not self._is_settled(winner)
                 wanted += self._tests(self._default) if more else few
         return self._missing(wanted, broken)
+
+    def _choose(self, winner: Candidate) -> None:
+        if winner != self._winner:
+            self._log.choose(winner)
+            self._winner = winner
 
     def _spec(self, stage: Stage, candidate: Candidate, seed_index: int) -> RunSpec:
         return make_spec(self._config, stage, candidate, seed_index)
@@ -259,14 +265,14 @@ def keep_median_model(run_dir: Path, tested: Tested | None) -> Path | None:
         tested: Whose policies.
 
     Returns:
-        The file, or None if there is no policy.
+        The file, or None if there is no policy, or its model has been deleted since.
     """
     run = None if tested is None else tested.median_run
     if run is None:
         return None
     folder = model_folder(run_dir, run.trial, run.seed_index)
-    target = run_dir / "best_model.zip"
-    shutil.copyfile(folder / MODEL_FILE, target)
+    if not (folder / MODEL_FILE).exists():
+        return None
     if (folder / STATISTICS_FILE).exists():
         shutil.copyfile(folder / STATISTICS_FILE, run_dir / STATISTICS_FILE)
-    return target
+    return Path(shutil.copyfile(folder / MODEL_FILE, run_dir / "best_model.zip"))

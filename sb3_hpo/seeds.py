@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from functools import cache
 
 import numpy as np
 
@@ -42,6 +43,7 @@ def derive_seed(root: int, stream: Stream, index: int) -> int:
     return (int(stream) << _STREAM_BITS) + draw
 
 
+@cache
 def derive_seeds(root: int, stream: Stream, n: int) -> tuple[int, ...]:
     """Derive the first n seeds of a stream.
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 JOURNAL = "study.journal"
+_PASSWORD = re.compile(r"://[^/@\s]*@")  # and who it belongs to
 _URL = re.compile(r"(\w[\w+]*)://")
 
 
@@ -156,8 +157,9 @@ def find_study(storage: str, name: str | None = None) -> optuna.Study:
     except UserError:
         raise
     except (OSError, ImportError, RuntimeError, ValueError, SQLAlchemyError) as error:
-        text = " ".join(str(error).split())[:200]
-        raise UserError(f"storage: cannot open {storage}: {text}") from error
+        text = f"cannot open {storage}: {' '.join(str(error).split())[:200]}"
+        raise UserError(f"storage: {_PASSWORD.sub('://***@', text)}") from error
+    storage = _PASSWORD.sub("://***@", storage)
     if not names:
         raise UserError(f"storage: there is no study in {storage}")
     if name is None and len(names) == 1:

@@ -93,7 +93,7 @@ def answer_lines(answer: Answer) -> list[str]:
     elif answer.improvement is not None:
         default, better = answer.default, answer.improvement
         lines.append(
-            f"  SB3's default: IQM {_with_interval(default.iqm)} over {len(default.runs)} seeds; "
+            f"  SB3's default: IQM {default.iqm.value:.1f} over {len(default.runs)} seeds; "
             f"P(a run of {tested.candidate.name} beats one of it) = {better.value:.2f}"
         )
     if answer.optimism is not None:

@@ -88,13 +88,13 @@ def test_answer_counts_trials_by_outcome(answer: Answer) -> None:
     )
 
 
-def test_answer_race_is_in_order_of_its_means(answer: Answer) -> None:
+def test_answer_race_is_in_order_of_seeds_then_means(answer: Answer) -> None:
     assert [(who.trial, scores) for who, scores in answer.raced] == [
-        (2, (-160.0,)),
         (1, (-170.0, -180.0)),
+        (2, (-160.0,)),
         (3, (-math.inf,)),
     ]
-    assert answer.raced[0][0] == Candidate(trial=2, kwargs={"n_epochs": 2})
+    assert answer.raced[1][0] == Candidate(trial=2, kwargs={"n_epochs": 2})
 
 
 def test_answer_winner_has_its_test(answer: Answer) -> None:
@@ -205,8 +205,8 @@ def test_answer_race_of_another_configuration_is_not_mixed_in() -> None:
     ]
     answer = read_answer(study(), CONFIG, [*stale, *RACE[:3]], None)
     assert [(who, scores) for who, scores in answer.raced] == [
-        (Candidate(trial=2, kwargs={"n_epochs": 2}), (-160.0,)),
         (Candidate(trial=1, kwargs={"n_epochs": 1}), (-170.0, -180.0)),
+        (Candidate(trial=2, kwargs={"n_epochs": 2}), (-160.0,)),
     ]
 
 

@@ -209,11 +209,11 @@ model = TD3(
     device="cpu",
 )
 model.learn(10_000)
-model.save("best_model")
-env.save("vecnormalize.pkl")
+model.save("trained_model")
+env.save("trained_vecnormalize.pkl")
 
 eval_env = make_vec_env("Pendulum-v1", n_envs=20, seed=1000 * (seed + 1))
-eval_env = VecNormalize.load("vecnormalize.pkl", eval_env)
+eval_env = VecNormalize.load("trained_vecnormalize.pkl", eval_env)
 eval_env.training = False
 eval_env.norm_reward = False
 mean, std = evaluate_policy(model, eval_env, n_eval_episodes=100)
@@ -251,7 +251,7 @@ def test_script_trains_the_same_policy_as_training(
 ) -> None:
     item = tiny(algo)
     run_script(item, tmp_path / "empty", monkeypatch)
-    assert_same_weights(tmp_path / "empty" / "best_model.zip", item)
+    assert_same_weights(tmp_path / "empty" / "trained_model.zip", item)
     assert capsys.readouterr().out.startswith("seed 5: return -")
 
 
@@ -260,8 +260,8 @@ def test_script_normalises_as_training_does(
 ) -> None:
     item = tiny("ppo", normalize=True, wrapper=["tests.envs:DoubleReward"])
     names = run_script(item, tmp_path / "empty", monkeypatch)
-    assert_same_weights(tmp_path / "empty" / "best_model.zip", item)
-    assert (tmp_path / "empty" / "vecnormalize.pkl").stat().st_size > 0
+    assert_same_weights(tmp_path / "empty" / "trained_model.zip", item)
+    assert (tmp_path / "empty" / "trained_vecnormalize.pkl").stat().st_size > 0
     assert names["env"].gamma == 0.9
     assert (names["env"].training, names["env"].norm_reward) == (True, True)
     assert (names["eval_env"].training, names["eval_env"].norm_reward) == (False, False)

@@ -108,17 +108,27 @@ def test_race_trial_value_counts_half_a_run(score: float, leader: int) -> None:
     assert race.leader() == leader
 
 
-@pytest.mark.parametrize(("share", "n_calls"), [(1.01, 2), (0.99, 3)])
+@pytest.mark.parametrize(("share", "n_calls"), [(1.01, 1), (0.99, 2)])
 def test_race_stops_early_exactly_where_the_noise_allows(share: float, n_calls: int) -> None:
-    """Four pairs of scores, each one off its mean: variance 8 / 4 with 4 degrees of freedom.
+    """Trial values and scores differ by 1, -1, 1, -1: no bias, and a variance of half of 4 / 3.
 
-    The difference of two means of two has that variance too; the trial value 0 that counts half a
-    run takes all means to 0.8 of what the runs say.
+    The means are off their trial values by two thirds of that, so the leader's lead over the
+    second is the gap less 4 / 3.
     """
-    gap = share * stats.t.ppf(0.95, df=4) * math.sqrt(2) / 0.8
-    race = Race([0.0] * 8, EIGHT)
-    asked = run(race, lambda candidate, seed: gap * (candidate == 0) + (1 if seed % 2 else -1))
+    gap = 4 / 3 + share * stats.t.ppf(0.95, df=3) * math.sqrt(2 / 3 * 2)
+    values = [gap, 0.0, 0.0, 0.0]
+    race = Race(values, [Round(4, 1), Round(2, 2)])
+    asked = run(race, lambda candidate, _: values[candidate] + (1 if candidate % 2 else -1))
     assert len(asked) == n_calls
+    assert race.leader() == 0
+
+
+def test_race_forgives_trial_values_that_are_all_too_high() -> None:
+    """A bias common to all trial values is not noise."""
+    values = [9.0, 5.0, 5.0, 5.0]
+    race = Race([value + 100 for value in values], [Round(4, 1), Round(2, 2)])
+    asked = run(race, lambda candidate, _: values[candidate] + 0.1 * (candidate % 2))
+    assert len(asked) == 1
     assert race.leader() == 0
 
 
@@ -158,6 +168,14 @@ def test_race_diverged_run_takes_its_candidate_out_whatever_its_others() -> None
     )
     assert asked[1] == pairs([3, 1, 0], [2, 3])
     assert race.leader() == 3
+
+
+def test_race_diverged_run_does_not_hide_the_noise_of_the_others() -> None:
+    scores = {0: (0.0, -math.inf), 1: (100.0, 101.0), 2: (0.0, 1.0)}
+    race = Race([0.0] * 3, [Round(3, 2), Round(3, 4)])
+    asked = run(race, lambda candidate, seed: scores[candidate][seed])
+    assert asked == [pairs(range(3), [0, 1])]
+    assert race.leader() == 1
 
 
 def test_race_all_diverged_is_over_and_led_by_the_best_trial() -> None:

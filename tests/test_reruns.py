@@ -102,6 +102,13 @@ def test_key_changes_with_arguments_stage_and_seed_index_only() -> None:
     assert key_of(who=Candidate(trial=None, kwargs=dict(WHO.kwargs))) == key_of()
 
 
+@pytest.mark.parametrize("name", ["seed", "episode_seeds", "final_seeds"])
+def test_key_changes_with_every_seed(name: str) -> None:
+    spec = make_spec(CONFIG, "test", WHO, 0)
+    other: Any = 7 if name == "seed" else (7, 8)
+    assert replace(spec, **{name: other}).key(CONFIG) != spec.key(CONFIG)
+
+
 def test_key_order_of_arguments_does_not_matter() -> None:
     one, other = ({"a": 1, "b": {"c": 2, "d": 3}}, {"b": {"d": 3, "c": 2}, "a": 1})
     keys = [key_of(who=Candidate(trial=1, kwargs=kwargs)) for kwargs in (one, other)]

@@ -39,3 +39,18 @@ def test_derive_seeds_of_root_0_stay_what_they_are() -> None:
         330464772,
         360073649,
     )
+
+
+@pytest.mark.parametrize(
+    ("stream", "seed"),
+    [
+        (Stream.SEARCH_EPISODES, 548908353),
+        (Stream.RACE_TRAINING, 1357186961),
+        (Stream.TEST_TRAINING, 1762929304),
+        (Stream.TEST_EPISODES, 2315089581),
+        (Stream.RACE_EPISODES, 4013211878),
+    ],
+)
+def test_derive_seed_of_search_race_and_test_stays_what_it_is(stream: Stream, seed: int) -> None:
+    """Results are compared and resumed by these."""
+    assert derive_seed(7, stream, 3) == seed

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -132,26 +133,32 @@ def journal_with(path: Path, *names: str) -> str:
     return str(path)
 
 
-def database_with(path: Path, *names: str) -> str:
-    for name in names:
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An Optuna database, which takes a while to make; tests leave it as it is."""
+    path = tmp_path_factory.mktemp("database") / "a.db"
+    for name in ("sac-b", "ppo-a"):
         optuna.create_study(storage=f"sqlite:///{path}", study_name=name)
-    return f"sqlite:///{path}"
+    return path
 
 
-@pytest.mark.parametrize("make", [journal_with, database_with])
-def test_find_study_only_one_needs_no_name(tmp_path: Path, make: Any) -> None:
-    assert find_study(make(tmp_path / "studies", "only")).study_name == "only"
+@pytest.fixture(params=["journal", "database"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path, database: Path) -> str:
+    """Two studies in a file of one kind or the other."""
+    if request.param == "database":
+        return f"sqlite:///{database}"
+    return journal_with(tmp_path / "a.journal", "sac-b", "ppo-a")
 
 
-@pytest.mark.parametrize("make", [journal_with, database_with])
-def test_find_study_several_are_found_by_name(tmp_path: Path, make: Any) -> None:
-    storage = make(tmp_path / "studies", "ppo-a", "sac-b")
+def test_find_study_only_one_needs_no_name(tmp_path: Path) -> None:
+    assert find_study(journal_with(tmp_path / "a.journal", "only")).study_name == "only"
+
+
+def test_find_study_several_are_found_by_name(storage: str) -> None:
     assert find_study(storage, "sac-b").study_name == "sac-b"
 
 
-@pytest.mark.parametrize("make", [journal_with, database_with])
-def test_find_study_several_without_a_name_are_listed(tmp_path: Path, make: Any) -> None:
-    storage = make(tmp_path / "studies", "sac-b", "ppo-a")
+def test_find_study_several_without_a_name_are_listed(storage: str) -> None:
     with pytest.raises(UserError) as caught:
         find_study(storage)
     text = f"study_name: say which study of {storage}; it has: ppo-a, sac-b"
@@ -192,9 +199,8 @@ def test_find_study_missing_database_named_with_its_driver_is_not_made(tmp_path:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_find_study_database_with_options_is_found(tmp_path: Path) -> None:
-    url = database_with(tmp_path / "a.db", "s")
-    assert find_study(f"{url}?timeout=5").study_name == "s"
+def test_find_study_database_with_options_is_found(database: Path) -> None:
+    assert find_study(f"sqlite:///{database}?timeout=5", "ppo-a").study_name == "ppo-a"
 
 
 @pytest.mark.parametrize("name", [None, "s"])
@@ -221,13 +227,15 @@ def test_find_study_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
         find_study(f"sqlite:///{tmp_path}/a.db")
 
 
-def test_find_study_database_of_an_old_optuna_says_what_to_do(tmp_path: Path) -> None:
-    url = database_with(tmp_path / "a.db", "s")
+def test_find_study_database_of_an_old_optuna_says_what_to_do(
+    tmp_path: Path, database: Path
+) -> None:
+    shutil.copyfile(database, tmp_path / "a.db")
     with closing(sqlite3.connect(tmp_path / "a.db")) as connection:
         connection.execute("update alembic_version set version_num = 'v0.9.0.a'")
         connection.commit()
     with pytest.raises(UserError, match=r"no longer compatible .* `[$] optuna storage upgrade"):
-        find_study(url)
+        find_study(f"sqlite:///{tmp_path}/a.db")
 
 
 @pytest.mark.parametrize(

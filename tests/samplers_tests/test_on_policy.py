@@ -92,23 +92,25 @@ def test_ppo_has_no_kl_limit_above_the_threshold(sampled: float, used: float | N
 
 
 def test_ppo_minibatches_are_halved_where_updates_would_be_too_many() -> None:
-    # 64 samples allow 40 updates: 20 epochs leave two minibatches, not four.
-    trial = FixedTrial({**PPO_DEFAULTS, "n_steps_pow": 6, "n_minibatches_pow": 2, "n_epochs": 20})
+    # 64 samples allow 20 updates: 10 epochs leave two minibatches, not four.
+    trial = FixedTrial({**PPO_DEFAULTS, "n_steps_pow": 6, "n_minibatches_pow": 2, "n_epochs": 10})
     kwargs = sample_ppo_params(trial)
-    assert (kwargs["batch_size"], kwargs["n_epochs"]) == (32, 20)
+    assert (kwargs["batch_size"], kwargs["n_epochs"]) == (32, 10)
     assert trial.user_attrs["n_minibatches"] == 2
     assert trial.user_attrs["batch_size"] == 32
+    full = sample_ppo_params(FixedTrial({**PPO_DEFAULTS, **trial.params}), size="full")
+    assert (full["batch_size"], full["n_epochs"]) == (16, 10)  # 40 updates
 
 
 def test_ppo_epochs_are_lowered_where_a_single_batch_is_still_too_much() -> None:
-    # 8 samples allow 5 updates.
+    # 8 samples allow 2 updates.
     trial = FixedTrial({**PPO_DEFAULTS, "n_steps_pow": 3, "n_minibatches_pow": 0, "n_epochs": 20})
     kwargs = sample_ppo_params(trial, context=SpaceContext(n_timesteps=80))
-    assert (kwargs["n_steps"], kwargs["batch_size"], kwargs["n_epochs"]) == (8, 8, 5)
-    assert trial.user_attrs["n_epochs"] == 5
+    assert (kwargs["n_steps"], kwargs["batch_size"], kwargs["n_epochs"]) == (8, 8, 2)
+    assert trial.user_attrs["n_epochs"] == 2
 
 
-@pytest.mark.parametrize(("n_steps", "batch_size"), [(100, 25), (101, 101), (250, 125)])
+@pytest.mark.parametrize(("n_steps", "batch_size"), [(100, 50), (101, 101), (250, 125)])
 def test_ppo_takes_a_held_rollout_that_is_no_power_of_two(n_steps: int, batch_size: int) -> None:
     trial = HeldTrial({**PPO_DEFAULTS, "n_steps_pow": math.log2(n_steps)})
     kwargs = sample_ppo_params(trial)
