@@ -160,7 +160,11 @@ def _answer(
     from sb3_hpo.study import model_choices
 
     status = 0
-    if reevaluate and best_trials(study, 1):
+    n_complete = len(best_trials(study))
+    if reevaluate and n_complete > 0:
+        if config.top is not None and config.top > n_complete:
+            say(console, f"Only {plural(n_complete, 'trial')} can race, not {config.top}.")
+            config = config.model_copy(update={"top": n_complete})
         deadline = None if config.timeout is None else start + config.timeout
         answer, ended = reevaluate_study(study, config, place.run_dir, console, deadline=deadline)
         status = ended.exit_status

@@ -14,16 +14,12 @@ from filelock import FileLock, Timeout
 
 from sb3_hpo.answer import read_answer, record_of
 from sb3_hpo.arguments import Program, read_options
+from sb3_hpo.candidates import pick_candidates, replay_through
 from sb3_hpo.errors import UserError
 from sb3_hpo.files import format_yaml, write_atomically
 from sb3_hpo.processes import n_cores
 from sb3_hpo.race import n_race_runs
-from sb3_hpo.reevaluation import (
-    Reevaluation,
-    keep_median_model,
-    pick_candidates,
-    replay_through,
-)
+from sb3_hpo.reevaluation import Reevaluation, keep_median_model
 from sb3_hpo.report import deliver
 from sb3_hpo.reruns import LOG_FILE, RerunLog
 from sb3_hpo.runs import train_due
@@ -40,9 +36,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from sb3_hpo.answer import Answer
+    from sb3_hpo.candidates import Replay
     from sb3_hpo.config import StudyConfig
     from sb3_hpo.race import Round
-    from sb3_hpo.reevaluation import Replay
     from sb3_hpo.reruns import Candidate
     from sb3_hpo.runs import RunsResult
 

@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from optuna.trial import FixedTrial
-
-from sb3_hpo.answer import (
-    best_trials,
-    default_candidate,
-    race_score,
-    record_of,
-    with_policy_kwargs,
-)
-from sb3_hpo.codec import describe
-from sb3_hpo.errors import UserError
-from sb3_hpo.race import Race, plan_race
+from sb3_hpo.answer import default_candidate, race_score
+from sb3_hpo.race import Race
 from sb3_hpo.reruns import (
     MODEL_FILE,
     STATISTICS_FILE,
@@ -28,127 +16,21 @@ from sb3_hpo.reruns import (
     model_folder,
     runs_of,
 )
-from sb3_hpo.trials import count_trials, trials_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Collection, Sequence
 
     import optuna
-    from optuna.distributions import BaseDistribution
-    from optuna.trial import FrozenTrial
 
     from sb3_hpo.answer import Tested
     from sb3_hpo.config import StudyConfig
-    from sb3_hpo.overrides import Sample
     from sb3_hpo.race import Round
     from sb3_hpo.reruns import Rerun, RerunLog, RunSpec, Stage
 
-    # Returns the description of the arguments that a trial of somebody else's study stands for.
-    Replay = Callable[[FrozenTrial], dict[str, object]]
 
 # SB3's default is mostly far behind, and three seeds that all lose to ten (or all win) say so with
 # a probability of error of 1/286. Only where they do not, it gets as many seeds as the winner.
 _FEW_SEEDS = 3
-
-
-def pick_candidates(
-    study: optuna.Study, config: StudyConfig, replay: Replay | None = None
-) -> tuple[list[Candidate], tuple[Round, ...]]:
-    """Pick the best trials by value, without duplicates, and plan their race.
-
-    Args:
-        study: The study.
-        config: Its configuration; `top` says how many, if the user does.
-        replay: For trials that were not trained by us.
-
-    Returns:
-        The candidates, best first, and the rounds of their race, none if the best is not to be
-        challenged.
-
-    Raises:
-        UserError: No trial is COMPLETE, or there are fewer different ones than asked for.
-    """
-    rounds = plan_race(count_trials(trials_of(study)).finished, config.top)
-    n_wanted = rounds[0].n_candidates if rounds else 1
-    candidates: dict[str, Candidate] = {}
-    for trial in best_trials(study):
-        if len(candidates) == n_wanted:
-            break
-        candidate = _candidate(trial, config, replay)
-        candidates.setdefault(json.dumps(candidate.kwargs, sort_keys=True), candidate)
-    if not candidates:
-        raise UserError(
-            f"study {study.study_name!r} has no COMPLETE trial to be re-evaluated; run more trials"
-        )
-    if config.top is not None and len(candidates) < config.top:
-        raise UserError(
-            f"top: `top <= COMPLETE trials that differ` must hold, but got {config.top} > "
-            f"{len(candidates)}"
-        )
-    return list(candidates.values()), rounds if len(candidates) > 1 else ()
-
-
-def _candidate(trial: FrozenTrial, config: StudyConfig, replay: Replay | None) -> Candidate:
-    record = record_of(trial)
-    if record is not None:
-        kwargs = record.kwargs
-    elif replay is not None:
-        kwargs = with_policy_kwargs(replay(trial), config)
-    else:
-        raise UserError(
-            f"trial {trial.number} has no record of what was trained; the study was not made by "
-            "sb3_hpo: pass --algo, --env, --n-timesteps and --space as it was"
-        )
-    return Candidate(trial=trial.number, kwargs=kwargs, trial_value=trial.value)
-
-
-class _Replayed(FixedTrial):
-    """A trial that refuses, by name, a parameter that it lacks or whose value is not in range."""
-
-    def __init__(self, params: dict[str, Any]) -> None:
-        super().__init__(params)
-        self._given = params
-
-    def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
-        if name not in self._given:
-            raise ValueError(f"it has no parameter {name!r}")
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", UserWarning)  # Optuna only warns of a value outside
-            try:
-                return super()._suggest(name, distribution)
-            except (ValueError, UserWarning) as error:
-                raise ValueError(f"parameter {name!r}: {error}") from error
-
-
-def replay_through(sample: Sample) -> Replay:
-    """Return what turns a trial's parameters into arguments, by sampling them once more.
-
-    Args:
-        sample: The search space that the study was made with.
-
-    Returns:
-        A function that raises UserError for a trial that is not of this space.
-    """
-
-    def replay(trial: FrozenTrial) -> dict[str, object]:
-        fixed = _Replayed(trial.params)
-        try:
-            kwargs: dict[str, object] = describe(sample(fixed))
-        except ValueError as error:
-            text = " ".join(str(error).split()).removesuffix(".")
-            raise UserError(
-                f"trial {trial.number} does not replay through this search space: {text}; "
-                "pass the --space it was sampled from"
-            ) from error
-        unused = sorted(set(trial.params) - set(fixed.params))
-        if unused:
-            raise UserError(
-                f"trial {trial.number} does not replay through this search space, which knows "
-                f"no {', '.join(unused)}; pass the --space it was sampled from"
-            )
-        return kwargs
-
-    return replay
 
 
 class Reevaluation:

@@ -1,46 +1,30 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import optuna
 import pytest
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
-from optuna.trial import TrialState, create_trial
 
 from sb3_hpo import answer
-from sb3_hpo.errors import UserError
 from sb3_hpo.race import Round
 from sb3_hpo.reevaluation import (
     Reevaluation,
     keep_median_model,
-    pick_candidates,
-    replay_through,
 )
 from sb3_hpo.reruns import LOG_FILE, Candidate, RerunLog, make_spec, model_folder, runs_of
 from tests.rerun_support import (
     SB3_DEFAULT,
     candidate,
     default_trial,
-    ended_trial,
     rerun_of,
     reruns_of,
     small_config,
     study_of,
-    study_with_values,
-    trial_of,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
-
-    from optuna.trial import FrozenTrial
 
     from sb3_hpo.config import StudyConfig
     from sb3_hpo.reruns import RunSpec
@@ -261,161 +245,6 @@ def test_due_default_keeps_what_the_user_fixed(tmp_path: Path) -> None:
     study = study_of([default_trial(-900.0, {"gamma": 0.9})])
     stage = Reevaluation(study, CONFIG, RerunLog(tmp_path / LOG_FILE), RACERS[:1], ())
     assert [spec.candidate.kwargs for spec in stage.due()[4:]] == [{"gamma": 0.9}] * 3
-
-
-def test_pick_candidates_takes_the_best_by_value() -> None:
-    study = study_with_values([1.0, 5.0, 3.0, 4.0, 2.0])
-    candidates, rounds = pick_candidates(study, small_config(top=3))
-    assert candidates == [candidate(1, 5.0), candidate(3, 4.0), candidate(2, 3.0)]
-    assert rounds[0] == Round(3, 1)
-
-
-def test_pick_candidates_equal_arguments_are_one_candidate() -> None:
-    same: dict[str, Any] = {"gamma": 0.9, "policy_kwargs": {"net_arch": [64]}}
-    turned = {"policy_kwargs": {"net_arch": [64]}, "gamma": 0.9}
-    study = study_of([trial_of(0, 1.0), trial_of(1, 3.0, same), trial_of(2, 2.0, turned)])
-    candidates, _ = pick_candidates(study, small_config(top=2))
-    assert [each.trial for each in candidates] == [1, 0]
-
-
-def test_pick_candidates_top_one_does_not_race() -> None:
-    candidates, rounds = pick_candidates(study_with_values([1.0] * 30), small_config(top=1))
-    assert candidates == [candidate(0, 1.0)]
-    assert rounds == ()
-
-
-def test_pick_candidates_top_larger_than_there_are_is_refused() -> None:
-    study = study_with_values([1.0, 2.0, 3.0], n_pruned=9)
-    text = r"^top: `top <= COMPLETE trials that differ` must hold, but got 4 > 3$"
-    with pytest.raises(UserError, match=text):
-        pick_candidates(study, small_config(top=4))
-
-
-def test_pick_candidates_without_complete_trial_is_refused() -> None:
-    study = study_of([ended_trial("dropped"), ended_trial("diverged")])
-    text = r"^study 'made-up' has no COMPLETE trial to be re-evaluated; run more trials$"
-    with pytest.raises(UserError, match=text):
-        pick_candidates(study, CONFIG)
-
-
-@pytest.mark.parametrize(("n_trials", "races"), [(23, False), (24, True)])
-def test_pick_candidates_few_trials_do_not_race(n_trials: int, races: bool) -> None:
-    study = study_with_values([float(i) for i in range(10)], n_pruned=n_trials - 10)
-    candidates, rounds = pick_candidates(study, CONFIG)
-    assert candidates[0] == candidate(9, 9.0)
-    assert (len(candidates) > 1, rounds != ()) == (races, races)
-
-
-def test_pick_candidates_fewer_different_ones_than_planned_race_all_the_same() -> None:
-    study = study_with_values([1.0, 2.0], n_pruned=30)
-    candidates, rounds = pick_candidates(study, CONFIG)
-    assert candidates == [candidate(1, 2.0), candidate(0, 1.0)]
-    assert rounds[0].n_candidates > 2
-
-
-def test_pick_candidates_one_different_one_is_not_challenged() -> None:
-    study = study_of([trial_of(0, 1.0, {}), trial_of(1, 2.0, {}), *[ended_trial("dropped")] * 30])
-    candidates, rounds = pick_candidates(study, CONFIG)
-    assert [each.trial for each in candidates] == [1]
-    assert rounds == ()
-
-
-SPACE: dict[str, BaseDistribution] = {
-    "rate": FloatDistribution(1e-5, 1e-2, log=True),
-    "n_steps": IntDistribution(8, 64),
-    "net": CategoricalDistribution(("small", "big")),
-}
-PARAMS: dict[str, Any] = {"rate": 1e-3, "n_steps": 32, "net": "big"}
-
-
-def sample(trial: Any) -> dict[str, Any]:
-    """A search space that is not ours."""
-    arch = {"small": (8,), "big": (64, 64)}[trial.suggest_categorical("net", ("small", "big"))]
-    return {
-        "learning_rate": trial.suggest_float("rate", 1e-5, 1e-2, log=True),
-        "n_steps": trial.suggest_int("n_steps", 8, 64),
-        "policy_kwargs": {"net_arch": arch},
-    }
-
-
-REPLAYED = {
-    "learning_rate": 1e-3,
-    "n_steps": 32,
-    "policy_kwargs": {"net_arch": {"$tuple": [64, 64]}},
-}
-
-
-def foreign_trial(**changes: Any) -> FrozenTrial:
-    """Return a COMPLETE trial of a plain Optuna study; a change to None leaves a value out."""
-    params = {name: value for name, value in {**PARAMS, **changes}.items() if value is not None}
-    wide: dict[str, BaseDistribution] = {
-        **SPACE,
-        "rate": FloatDistribution(1e-9, 1.0, log=True),
-        "n_steps": IntDistribution(1, 10_000),
-        "net": CategoricalDistribution(("small", "big", "huge")),
-        "gamma": FloatDistribution(0.0, 1.0),
-        "tau": FloatDistribution(0.0, 1.0),
-    }
-    distributions = {name: wide[name] for name in params}
-    return create_trial(
-        state=TrialState.COMPLETE, value=1.0, params=params, distributions=distributions
-    )
-
-
-def test_replay_through_describes_what_the_space_makes_of_the_parameters() -> None:
-    assert replay_through(sample)(foreign_trial()) == REPLAYED
-
-
-@pytest.mark.parametrize(
-    ("changes", "why"),
-    [
-        ({"rate": None}, r": it has no parameter 'rate'"),
-        ({"rate": 0.5}, r": parameter 'rate': The value 0\.5 .* is out of the range of .*"),
-        ({"n_steps": 65}, r": parameter 'n_steps': The value 65 .* is out of the range of .*"),
-        ({"net": "huge"}, r": parameter 'net': 'huge' not in \('small', 'big'\)"),
-        ({"tau": 0.5, "gamma": 0.9}, r", which knows no gamma, tau"),
-    ],
-)
-def test_replay_through_another_space_says_which_and_why(changes: Any, why: str) -> None:
-    text = (
-        rf"^trial -1 does not replay through this search space{why}; "
-        r"pass the --space it was sampled from$"
-    )
-    with pytest.raises(UserError, match=text) as caught:
-        replay_through(sample)(foreign_trial(**changes))
-    assert "\n" not in str(caught.value)
-
-
-def test_replay_through_space_that_optuna_warns_of_anyway_is_replayed() -> None:
-    def uneven(trial: Any) -> dict[str, Any]:
-        return {"n_steps": trial.suggest_int("n_steps", 8, 65, step=8)}
-
-    study = optuna.create_study(direction="maximize")
-    with pytest.warns(UserWarning, match="not divisible"):
-        study.optimize(lambda trial: float(uneven(trial)["n_steps"]), n_trials=1)
-    with pytest.warns(UserWarning, match="not divisible"):
-        assert replay_through(uneven)(study.trials[0]) == study.trials[0].params
-
-
-def test_replay_through_arguments_that_cannot_be_written_down_say_so() -> None:
-    text = "^trial -1 does not replay .*: <object object at .*> cannot be written down: use"
-    with pytest.raises(UserError, match=text):
-        replay_through(lambda _: {"rate": object()})(foreign_trial())
-
-
-def test_pick_candidates_of_a_foreign_study_are_replayed() -> None:
-    config = small_config(policy_kwargs={"ortho_init": False})
-    study = study_of([foreign_trial()])
-    candidates, _ = pick_candidates(study, config, replay_through(sample))
-    policy_kwargs = {"net_arch": {"$tuple": [64, 64]}, "ortho_init": False}
-    expected = {**REPLAYED, "policy_kwargs": policy_kwargs}
-    assert candidates == [Candidate(trial=0, kwargs=expected, trial_value=1.0)]
-
-
-def test_pick_candidates_of_a_foreign_study_without_space_is_refused() -> None:
-    text = "^trial 0 has no record of what was trained; .* pass --algo, --env, --n-timesteps and"
-    with pytest.raises(UserError, match=text):
-        pick_candidates(study_of([foreign_trial()]), CONFIG)
 
 
 def judged(values: Sequence[float | None], who: Candidate) -> answer.Tested | None:
