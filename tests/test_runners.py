@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,9 +11,11 @@ from sb3_hpo.config import StudyConfig, make_config
 from sb3_hpo.reruns import Candidate, make_spec
 from sb3_hpo.retraining import retrain
 from sb3_hpo.runners import Runners
+from tests.support import pids_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from sb3_hpo.reruns import Rerun, RunSpec
 
@@ -60,16 +61,8 @@ def run(
 
 
 def children() -> list[int]:
-    """Find the runners that this process has started, in /proc."""
-    pids = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (folder / "cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue  # it has just ended
-        if b"sb3_hpo.runner" in words and words[-2] == str(os.getpid()).encode():
-            pids.append(int(folder.name))
-    return pids
+    """Find the runners that this process has started."""
+    return pids_of("sb3_hpo.runner", "--parent", str(os.getpid()))
 
 
 def test_runners_give_the_numbers_of_this_process_and_leave_nobody(tmp_path: Path) -> None:
@@ -142,17 +135,8 @@ def test_runners_end_with_the_process_that_started_them(tmp_path: Path) -> None:
         os._exit(0)
     deadline = time.monotonic() + 60
 
-    def orphans() -> list[Path]:
-        marker = str(pid).encode()
-        found = []
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                words = (folder / "cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            if b"sb3_hpo.runner" in words and words[-2] == marker:
-                found.append(folder)
-        return found
+    def orphans() -> list[int]:
+        return pids_of("sb3_hpo.runner", "--parent", str(pid))
 
     while len(orphans()) < 2 and time.monotonic() < deadline:
         time.sleep(0.2)

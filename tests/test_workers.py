@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -18,9 +17,11 @@ from sb3_hpo.storage import Place
 from sb3_hpo.study import create_or_resume, prepare
 from sb3_hpo.trials import count_trials, trials_of
 from sb3_hpo.workers import Workers, WorkersResult, _Worker
+from tests.support import pids_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 
 pytestmark = pytest.mark.slow  # every test starts processes that import torch
@@ -49,16 +50,8 @@ def names(study: optuna.Study) -> list[str]:
 
 
 def pids_of_workers(run_dir: Path) -> list[int]:
-    """Find the worker processes of a run folder in /proc."""
-    pids = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (folder / "cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue  # it has just ended
-        if b"sb3_hpo.worker" in words and str(run_dir).encode() in words:
-            pids.append(int(folder.name))
-    return pids
+    """Find the worker processes of a run folder."""
+    return pids_of("sb3_hpo.worker", str(run_dir))
 
 
 class KillNow:
