@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # All constants: scripts/benchmark_decisions.py, on real learning curves. More rounds, more seeds
 # or more candidates than these find nothing better there.
 _MIN_TRIALS = 24  # below, runs are better spent on trials than on choosing among them
-_TRIALS_PER_CANDIDATE = 12
+_TRIALS_PER_CANDIDATE = 15
 _FEWEST, _MOST = 3, 8  # candidates by default
 _VALUE_WEIGHT = 0.5  # a trial value counts half a race run: it was picked for being high
 
@@ -43,14 +43,14 @@ def plan_race(n_trials: int, top: int | None = None) -> tuple[Round, ...]:
 
     Args:
         n_trials: Finished trials of the study.
-        top: How many candidates; default: one for twelve trials, 3 to 8.
+        top: How many candidates; default: one for fifteen trials, 3 to 8.
 
     Returns:
         The rounds; none if there are so few trials that the best one should be tested at once,
         or only one candidate is wanted.
 
-    >>> [(r.n_candidates, r.n_seeds) for r in plan_race(100)]
-    [(8, 1), (4, 2)]
+    >>> [(r.n_candidates, r.n_seeds) for r in plan_race(60)]
+    [(4, 1), (2, 2)]
     """
     if top is None:
         if n_trials < _MIN_TRIALS:
@@ -69,8 +69,8 @@ def n_race_runs(rounds: Sequence[Round]) -> int:
     Args:
         rounds: Its plan.
 
-    >>> n_race_runs(plan_race(100))
-    12
+    >>> n_race_runs(plan_race(60))
+    6
     """
     seeds = [0, *(round_.n_seeds for round_ in rounds)]
     return sum(
