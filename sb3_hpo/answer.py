@@ -98,6 +98,7 @@ class Answer:
         search: What the search cost, pruned and lost trials included.
         race: What the race cost.
         test: What the test of winner and default cost.
+        default_won: Whether the winner is SB3's default.
     """
 
     counts: Counts
@@ -110,12 +111,15 @@ class Answer:
     search: Spent
     race: Spent
     test: Spent
+    default_won: bool = False
 
 
 def record_of(trial: FrozenTrial) -> RunRecord | None:
     """Return the record of a trial's run, or None if it left none."""
     values = trial.user_attrs.get(RUN)
-    return None if values is None else RunRecord.from_dict(values)
+    if not isinstance(values, dict) or "evaluations" not in values:
+        return None  # also where another tool calls something of its own "run"
+    return RunRecord.from_dict(values)
 
 
 def best_trials(study: optuna.Study, n: int | None = None) -> list[FrozenTrial]:
@@ -182,11 +186,12 @@ def read_answer(
         seed.
     """
     tested = beside = improvement = gain = None
+    default_won = False
     if config is not None:
         default = default_candidate(study, config)
         tested = None if winner is None else read_test(config, reruns, winner)
-        if winner is None or winner.kwargs != default.kwargs:
-            beside = read_test(config, reruns, default)
+        default_won = winner is not None and winner.kwargs == default.kwargs
+        beside = None if default_won else read_test(config, reruns, default)
     if config is not None and tested is not None and beside is not None:
         rng = np.random.default_rng(config.seed)
         improvement = statistics.probability_of_improvement(tested.scores, beside.scores, rng)
@@ -204,6 +209,7 @@ def read_answer(
         search=_spent([record for trial in trials_of(study) if (record := record_of(trial))]),
         race=_spent(races),
         test=_spent(tests),
+        default_won=default_won,
     )
 
 

@@ -11,7 +11,7 @@ from optuna.trial import FixedTrial
 from sb3_hpo.answer import best_trials, record_of, with_policy_kwargs
 from sb3_hpo.codec import describe
 from sb3_hpo.errors import UserError
-from sb3_hpo.race import plan_race
+from sb3_hpo.race import Round, plan_race
 from sb3_hpo.reruns import Candidate
 from sb3_hpo.trials import count_trials, trials_of
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from sb3_hpo.config import StudyConfig
     from sb3_hpo.overrides import Sample
-    from sb3_hpo.race import Round
 
     # Returns the description of the arguments that a trial of somebody else's study stands for.
     Replay = Callable[[FrozenTrial], dict[str, object]]
@@ -64,7 +63,19 @@ def pick_candidates(
             f"top: `top <= COMPLETE trials that differ` must hold, but got {config.top} > "
             f"{len(candidates)}"
         )
-    return list(candidates.values()), rounds if len(candidates) > 1 else ()
+    n = len(candidates)
+    fitting = tuple(Round(min(r.n_candidates, n), r.n_seeds) for r in rounds)
+    return list(candidates.values()), fitting if n > 1 else ()
+
+
+def count_different(study: optuna.Study) -> int:
+    """Return how many different configurations the COMPLETE trials of a study of ours have.
+
+    Args:
+        study: The study.
+    """
+    records = [record for trial in best_trials(study) if (record := record_of(trial))]
+    return len({json.dumps(record.kwargs, sort_keys=True) for record in records})
 
 
 def _candidate(trial: FrozenTrial, config: StudyConfig, replay: Replay | None) -> Candidate:

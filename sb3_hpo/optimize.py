@@ -153,18 +153,19 @@ def _answer(
     reevaluate: bool,
 ) -> int:
     """Find the answer, or what is known of it so far; print and write it."""
-    from sb3_hpo.answer import best_trials, read_answer
+    from sb3_hpo.answer import read_answer
+    from sb3_hpo.candidates import count_different
     from sb3_hpo.reevaluate import reevaluate as reevaluate_study
     from sb3_hpo.report import deliver
     from sb3_hpo.reruns import LOG_FILE, RerunLog
     from sb3_hpo.study import model_choices
 
     status = 0
-    n_complete = len(best_trials(study))
-    if reevaluate and n_complete > 0:
-        if config.top is not None and config.top > n_complete:
-            say(console, f"Only {plural(n_complete, 'trial')} can race, not {config.top}.")
-            config = config.model_copy(update={"top": n_complete})
+    n_different = count_different(study)
+    if reevaluate and n_different > 0:
+        if config.top is not None and config.top > n_different:
+            say(console, f"Only {plural(n_different, 'trial')} can race, not {config.top}.")
+            config = config.model_copy(update={"top": n_different})
         deadline = None if config.timeout is None else start + config.timeout
         answer, ended = reevaluate_study(study, config, place.run_dir, console, deadline=deadline)
         status = ended.exit_status

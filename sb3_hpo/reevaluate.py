@@ -7,10 +7,8 @@ import re
 import statistics
 import sys
 import time
-from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
-
-from filelock import FileLock, Timeout
 
 from sb3_hpo.answer import read_answer, record_of
 from sb3_hpo.arguments import Program, read_options
@@ -22,14 +20,14 @@ from sb3_hpo.race import n_race_runs
 from sb3_hpo.reevaluation import Reevaluation, keep_median_model
 from sb3_hpo.report import deliver
 from sb3_hpo.reruns import LOG_FILE, RerunLog
-from sb3_hpo.runs import train_due
+from sb3_hpo.runs import alone, train_due
 from sb3_hpo.storage import check_maximises, find_study, home_of
 from sb3_hpo.terminal import run_command, say
 from sb3_hpo.trials import CONFIG, trials_of
 from sb3_hpo.wording import plural
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     import optuna
@@ -80,7 +78,7 @@ def reevaluate(
     candidates, rounds = pick_candidates(study, config, replay)
     run_dir.mkdir(parents=True, exist_ok=True)
     log = RerunLog(run_dir / LOG_FILE)
-    with _alone(run_dir, console):
+    with alone(run_dir, console):
         if rounds and not _is_time_to_race(study, config, candidates, rounds, deadline):
             say(console, "No time is left for a race: the best trial is tested.")
             rounds = ()
@@ -90,21 +88,6 @@ def reevaluate(
         answer = read_answer(study, config, log.read(), log.winner())
         keep_median_model(run_dir, answer.winner)
     return answer, ended
-
-
-@contextmanager
-def _alone(run_dir: Path, console: Console) -> Iterator[None]:
-    """Let one process at a time re-evaluate a study; the lock dies with its process."""
-    lock = FileLock(run_dir / ".reevaluation.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        say(console, "Another process re-evaluates this study; waiting for its answer.")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _plan(config: StudyConfig, candidates: list[Candidate], rounds: Sequence[Round]) -> str:
@@ -148,12 +131,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _command(argv: Sequence[str]) -> int:
+    start = time.time()
     options = read_options([re.sub(r"^--seeds(?=$|=)", "--test-seeds", w) for w in argv], PROGRAM)
     storage = options.values.get("storage")
     if storage is None:
         raise UserError("storage: missing; give the run folder, journal or database of the study")
     study = find_study(storage, options.values.get("study_name"))
     stored = study.user_attrs.get(CONFIG)
+    if stored is not None:  # its configuration says where it lives, for `optimize` to go on
+        options = replace(options, values={**options.values, "storage": stored.get("storage")})
     config = options.config(stored)
     if options.print_config:
         sys.stdout.write(format_yaml(config.model_dump(mode="json")))
@@ -167,10 +153,12 @@ def _command(argv: Sequence[str]) -> int:
         check_same(config, study)
     space = prepare(config)
     console = Console()
-    run_dir = home_of(storage, study.study_name, config.run_dir)
+    run_dir = home_of(storage, study, options.values.get("run_dir"))
     replay = None if stored is not None else replay_through(space.sample)
     say(console, f"study {study.study_name} with {plural(len(trials_of(study)), 'trial')}")
-    answer, ended = reevaluate(study, config, run_dir, console, replay=replay)
+    limit = config.timeout if "timeout" in options.values else None  # the study's was its search's
+    deadline = None if limit is None else start + limit
+    answer, ended = reevaluate(study, config, run_dir, console, replay=replay, deadline=deadline)
     write_atomically(run_dir / "config.yaml", format_yaml(config.model_dump(mode="json")))
     deliver(console, run_dir, study, config, answer, model_choices(config))
     return ended.exit_status

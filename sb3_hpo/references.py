@@ -14,6 +14,8 @@ from sb3_hpo.errors import UserError, unknown_name
 if TYPE_CHECKING:
     from types import ModuleType
 
+_FILE_PREFIX = "_sb3_hpo_"  # of the modules made from files
+
 
 def reference(target: Any) -> str:
     """Return the text by which a worker process can import a class or function.
@@ -23,7 +25,7 @@ def reference(target: Any) -> str:
             itself.
 
     Returns:
-        `module:name`, or `/path/script.py:name` for what the running script defines.
+        `module:name`, or `/path/script.py:name` for what the running script or a file defines.
 
     Raises:
         UserError: The object cannot be imported by another process (a lambda, a local class).
@@ -48,6 +50,8 @@ def reference(target: Any) -> str:
                 "find it: move it into a .py file and import it from there"
             )
         return f"{Path(script).resolve()}:{name}"
+    if module.startswith(_FILE_PREFIX):  # a name that only this process knows
+        return f"{sys.modules[module].__file__}:{name}"
     return f"{module}:{name}"
 
 
@@ -107,7 +111,7 @@ def _import_file(path: Path) -> ModuleType:
     main = sys.modules.get("__main__")
     if main is not None and _is_file_of(main, path):
         return main
-    name = f"_sb3_hpo_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    name = f"{_FILE_PREFIX}{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     if name in sys.modules:
         return sys.modules[name]
     if not path.is_file():

@@ -103,6 +103,7 @@ def _plain(tested: Tested, answer: Answer) -> dict[str, Any]:
     }
     if answer.default is not None and answer.improvement is not None:
         values["default_iqm"] = _triple(answer.default.iqm)
+        values["default_n_seeds"] = len(answer.default.runs)
         values["probability_of_improvement"] = _triple(answer.improvement)
     return values
 
@@ -158,7 +159,7 @@ def _command(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     study = find_study(arguments.storage, arguments.study_name)
     check_maximises(study)
-    run_dir = home_of(arguments.storage, study.study_name, arguments.run_dir)
+    run_dir = home_of(arguments.storage, study, arguments.run_dir)
     config = _config_of(study, run_dir)
     log = RerunLog(run_dir / LOG_FILE)
     answer = read_answer(study, config, log.read(), log.winner())

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from sb3_hpo.reruns import RunSpec
     from sb3_hpo.training import OnStep, TrainedRun
 
-_N_ENVS = 32  # for the many episodes that judge a final policy
-
 
 def retrain(
     config: TrainingConfig,
@@ -82,7 +80,7 @@ def _judge(
         metric=config.metric,
         max_episode_steps=max(config.n_timesteps, MIN_EPISODE_CAP),
     )
-    n_envs = min(len(episode_seeds), _N_ENVS) if config.n_eval_envs > 0 else 0
+    n_envs = min(len(episode_seeds), config.n_eval_envs)  # as many as the user says there can be
     config = config.model_copy(update={"n_eval_envs": n_envs})
     venv = make_evaluation_envs(config, plan.max_episode_steps) if n_envs > 0 else None
     n_steps = run.model.num_timesteps

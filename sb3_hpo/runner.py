@@ -62,8 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             except Exception as error:
                 logging.getLogger(__name__).exception("a run failed")
                 site = traceback.extract_tb(error.__traceback__)[-1]
-                text = f"{type(error).__name__}: {error} at {site.filename}:{site.lineno}"
-                say({"error": text})
+                what = f"{type(error).__name__}: {' '.join(str(error).split())}"
+                say({"error": f"{what} at {site.filename}:{site.lineno}"})
             else:
                 say({"rerun": rerun.to_dict()})
     return 0

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import selectors
+import signal
 import time
 from dataclasses import asdict, dataclass
 from typing import IO, TYPE_CHECKING, Any
@@ -177,8 +178,7 @@ class Runners:
     def _lose(self, runner: _Runner) -> None:
         """Replace a process; its run is tried again, unless it is what kills its processes."""
         self._is_news = True
-        runner.process.kill()
-        status = runner.process.wait()
+        status = _end(runner.process)
         if runner.job is not None:
             key = runner.job.key(self._config)
             self._n_losses[key] = self._n_losses.get(key, 0) + 1
@@ -192,8 +192,7 @@ class Runners:
         runner.process = self._start(runner.log)
 
     def _kill(self, runner: _Runner) -> None:
-        runner.process.kill()
-        runner.process.wait()
+        _end(runner.process)
         self._close(runner)
         runner.log.close()
 
@@ -202,6 +201,13 @@ class Runners:
             if pipe is not None:
                 with contextlib.suppress(BrokenPipeError):  # it had not read its last job
                     pipe.close()
+
+
+def _end(process: subprocess.Popen[bytes]) -> int:
+    """End a process, and the environments it runs in processes of their own; return its status."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)  # it leads a session: nobody else is in its group
+    return process.wait()
 
 
 def _output(process: subprocess.Popen[bytes]) -> IO[bytes]:

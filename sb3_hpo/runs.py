@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import time
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from filelock import FileLock, Timeout
+
 from sb3_hpo.answer import race_score
-from sb3_hpo.processes import n_cores
+from sb3_hpo.errors import UserError
+from sb3_hpo.processes import IN_WORKER, n_cores
 from sb3_hpo.runners import Runners
 from sb3_hpo.signals import stop_signals
 from sb3_hpo.terminal import say
 
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from pathlib import Path
 
     from rich.console import Console
@@ -44,6 +48,26 @@ class RunsResult:
         return 1 if self.errors else 0
 
 
+@contextmanager
+def alone(run_dir: Path, console: Console) -> Iterator[None]:
+    """Let one process at a time train the runs of a folder; the lock dies with its process.
+
+    Args:
+        run_dir: The folder.
+        console: Where it is said that this process waits.
+    """
+    lock = FileLock(run_dir / ".reevaluation.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        say(console, "Another process trains these runs; waiting for its results.")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def train_due(
     config: StudyConfig,
     run_dir: Path,
@@ -66,7 +90,15 @@ def train_due(
 
     Returns:
         How it ended.
+
+    Raises:
+        UserError: This process trains a run itself and came upon the caller's script.
     """
+    if IN_WORKER in os.environ:
+        raise UserError(
+            "a worker came upon more training while importing your script: call it under "
+            'if __name__ == "__main__":'
+        )
     received: list[signal.Signals] = []
     with (
         stop_signals(received.append),
@@ -88,6 +120,8 @@ def train_due(
         say(console, f"A run could not be trained: {text}")
     if received:
         say(console, "Interrupted; the same command goes on from here.")
+    elif due(runners.errors):
+        say(console, "The time is over; the same command goes on from here.")
     return RunsResult(tuple(runners.errors.values()), received[0] if received else None)
 
 

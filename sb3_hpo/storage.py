@@ -17,6 +17,7 @@ from sqlalchemy import create_engine, inspect, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from sb3_hpo.errors import UserError, unknown_name
+from sb3_hpo.trials import CONFIG
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -197,8 +198,13 @@ def check_maximises(study: optuna.Study) -> None:
         study: The study.
 
     Raises:
-        UserError: It minimises.
+        UserError: It minimises, or has several objectives.
     """
+    if len(study.directions) > 1:
+        raise UserError(
+            f"study {study.study_name!r} has {len(study.directions)} objectives, so no best "
+            "trials; give a study of one"
+        )
     if study.direction is not optuna.study.StudyDirection.MAXIMIZE:
         raise UserError(
             f"study {study.study_name!r} minimises, but returns are maximised: its best trials "
@@ -206,23 +212,28 @@ def check_maximises(study: optuna.Study) -> None:
         )
 
 
-def home_of(storage: str, study_name: str, run_dir: str | None = None) -> Path:
+def home_of(storage: str, study: optuna.Study, run_dir: str | None = None) -> Path:
     """Find the run folder of a study that exists.
 
     Args:
         storage: As for `find_study`.
-        study_name: The study.
-        run_dir: The folder, where the user or the study's configuration names one.
+        study: The study.
+        run_dir: The folder, where the user names one.
 
     Returns:
-        That folder; else the one that holds the study's own journal; else `runs/<study name>`.
+        That folder; else the one that `storage` is; else the one where `optimize` has put the
+        study's files, if it can be seen from here; else the one that holds the study's own
+        journal; else `runs/<study name>`.
     """
     if run_dir is not None:
         return Path(run_dir).expanduser().resolve()
-    if not _URL.match(storage):
-        path = Path(storage).expanduser().resolve()
-        if path.is_dir():
-            return path
-        if path.name == JOURNAL:
-            return path.parent
-    return (Path("runs") / study_name).resolve()
+    path = None if _URL.match(storage) else Path(storage).expanduser().resolve()
+    if path is not None and path.is_dir():
+        return path
+    default = (Path("runs") / study.study_name).resolve()
+    noted = study.user_attrs.get(CONFIG, {})
+    if noted.get("run_dir") or noted.get("storage"):
+        first = Path(noted.get("run_dir") or default).expanduser().resolve()
+        if first.is_dir():
+            return first
+    return path.parent if path is not None and path.name == JOURNAL else default

@@ -88,10 +88,12 @@ def answer_lines(answer: Answer) -> list[str]:
     if tested is None:
         return [CAUTION]
     lines = [f"The answer: {lines_of_test(tested)[0]}", *lines_of_test(tested)[1:]]
-    if answer.default is None:
+    default, better = answer.default, answer.improvement
+    if answer.default_won:
         lines.append("  It is SB3's default: the search has found nothing better.")
-    elif answer.improvement is not None:
-        default, better = answer.default, answer.improvement
+    elif default is None:
+        lines.append("  SB3's default has not been tested: what tuning brings is not known.")
+    elif better is not None:
         lines.append(
             f"  SB3's default: IQM {default.iqm.value:.1f} over {len(default.runs)} seeds; "
             f"P(a run of {tested.candidate.name} beats one of it) = {better.value:.2f}"

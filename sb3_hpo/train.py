@@ -15,7 +15,7 @@ from sb3_hpo.errors import UserError
 from sb3_hpo.recipes import BEST, Recipe, read_recipe
 from sb3_hpo.reevaluation import keep_median_model
 from sb3_hpo.reruns import Candidate, RerunLog, RunSpec, make_spec
-from sb3_hpo.runs import RunsResult, train_due
+from sb3_hpo.runs import RunsResult, alone, train_due
 from sb3_hpo.summary import lines_of_test
 from sb3_hpo.terminal import near, run_command, say
 
@@ -45,8 +45,16 @@ def train_recipe(
 
     Returns:
         The policies' returns with intervals, None if there are none, and how the training ended.
+
+    Raises:
+        UserError: The algorithm or the environment is not there, or an option is wrong.
     """
+    from sb3_hpo.envs import probe_spaces
+    from sb3_hpo.models import load_algorithm
+
     config = _config(recipe, options)
+    load_algorithm(config.algo)
+    probe_spaces(config)
     candidate = Candidate(trial=recipe.trial, kwargs=recipe.kwargs, trial_value=recipe.trial_value)
     specs = [make_spec(config, "test", candidate, _FIRST_SEED_INDEX + i) for i in range(n_seeds)]
     out.mkdir(parents=True, exist_ok=True)
@@ -56,10 +64,11 @@ def train_recipe(
         done = {rerun.key for rerun in log.read()}
         return [s for s in specs if s.key(config) not in done and s.key(config) not in broken]
 
-    ended = train_due(config, out, console, due, log.append)
-    wanted = {spec.key(config) for spec in specs}
-    tested = read_test(config, [run for run in log.read() if run.key in wanted], candidate)
-    keep_median_model(out, tested)
+    with alone(out, console):
+        ended = train_due(config, out, console, due, log.append)
+        wanted = {spec.key(config) for spec in specs}
+        tested = read_test(config, [run for run in log.read() if run.key in wanted], candidate)
+        keep_median_model(out, tested)
     return tested, ended
 
 
@@ -112,7 +121,8 @@ def _command(argv: Sequence[str]) -> int:
     if tested is not None:
         for line in lines_of_test(tested):
             say(console, line)
-        say(console, f"best_model.zip is the policy of the median seed, in {near(out)}")
+        if tested.median_run is not None:
+            say(console, f"best_model.zip is the policy of the median seed, in {near(out)}")
     return ended.exit_status
 
 

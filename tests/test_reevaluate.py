@@ -12,8 +12,11 @@ from typing import Any
 import optuna
 import pytest
 import yaml
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
 from sb3_hpo import load_best
+from sb3_hpo.config import make_config
 from sb3_hpo.optimize import main as optimize
 from sb3_hpo.reevaluate import main
 from sb3_hpo.train import main as train
@@ -227,6 +230,40 @@ def test_a_time_limit_holds_for_search_and_re_evaluation_together(
              if line.get("stage") == "test"]  # fmt: skip
     assert 1 <= len(tests) < 200
     assert "The test is not over" in (tmp_path / "run" / "report.md").read_text()
+
+
+def test_train_of_a_missing_environment_is_one_line_exit_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / "best.yaml"
+    recipe.write_text("training: {algo: ppo, env: Pendulm-v1}\nkwargs: {}\nroot_seed: 0\n")
+    assert train([str(recipe)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "did you mean 'Pendulum-v1'" in error
+    assert list(tmp_path.iterdir()) == [recipe]
+
+
+def test_training_inside_a_worker_names_the_missing_guard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / "best.yaml"
+    recipe.write_text("training: {algo: ppo, env: Pendulum-v1}\nkwargs: {}\nroot_seed: 0\n")
+    monkeypatch.setenv("SB3_HPO_WORKER", "1")
+    assert train([str(recipe)]) == 2
+    assert "__main__" in capsys.readouterr().err
+
+
+def test_reevaluate_keeps_where_the_study_lives_in_its_configuration(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run folder is a storage to be read only: `optimize --config config.yaml` refuses it."""
+    journal = JournalStorage(JournalFileBackend(str(tmp_path / "study.journal")))
+    study = optuna.create_study(storage=journal, study_name="mine", direction="maximize")
+    study.set_user_attr("config", make_config({"algo": "ppo", "env": "Pendulum-v1"}).model_dump())
+    assert main(["--storage", str(tmp_path), "--seeds", "4", "--print-config"]) == 0
+    config = yaml.safe_load(capsys.readouterr().out)
+    assert (config["storage"], config["test_seeds"]) == (None, 4)
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,14 @@ def test_reference_instance_is_refused(target: Any) -> None:
         reference(target)
 
 
+def test_reference_class_of_a_file_names_the_file(tmp_path: Path) -> None:
+    """Another process has not loaded it: it must find it by its path."""
+    path = tmp_path / "my space.py"
+    path.write_text("class Extractor: ...\n")
+    loaded = load_reference(f"{path}:Extractor")
+    assert reference(loaded) == f"{path.resolve()}:Extractor"
+
+
 def in_main(monkeypatch: pytest.MonkeyPatch, file: Path | None) -> type:
     """Return a class as a script, or an interactive session, defines it."""
     main = ModuleType("__main__")

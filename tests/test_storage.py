@@ -10,7 +10,7 @@ import pytest
 
 from sb3_hpo.config import make_config
 from sb3_hpo.errors import UserError
-from sb3_hpo.storage import Place, find_study, home_of, journal_path, open_storage
+from sb3_hpo.storage import Place, check_maximises, find_study, home_of, journal_path, open_storage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -287,8 +287,39 @@ def test_home_of_study(
 ) -> None:
     (tmp_path / "folder").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert home_of(storage, "s", run_dir) == tmp_path.resolve() / home
+    study = optuna.create_study(study_name="s")
+    assert home_of(storage, study, run_dir) == tmp_path.resolve() / home
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+@pytest.mark.parametrize(
+    ("storage", "noted", "home"),
+    [
+        ("all/study.journal", {"storage": "all/study.journal", "run_dir": "mine"}, "mine"),
+        ("all/study.journal", {"storage": "all/study.journal"}, "runs/s"),
+        ("all/study.journal", {"run_dir": "gone"}, "all"),
+        ("all", {"run_dir": "mine"}, "all"),
+    ],
+)
+def test_home_of_study_that_notes_where_its_files_are(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    storage: str,
+    noted: dict[str, Any],
+    home: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("all", "mine", "runs/s"):
+        (tmp_path / name).mkdir(parents=True)
+    study = optuna.create_study(study_name="s")
+    study.set_user_attr("config", noted)
+    assert home_of(storage, study) == tmp_path.resolve() / home
+
+
+def test_check_maximises_refuses_several_objectives() -> None:
+    study = optuna.create_study(study_name="two", directions=["maximize", "maximize"])
+    with pytest.raises(UserError, match=r"^study .two. has 2 objectives"):
+        check_maximises(study)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,9 @@ from rich.console import Console
 from sb3_hpo.answer import Answer, read_answer
 from sb3_hpo.config import make_config
 from sb3_hpo.records import Evaluation, RunRecord
-from sb3_hpo.summary import best_table, describe_trial, summary
+from sb3_hpo.reruns import Candidate
+from sb3_hpo.summary import answer_lines, best_table, describe_trial, summary
+from tests.rerun_support import candidate, default_trial, reruns_of, small_config
 
 COMPLETE, PRUNED, FAIL = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL
 
@@ -79,6 +81,9 @@ def test_describe_trial_of_defaults_says_so() -> None:
 
 def test_describe_trial_without_record_lists_the_params() -> None:
     assert describe_trial(trial(COMPLETE, 1.0)) == "x=0.1235"
+    foreign = trial(COMPLETE, 1.0)
+    foreign.user_attrs["run"] = "an id of another tool"
+    assert describe_trial(foreign) == "x=0.1235"
 
 
 @pytest.mark.parametrize(
@@ -123,3 +128,20 @@ def test_summary_without_trouble_does_not_mention_it() -> None:
     assert summary(answer_of(study_of(trial(COMPLETE, 1.0, record())))) == (
         "1 trials finished: 1 complete, 0 pruned; 600 steps in 1.5 minutes of training"
     )
+
+
+@pytest.mark.parametrize(
+    ("who", "line"),
+    [
+        (candidate(1, -150.0), "SB3's default has not been tested"),
+        (Candidate(trial=0, kwargs={}, trial_value=-150.0), "It is SB3's default"),
+    ],
+)
+def test_answer_lines_tell_a_winning_default_from_an_untested_one(
+    who: Candidate, line: str
+) -> None:
+    config = small_config()
+    study = study_of(default_trial(-900.0))
+    answer = read_answer(study, config, reruns_of(config, "test", who, [-160.0, -161.0]), who)
+    assert sum(line in text for text in answer_lines(answer)) == 1
+    assert sum("SB3's default" in text for text in answer_lines(answer)) == 1

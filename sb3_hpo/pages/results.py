@@ -67,7 +67,9 @@ def _result(study: optuna.Study, config: StudyConfig, answer: Answer, past: Past
     if answer.improvement is not None:
         facts.append(_improvement(answer.improvement))
     if answer.default is not None:
-        facts.append(("SB3's default, IQM", *_with_interval(answer.default.iqm)))
+        iqm, interval = _with_interval(answer.default.iqm)
+        seeds = plural(len(answer.default.runs), "seed")
+        facts.append(("SB3's default, IQM", iqm, f"{interval}, {seeds}"))
     if answer.optimism is not None:
         value = answer.optimism + tested.iqm.value
         facts.append(
@@ -92,6 +94,8 @@ def _result(study: optuna.Study, config: StudyConfig, answer: Answer, past: Past
 def _improvement(improvement: Estimate) -> tuple[str, str, str]:
     low, high = 100 * improvement.low, 100 * improvement.high
     name = "P(a run beats one of SB3's default)"
+    if low == high:  # resampling cannot show what no pair of runs has shown
+        return name, f"{high:.0f} %", "of the pairs of test runs; too alike for an interval"
     return name, f"{100 * improvement.value:.0f} %", f"95 % interval {low:.0f} to {high:.0f} %"
 
 
