@@ -161,6 +161,8 @@ def _sample_update_schedule(
         max_pow = min(ranges.max_train_freq_pow, floor_log2(longest))
         train_freq = power_of_two(trial.suggest_int("train_freq_pow", 0, max_pow))
     lowest, highest = ranges.update_to_data_pow
+    if not is_at_least(size, "full"):
+        highest -= 1  # twice SB3's default at most: time is trials
     updates_per_vec_step = (
         2.0 ** trial.suggest_int("update_to_data_pow", lowest, highest) * context.n_envs
     )

@@ -56,6 +56,11 @@ class Tested:
     n_broken: int
 
     @property
+    def has_interval(self) -> bool:
+        """Whether there are seeds enough for the intervals to hold what they promise."""
+        return len(self.runs) >= statistics.MIN_SEEDS
+
+    @property
     def median_run(self) -> Rerun | None:
         """The run of the median seed (of an even number the lower one), or None if all broke.
 

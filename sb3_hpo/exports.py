@@ -26,6 +26,8 @@ from sb3_hpo.source import (
     is_plain,
     write,
 )
+from sb3_hpo.statistics import MIN_SEEDS
+from sb3_hpo.wording import number
 
 if TYPE_CHECKING:
     from sb3_hpo.config import TrainingConfig
@@ -82,11 +84,11 @@ def _about(recipe: Recipe) -> list[str]:
     lines = [recipe.title]
     result = recipe.reevaluated or {}
     if "iqm" in result and "n_seeds" in result:
-        value, low, high = result["iqm"]
-        lines.append(
-            f"Re-evaluated on {result['n_seeds']} fresh training seeds: "
-            f"IQM {value:.4g}, 95 % interval {low:.4g} to {high:.4g}"
-        )
+        value, low, high = map(number, result["iqm"])
+        line = f"Re-evaluated on {result['n_seeds']} fresh training seeds: IQM {value}"
+        if result["n_seeds"] >= MIN_SEEDS:
+            line += f", 95 % interval {low} to {high}"
+        lines.append(line)
     if recipe.versions:
         versions = ", ".join(f"{name} {version}" for name, version in recipe.versions.items())
         lines.append(f"Trained with {versions}")

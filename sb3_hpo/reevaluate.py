@@ -79,7 +79,12 @@ def reevaluate(
     run_dir.mkdir(parents=True, exist_ok=True)
     log = RerunLog(run_dir / LOG_FILE)
     with alone(run_dir, console):
-        if rounds and not _is_time_to_race(study, config, candidates, rounds, deadline):
+        has_begun = bool(log.read())  # then the race is part of what is to be finished
+        if (
+            rounds
+            and not has_begun
+            and not _is_time_to_race(study, config, candidates, rounds, deadline)
+        ):
             say(console, "No time is left for a race: the best trial is tested.")
             rounds = ()
         say(console, _plan(config, candidates, rounds))

@@ -83,9 +83,10 @@ class Reevaluation:
             self._choose(winner)
             wanted = self._tests(winner)
             if winner.kwargs != self._default.kwargs:
-                all_in = not self._missing([*wanted, *few], broken)
-                more = all_in and not self._is_settled(winner)
-                wanted += self._tests(self._default) if more else few
+                # Where time runs out, a few seeds of both say more than many of one.
+                wanted = [*wanted[:_FEW_SEEDS], *few, *wanted[_FEW_SEEDS:]]
+                if not self._missing(wanted, broken) and not self._is_settled(winner):
+                    wanted = self._tests(self._default)
         return self._missing(wanted, broken)
 
     def _choose(self, winner: Candidate) -> None:
@@ -152,7 +153,7 @@ def keep_median_model(run_dir: Path, tested: Tested | None) -> Path | None:
     run = None if tested is None else tested.median_run
     if run is None:
         return None
-    folder = model_folder(run_dir, run.trial, run.seed_index)
+    folder = model_folder(run_dir, run.trial, run.seed_index, run.key)
     if not (folder / MODEL_FILE).exists():
         return None
     if (folder / STATISTICS_FILE).exists():

@@ -14,7 +14,7 @@ from sb3_hpo.errors import UserError, unknown_name
 if TYPE_CHECKING:
     from types import ModuleType
 
-_FILE_PREFIX = "_sb3_hpo_"  # of the modules made from files
+FILE_PREFIX = "_sb3_hpo_"  # of the modules made from files
 
 
 def reference(target: Any) -> str:
@@ -50,7 +50,7 @@ def reference(target: Any) -> str:
                 "find it: move it into a .py file and import it from there"
             )
         return f"{Path(script).resolve()}:{name}"
-    if module.startswith(_FILE_PREFIX):  # a name that only this process knows
+    if module.startswith(FILE_PREFIX):  # a name that only this process knows
         return f"{sys.modules[module].__file__}:{name}"
     return f"{module}:{name}"
 
@@ -111,7 +111,7 @@ def _import_file(path: Path) -> ModuleType:
     main = sys.modules.get("__main__")
     if main is not None and _is_file_of(main, path):
         return main
-    name = f"{_FILE_PREFIX}{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    name = f"{FILE_PREFIX}{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     if name in sys.modules:
         return sys.modules[name]
     if not path.is_file():

@@ -249,13 +249,14 @@ def runs_of(
     return sorted(own, key=lambda rerun: rerun.seed_index)
 
 
-def model_folder(run_dir: Path, trial: int | None, seed_index: int) -> Path:
+def model_folder(run_dir: Path, trial: int | None, seed_index: int, key: str) -> Path:
     """Return where the model of a test run is kept.
 
     Args:
         run_dir: The run folder.
         trial: Number of the candidate's trial; None for SB3's default.
         seed_index: Which test seed.
+        key: Of the run: other options make another policy.
     """
     name = "default" if trial is None else f"trial-{trial}"
-    return run_dir / "models" / f"{name}-seed-{seed_index}"
+    return run_dir / "models" / f"{name}-seed-{seed_index}-{key[:8]}"

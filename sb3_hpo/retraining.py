@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
+
+import cloudpickle
 
 from sb3_hpo.codec import build
 from sb3_hpo.envs import make_evaluation_envs
 from sb3_hpo.episodes import MIN_EPISODE_CAP, EpisodePlan
 from sb3_hpo.evaluation import Diverged, GridEvaluator
+from sb3_hpo.references import FILE_PREFIX
 from sb3_hpo.reruns import MODEL_FILE, STATISTICS_FILE, Rerun
 from sb3_hpo.training import Hooks, Member, train
 
@@ -99,6 +103,10 @@ def _save(run: TrainedRun, folder: Path) -> None:
     if run.model is None:
         raise RuntimeError("a run that finished has a model")
     folder.mkdir(parents=True, exist_ok=True)
+    for name, module in list(sys.modules.items()):
+        # Nobody who loads the model can import a file by the name that it has in here.
+        if name.startswith(FILE_PREFIX):
+            cloudpickle.register_pickle_by_value(module)
     run.model.save(folder / MODEL_FILE)
     if run.vec_normalize is not None:
         run.vec_normalize.save(str(folder / STATISTICS_FILE))

@@ -126,7 +126,9 @@ class Runners:
         runner.job, runner.n_steps, runner.last_word = spec, 0, time.monotonic()
         folder = None
         if spec.stage == "test":
-            folder = model_folder(self._run_dir, spec.candidate.trial, spec.seed_index)
+            folder = model_folder(
+                self._run_dir, spec.candidate.trial, spec.seed_index, spec.key(self._config)
+            )
         process = runner.process
         if process.stdin is None:
             raise RuntimeError("runners are started with an input")

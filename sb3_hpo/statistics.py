@@ -16,6 +16,9 @@ Array: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.float64]]"
 Scores: TypeAlias = "Array | Sequence[Array]"
 Statistic: TypeAlias = Callable[[Array], Array]  # [..., n_runs] -> [...]
 
+# From fewer seeds, a bootstrap's "95 %" interval holds much less often: in 82 % of simulated tests
+# of three seeds, in 66 % of two. Nothing below is called an interval.
+MIN_SEEDS = 5
 _CHUNK = 4_000_000  # random numbers drawn at a time; bounds the memory of a bootstrap
 
 

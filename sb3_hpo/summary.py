@@ -9,7 +9,7 @@ from rich.table import Table
 from sb3_hpo.answer import CAUTION, best_trials, record_of
 from sb3_hpo.terminal import say
 from sb3_hpo.trials import SOURCE, Counts
-from sb3_hpo.wording import readable
+from sb3_hpo.wording import number, readable
 
 if TYPE_CHECKING:
     import optuna
@@ -95,13 +95,13 @@ def answer_lines(answer: Answer) -> list[str]:
         lines.append("  SB3's default has not been tested: what tuning brings is not known.")
     elif better is not None:
         lines.append(
-            f"  SB3's default: IQM {default.iqm.value:.1f} over {len(default.runs)} seeds; "
+            f"  SB3's default: IQM {number(default.iqm.value)} over {len(default.runs)} seeds; "
             f"P(a run of {tested.candidate.name} beats one of it) = {better.value:.2f}"
         )
     if answer.optimism is not None:
         lines.append(
-            f"  The search had promised {tested.candidate.trial_value:.1f}: "
-            f"optimism {answer.optimism:.1f}"
+            f"  The search had promised {number(tested.candidate.trial_value or 0.0)}: "
+            f"optimism {number(answer.optimism)}"
         )
     return lines
 
@@ -122,8 +122,8 @@ def lines_of_test(tested: Tested) -> list[str]:
             f"{n_episodes} other episodes each"
         ),
         (
-            f"  IQM {_with_interval(tested.iqm)}, mean {_with_interval(tested.mean)}, "
-            f"worst seed {tested.worst:.1f}"
+            f"  IQM {_estimate(tested, tested.iqm)}, mean {_estimate(tested, tested.mean)}, "
+            f"worst seed {number(tested.worst)}"
         ),
     ]
     if tested.n_broken:
@@ -131,8 +131,11 @@ def lines_of_test(tested: Tested) -> list[str]:
     return lines
 
 
-def _with_interval(estimate: Estimate) -> str:
-    return f"{estimate.value:.1f} (95 %: {estimate.low:.1f} to {estimate.high:.1f})"
+def _estimate(tested: Tested, estimate: Estimate) -> str:
+    text = number(estimate.value)
+    if not tested.has_interval:
+        return text
+    return f"{text} (95 %: {number(estimate.low)} to {number(estimate.high)})"
 
 
 def print_answer(console: Console, study: optuna.Study, answer: Answer) -> None:

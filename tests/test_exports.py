@@ -174,7 +174,7 @@ def test_script_reads_as_a_person_writes_it() -> None:
         script(winner)
         == """\
 # TD3 on Pendulum-v1, trial 0 of study s
-# Re-evaluated on 10 fresh training seeds: IQM -183.2, 95 % interval -201 to -170
+# Re-evaluated on 10 fresh training seeds: IQM -183.2, 95 % interval -201.0 to -170.0
 # Trained with torch 2.13.0
 # Usage: python train_best.py [seed]
 import sys

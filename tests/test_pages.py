@@ -112,7 +112,7 @@ def test_answer_gives_the_winners_numbers(
     assert answer.improvement is not None
     rows = rows_of(section_of(markdown, "The answer"))
     assert rows["Re-evaluated IQM of the return"] == [
-        number(tested.iqm.value), f"95 % interval {interval(tested.iqm)}",
+        number(tested.iqm.value), f"95 % interval {interval(tested.iqm)}, 5 seeds",
     ]  # fmt: skip
     assert rows["Mean"][0] == number(tested.mean.value)
     assert rows["Median"][0] == number(tested.median.value)
@@ -161,13 +161,25 @@ def test_answer_judges_the_default(
     assert text in markdown_of(study, replace(answer, gain=gain))
 
 
+def test_answer_from_few_seeds_has_no_interval(study: optuna.Study) -> None:
+    winner, default = candidates(study, 1)[0], default_candidate(study, CONFIG)
+    reruns = [
+        make_rerun(CONFIG, make_spec(CONFIG, "test", who, index), [value] * 10)
+        for who, n, value in ((winner, 10, -200.0), (default, 3, -1000.0))
+        for index in range(n)
+    ]
+    text = section_of(markdown_of(study, read_answer(study, CONFIG, reruns, winner)), "The answer")
+    assert rows_of(text)["SB3's default, IQM"] == ["-1,000", "3 seeds, too few for an interval"]
+    assert "each of its 10 runs is better than all 3 of the default" in text
+
+
 def test_answer_whose_winner_is_the_default_says_so(study: optuna.Study) -> None:
     default = default_candidate(study, CONFIG)
     reruns = [
         make_rerun(CONFIG, make_spec(CONFIG, "test", default, i), [-1000.0] * 10) for i in range(2)
     ]
     text = markdown_of(study, read_answer(study, CONFIG, reruns, default))
-    assert "The winner is SB3's default itself: nothing that was tried is better." in text
+    assert "The winner is SB3's default itself: nothing that was tried came out better." in text
     assert "The test is not over: 2 of 5 seeds so far." in text
     assert "Hyperparameters of SB3's default: SB3's own defaults, all of them." in text
 

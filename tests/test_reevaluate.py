@@ -187,7 +187,11 @@ def test_optimize_ends_with_an_answer_that_train_repeats(
               if line.get("stage") == "test" and line["trial"] == best["trial"]]  # fmt: skip
     middle = sorted(tested, key=lambda line: sum(line["final"]["returns"]))[1]
     assert best["reevaluated"]["best_model_is_median_test_seed"] == middle["record"]["seed"]
-    folder = run_dir / "models" / f"trial-{best['trial']}-seed-{middle['seed_index']}"
+    folder = (
+        run_dir
+        / "models"
+        / f"trial-{best['trial']}-seed-{middle['seed_index']}-{middle['key'][:8]}"
+    )
     assert (run_dir / "best_model.zip").read_bytes() == (folder / "model.zip").read_bytes()
 
     assert train([str(run_dir / "best.yaml"), "--seeds", "2", "--episodes", "4"]) == 0

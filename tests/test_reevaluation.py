@@ -86,22 +86,31 @@ RACE: list[Run] = [
 ]
 
 
-def test_due_whole_sequence_is_race_winner_s_tests_three_of_the_default(tmp_path: Path) -> None:
+def both_tests(winner: int) -> list[Run]:
+    """Three seeds of each, then the winner's fourth."""
+    return [
+        *runs("test", winner, 3),
+        *runs("test", None, 3),
+        *runs("test", winner, 4, first=3),
+    ]
+
+
+def test_due_whole_sequence_is_race_then_tests_of_both(tmp_path: Path) -> None:
     trained = drive(stage_at(tmp_path / LOG_FILE), score)
-    assert trained == [*RACE, *runs("test", 3, 4), *runs("test", None, 3)]
+    assert trained == [*RACE, *both_tests(3)]
     assert RerunLog(tmp_path / LOG_FILE).winner() == RACERS[2]
 
 
 def test_due_default_not_clearly_behind_gets_all_seeds(tmp_path: Path) -> None:
     trained = drive(stage_at(tmp_path / LOG_FILE), close)
-    assert trained[-8:] == [*runs("test", 3, 4), *runs("test", None, 4)]
+    assert trained[-8:] == [*both_tests(3), ("test", None, 3)]
 
 
 def test_due_default_clearly_ahead_gets_few_seeds_too(tmp_path: Path) -> None:
     def train(spec: RunSpec) -> float | None:
         return 5000.0 if spec.candidate.trial is None else score(spec)
 
-    assert drive(stage_at(tmp_path / LOG_FILE), train)[-3:] == runs("test", None, 3)
+    assert drive(stage_at(tmp_path / LOG_FILE), train)[-7:] == both_tests(3)
 
 
 def test_due_during_the_race_default_waits_behind_it(tmp_path: Path) -> None:
@@ -113,14 +122,15 @@ def test_due_during_the_race_default_waits_behind_it(tmp_path: Path) -> None:
 
 def test_due_default_s_other_seeds_wait_for_its_first_three(tmp_path: Path) -> None:
     stage = stage_at(tmp_path / LOG_FILE, candidates=RACERS[2:3], rounds=())
-    for spec in stage.due()[:4]:
-        stage.take(rerun_of(CONFIG, spec, score(spec)))
+    for spec in stage.due():
+        if spec.candidate.trial == 3:
+            stage.take(rerun_of(CONFIG, spec, score(spec)))
     assert [name_of(spec) for spec in stage.due()] == runs("test", None, 3)
 
 
 def test_due_without_rounds_tests_the_best_trial(tmp_path: Path) -> None:
     trained = drive(stage_at(tmp_path / LOG_FILE, rounds=()), score)
-    assert trained == [*runs("test", 1, 4), *runs("test", None, 3)]
+    assert trained == both_tests(1)
 
 
 @pytest.mark.parametrize("n", [1, 2])
@@ -199,7 +209,7 @@ def test_due_other_test_episodes_later_repeat_the_test_not_the_race(tmp_path: Pa
     drive(stage_at(tmp_path / LOG_FILE), score)
     other = small_config(test_episodes=3)
     trained = drive(stage_at(tmp_path / LOG_FILE, other), score, config=other)
-    assert trained == [*runs("test", 3, 4), *runs("test", None, 3)]
+    assert trained == both_tests(3)
 
 
 def test_due_diverged_runs_are_done_and_lose_the_race(tmp_path: Path) -> None:
@@ -209,7 +219,7 @@ def test_due_diverged_runs_are_done_and_lose_the_race(tmp_path: Path) -> None:
 
     trained = drive(stage_at(tmp_path / LOG_FILE), train)
     assert trained[4:6] == [("race", 4, 1), ("race", 2, 1)]
-    assert trained[6:10] == runs("test", 4, 4)
+    assert trained[6:13] == both_tests(4)
 
 
 def test_due_diverged_test_of_the_winner_calls_for_all_of_the_default(tmp_path: Path) -> None:
@@ -218,20 +228,26 @@ def test_due_diverged_test_of_the_winner_calls_for_all_of_the_default(tmp_path: 
     def train(spec: RunSpec) -> float | None:
         return None if name_of(spec) == ("test", 3, 0) else score(spec)
 
-    assert drive(stage_at(tmp_path / LOG_FILE), train)[-4:] == runs("test", None, 4)
+    trained = drive(stage_at(tmp_path / LOG_FILE), train)
+    assert trained[-8:] == [*both_tests(3), ("test", None, 3)]
 
 
 def test_due_broken_runs_are_not_asked_for_and_lose_the_race(tmp_path: Path) -> None:
     broken = {make_spec(CONFIG, "race", RACERS[2], 0).key(CONFIG)}
     trained = drive(stage_at(tmp_path / LOG_FILE), score, broken=broken)
     assert ("race", 3, 0) not in trained
-    assert trained[-7:] == [*runs("test", 4, 4), *runs("test", None, 3)]
+    assert trained[-7:] == both_tests(4)
 
 
 def test_due_broken_tests_do_not_hold_up_the_others(tmp_path: Path) -> None:
     broken = {make_spec(CONFIG, "test", who, 0).key(CONFIG) for who in (RACERS[2], SB3_DEFAULT)}
     trained = drive(stage_at(tmp_path / LOG_FILE), score, broken=broken)
-    assert trained[-6:] == [*runs("test", 3, 4, first=1), *runs("test", None, 4, first=1)]
+    assert trained[-6:] == [
+        *runs("test", 3, 3, first=1),
+        *runs("test", None, 3, first=1),
+        ("test", 3, 3),
+        ("test", None, 3),
+    ]
 
 
 def test_take_is_on_disk_at_once(tmp_path: Path) -> None:
@@ -244,7 +260,7 @@ def test_take_is_on_disk_at_once(tmp_path: Path) -> None:
 def test_due_default_keeps_what_the_user_fixed(tmp_path: Path) -> None:
     study = study_of([default_trial(-900.0, {"gamma": 0.9})])
     stage = Reevaluation(study, CONFIG, RerunLog(tmp_path / LOG_FILE), RACERS[:1], ())
-    assert [spec.candidate.kwargs for spec in stage.due()[4:]] == [{"gamma": 0.9}] * 3
+    assert [spec.candidate.kwargs for spec in stage.due()[3:6]] == [{"gamma": 0.9}] * 3
 
 
 def judged(values: Sequence[float | None], who: Candidate) -> answer.Tested | None:
@@ -253,7 +269,8 @@ def judged(values: Sequence[float | None], who: Candidate) -> answer.Tested | No
 
 def save_models(run_dir: Path, who: Candidate, n: int, *, normalized: bool) -> None:
     for index in range(n):
-        folder = model_folder(run_dir, who.trial, index)
+        key = make_spec(CONFIG, "test", who, index).key(CONFIG)
+        folder = model_folder(run_dir, who.trial, index, key)
         folder.mkdir(parents=True)
         (folder / "model.zip").write_text(f"policy of seed {index}")
         if normalized:

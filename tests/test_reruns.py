@@ -187,8 +187,9 @@ def test_candidate_name_is_what_people_call_it() -> None:
 
 
 def test_model_folder_names_trial_and_seed(tmp_path: Path) -> None:
-    assert model_folder(tmp_path, 3, 1) == tmp_path / "models" / "trial-3-seed-1"
-    assert model_folder(tmp_path, None, 0) == tmp_path / "models" / "default-seed-0"
+    models = tmp_path / "models"
+    assert model_folder(tmp_path, 3, 1, "0123456789") == models / "trial-3-seed-1-01234567"
+    assert model_folder(tmp_path, None, 0, "0123456789") == models / "default-seed-0-01234567"
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sb3_hpo.config import StudyConfig, make_config
-from sb3_hpo.reruns import Candidate, make_spec
+from sb3_hpo.reruns import Candidate, make_spec, model_folder
 from sb3_hpo.retraining import retrain
 from sb3_hpo.runners import Runners
-from tests.support import pids_of
+from tests.own_processes import pids_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,8 +76,8 @@ def test_runners_give_the_numbers_of_this_process_and_leave_nobody(tmp_path: Pat
         assert rerun.final is not None
         assert here.final is not None
         assert rerun.final.returns == here.final.returns
-        model = tmp_path / "models" / f"trial-0-seed-{rerun.seed_index}" / "model.zip"
-        assert model.exists()
+        folder = model_folder(tmp_path, 0, rerun.seed_index, rerun.key)
+        assert (folder / "model.zip").exists()
     assert children() == []
 
 

@@ -17,7 +17,7 @@ from sb3_hpo.storage import Place
 from sb3_hpo.study import create_or_resume, prepare
 from sb3_hpo.trials import count_trials, trials_of
 from sb3_hpo.workers import Workers, WorkersResult, _Worker
-from tests.support import pids_of
+from tests.own_processes import pids_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

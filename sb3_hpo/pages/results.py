@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from sb3_hpo.answer import CAUTION, best_trials, default_candidate, record_of
+from sb3_hpo.answer import CAUTION, best_trials, record_of
 from sb3_hpo.pages import score_figures
 from sb3_hpo.pages.document import Block, Facts, Picture, Section, Table, Text
 from sb3_hpo.wording import number, plural, readable
@@ -32,7 +32,7 @@ def answer_section(
     """
     blocks: list[Block] = []
     if answer.winner is not None and config is not None:
-        blocks += _result(study, config, answer, past)
+        blocks += _result(config, answer, past)
         winner = answer.winner.candidate
         blocks += _hyperparameters(f"Hyperparameters of {winner.name}", winner.kwargs)
     elif best := best_trials(study, 1):
@@ -52,24 +52,22 @@ def answer_section(
     return Section("The answer", (*blocks, Text(f"{state}.")))
 
 
-def _result(study: optuna.Study, config: StudyConfig, answer: Answer, past: Past) -> list[Block]:
+def _result(config: StudyConfig, answer: Answer, past: Past) -> list[Block]:
     """Say what the test of the winner showed."""
     tested = answer.winner
     if tested is None:
         return []
     n_seeds, n_episodes = tested.scores.shape
     facts = [
-        (f"Re-evaluated IQM of the {past.quantity}", *_with_interval(tested.iqm)),
-        ("Mean", *_with_interval(tested.mean)),
-        ("Median", *_with_interval(tested.median)),
+        (f"Re-evaluated IQM of the {past.quantity}", *_with_interval(tested, tested.iqm)),
+        ("Mean", *_with_interval(tested, tested.mean)),
+        ("Median", *_with_interval(tested, tested.median)),
         ("Worst seed", number(tested.worst), f"of {n_seeds}"),
     ]
     if answer.improvement is not None:
         facts.append(_improvement(answer.improvement))
     if answer.default is not None:
-        iqm, interval = _with_interval(answer.default.iqm)
-        seeds = plural(len(answer.default.runs), "seed")
-        facts.append(("SB3's default, IQM", iqm, f"{interval}, {seeds}"))
+        facts.append(("SB3's default, IQM", *_with_interval(answer.default, answer.default.iqm)))
     if answer.optimism is not None:
         value = answer.optimism + tested.iqm.value
         facts.append(
@@ -88,7 +86,7 @@ def _result(study: optuna.Study, config: StudyConfig, answer: Answer, past: Past
             f" {plural(tested.n_broken, 'run')} broke (diverged or out of memory), to count with "
             "the lowest return of any episode."
         )
-    return [Facts(tuple(facts)), Text(sentence), Text(_verdict(study, config, answer, tested))]
+    return [Facts(tuple(facts)), Text(sentence), Text(_verdict(answer, tested))]
 
 
 def _improvement(improvement: Estimate) -> tuple[str, str, str]:
@@ -99,22 +97,36 @@ def _improvement(improvement: Estimate) -> tuple[str, str, str]:
     return name, f"{100 * improvement.value:.0f} %", f"95 % interval {low:.0f} to {high:.0f} %"
 
 
-def _with_interval(estimate: Estimate) -> tuple[str, str]:
-    interval = f"95 % interval {number(estimate.low)} to {number(estimate.high)}"
-    return number(estimate.value), interval
+def _with_interval(tested: Tested, estimate: Estimate) -> tuple[str, str]:
+    seeds = plural(len(tested.runs), "seed")
+    if not tested.has_interval:
+        return number(estimate.value), f"{seeds}, too few for an interval"
+    return number(estimate.value), f"95 % interval {_interval(estimate)}, {seeds}"
 
 
-def _verdict(study: optuna.Study, config: StudyConfig, answer: Answer, tested: Tested) -> str:
-    if tested.candidate.kwargs == default_candidate(study, config).kwargs:
-        return "The winner is SB3's default itself: nothing that was tried is better."
-    if answer.gain is None:
+def _interval(estimate: Estimate) -> str:
+    return f"{number(estimate.low)} to {number(estimate.high)}"
+
+
+def _verdict(answer: Answer, tested: Tested) -> str:
+    if answer.default_won:
+        return "The winner is SB3's default itself: nothing that was tried came out better."
+    if answer.gain is None or answer.default is None:
         return "SB3's default has not been tested yet: how much tuning brings is not known."
-    gain = answer.gain
-    size = f"{number(gain.value)} (95 % interval {number(gain.low)} to {number(gain.high)})"
-    if gain.low > 0:
-        return f"It beats SB3's default by {size} in IQM."
-    if gain.high < 0:
-        return f"It is worse than SB3's default, by {size} in IQM: use the default."
+    gain, default = answer.gain, answer.default
+    ours, theirs = tested.scores.mean(axis=1), default.scores.mean(axis=1)
+    size = number(gain.value)
+    if tested.has_interval and default.has_interval:
+        size += f" (95 % interval {_interval(gain)})"
+        if gain.low > 0:
+            return f"It beats SB3's default by {size} in IQM."
+        if gain.high < 0:
+            return f"It is worse than SB3's default, by {size} in IQM: use the default."
+    elif min(len(ours), len(theirs)) >= 3 and min(ours) > max(theirs):
+        return (
+            f"It beats SB3's default: each of its {len(ours)} runs is better than all "
+            f"{len(theirs)} of the default, and the IQMs differ by {size}."
+        )
     return f"It is not shown to beat SB3's default: the IQMs differ by {size}."
 
 

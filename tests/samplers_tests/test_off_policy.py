@@ -24,7 +24,7 @@ for_off_policy = pytest.mark.parametrize("algo", OFF_POLICY)
         (4, 3, -1, 8, 16),
         (1, 0, -2, 4, 1),  # raised: a quarter of an update needs four steps
         (5, 0, -2, 1, 1),  # 1.25 updates are rounded down
-        (1, 6, 2, 64, 256),
+        (1, 6, 1, 64, 128),
     ],
 )
 def test_updates_follow_from_the_ratio(

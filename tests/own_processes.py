@@ -1,4 +1,4 @@
-"""What tests of several kinds need."""
+"""The processes that tests have started, found in /proc."""
 
 from __future__ import annotations
 
