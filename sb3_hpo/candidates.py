@@ -86,8 +86,8 @@ def _candidate(trial: FrozenTrial, config: StudyConfig, replay: Replay | None) -
         kwargs = with_policy_kwargs(replay(trial), config)
     else:
         raise UserError(
-            f"trial {trial.number} has no record of what was trained; the study was not made by "
-            "sb3_hpo: pass --algo, --env, --n-timesteps and --space as it was"
+            f"trial {trial.number} has no record of what was trained: say which search space its "
+            "parameters are of"
         )
     return Candidate(trial=trial.number, kwargs=kwargs, trial_value=trial.value)
 

@@ -145,6 +145,11 @@ def _command(argv: Sequence[str]) -> int:
     stored = study.user_attrs.get(CONFIG)
     if stored is not None:  # its configuration says where it lives, for `optimize` to go on
         options = replace(options, values={**options.values, "storage": stored.get("storage")})
+    if stored is None and not {"algo", "env"} <= options.values.keys():
+        raise UserError(
+            f"study {study.study_name!r} was not made by sb3_hpo: say how it was trained, with "
+            "--algo, --env, --n-timesteps and --space"
+        )
     config = options.config(stored)
     if options.print_config:
         sys.stdout.write(format_yaml(config.model_dump(mode="json")))

@@ -10,8 +10,10 @@ A task is an array of shape [configurations, training seeds, checkpoints] of mea
 score of a pipeline on a task is (mean final return of the chosen configuration on seeds it was
 not chosen with - median configuration) / (best configuration - median configuration). Optimism
 is the number the pipeline would publish minus the chosen configuration's mean final return on
-seeds that neither choice nor number saw, in the same unit. All runs are paid from one budget,
-counted in run-equivalents: one checkpoint of one seed is 1 / checkpoints.
+seeds that neither choice nor number saw, in the same unit. Search, race and the test of the
+winner are paid from one budget, counted in run-equivalents: one checkpoint of one seed is
+1 / checkpoints. With ten seeds a configuration, the test has room for three; the tool's has ten,
+and three or more of SB3's default, which find nothing but tell more.
 """
 
 from __future__ import annotations

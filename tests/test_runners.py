@@ -121,7 +121,7 @@ def test_a_bug_is_told_with_its_place_and_the_runner_lives_on(tmp_path: Path) ->
 
 
 def test_a_hung_run_is_noticed_and_given_up(tmp_path: Path) -> None:
-    config_ = config("HangingEnv", beat_interval=1, stale_after=6)
+    config_ = config("HangingEnv", beat_interval=1, stale_after=4)
     done, errors = run(config_, tmp_path, specs(config_, 1))
     assert done == []
     assert "its process died 3 times" in next(iter(errors.values()))
