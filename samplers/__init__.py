@@ -57,11 +57,13 @@ SEARCH_SPACES: dict[str, SearchSpace] = {
         sample=sample_dqn_params,
         default_params=dqn.DEFAULT_PARAMS,
         min_rollout=dqn.MIN_ROLLOUT,
+        first_points=dqn.FIRST_POINTS,
     ),
     "ppo": SearchSpace(
         sample=sample_ppo_params,
         default_params=ppo.DEFAULT_PARAMS,
         min_rollout=ppo.MIN_ROLLOUT,
+        first_points=ppo.FIRST_POINTS,
     ),
     "sac": SearchSpace(
         sample=sample_sac_params,

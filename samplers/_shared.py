@@ -84,11 +84,14 @@ class SearchSpace:
             In a narrow context (small budget, many environments) it can lie outside the bounds.
         min_rollout: Smallest rollout, in steps of the vectorised environment, that the space
             can sample; `min_rollout * n_envs <= n_timesteps // n_evaluations` must hold.
+        first_points: Points of the full space that learn fast on small problems, to be tried
+            after SB3's defaults: a search that starts from one of them is less a matter of luck.
     """
 
     sample: SampleParams
     default_params: Mapping[str, float | int | str]
     min_rollout: int
+    first_points: tuple[Mapping[str, float | int | str], ...] = ()
 
 
 def is_at_least(size: Size, minimum: Size) -> bool:

@@ -30,6 +30,20 @@ DEFAULT_PARAMS: dict[str, float | int | str] = {
 }
 """The point of the full space that stands for SB3's constructor defaults."""
 
+FIRST_POINTS: tuple[dict[str, float | int | str], ...] = (
+    {
+        **DEFAULT_PARAMS,
+        # The middle of what RL Zoo has for Acrobot, CartPole and MountainCar.
+        "learning_rate": 2e-3,
+        "train_freq_pow": 4,
+        "update_to_data_pow": -1,
+        "batch_size_pow": 6,
+        "target_update_interval": 250,
+        "exploration_fraction": 0.16,
+        "net_arch": "medium",
+    },
+)
+
 # Zoo YAML has train_freq 16 and 256 and batches of 32 to 128. One update per environment step is
 # four times SB3's default.
 _RANGES = ReplayRanges(

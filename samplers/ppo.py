@@ -31,6 +31,20 @@ DEFAULT_PARAMS: dict[str, float | int | str] = {
 }
 """The point of the full space that stands for SB3's constructor defaults."""
 
+# SB3's default, but with rollouts that a short budget has many of (1,024 samples in eight
+# environments) and a rate to match; gamma is the problem's own, so once far and once near.
+FIRST_POINTS: tuple[dict[str, float | int | str], ...] = tuple(
+    {
+        **DEFAULT_PARAMS,
+        "learning_rate": 1e-3,
+        "n_steps_pow": 7,
+        "n_minibatches_pow": 4,
+        "one_minus_gamma": one_minus_gamma,
+        "activation_fn": "relu",
+    }
+    for one_minus_gamma in (0.01, 0.1)
+)
+
 _MIN_SAMPLES = 32  # per rollout, where the budget permits
 _MIN_BATCH_SIZE = 16  # where the rollout permits
 _DEFAULT_N_EPOCHS = 10

@@ -58,6 +58,7 @@ class BoundSpace:
         sample: From a trial to keyword arguments of the algorithm.
         dimensions: What it may suggest, by name.
         default_params: The point of the space next to SB3's defaults; empty for a user's space.
+        first_points: Points to be tried after SB3's defaults; none for a user's space.
         default_override: Description of the arguments that, with everything else at SB3's
             default, respect the user's fixed values.
     """
@@ -65,6 +66,7 @@ class BoundSpace:
     sample: Sample
     dimensions: dict[str, BaseDistribution]
     default_params: dict[str, Any] = field(default_factory=dict)
+    first_points: tuple[dict[str, Any], ...] = ()
     default_override: dict[str, Any] = field(default_factory=dict)
 
 
@@ -108,7 +110,12 @@ def bind_space(
     free = _probe(sample, config.space or config.algo)
     params = {name: value for name, value in defaults.items() if name in free}
     override = _override(raw, fixed, defaults) if shipped is not None else {}
-    return BoundSpace(sample, free, params, override)
+    firsts: list[dict[str, Any]] = []
+    for point in () if shipped is None else shipped.first_points:
+        nearest = _nearest(point, free)
+        if nearest not in firsts:  # what tells them apart may be fixed
+            firsts.append(nearest)
+    return BoundSpace(sample, free, params, tuple(firsts), override)
 
 
 def _load_space(name: str) -> Any:

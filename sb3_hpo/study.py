@@ -181,11 +181,13 @@ def check_same(config: StudyConfig, study: optuna.Study) -> None:
 def _enqueue_first_trials(
     study: optuna.Study, space: BoundSpace, points: Sequence[EnqueuedPoint]
 ) -> None:
-    """Enqueue SB3's defaults first of all, then the user's points that are not there yet."""
+    """Enqueue SB3's defaults, the space's first points, then the user's that are not there yet."""
     trials = trials_of(study)
     if not trials and space.default_params:
         attrs = {SOURCE: "sb3_default", KWARGS_OVERRIDE: space.default_override}
         study.enqueue_trial(space.default_params, user_attrs=attrs)
+        for params in space.first_points:
+            study.enqueue_trial(params, user_attrs={SOURCE: "first_point"})
     known = [(t.user_attrs.get(SOURCE), t.system_attrs.get("fixed_params")) for t in trials]
     for point in points:
         if (point.source, point.params) not in known:

@@ -22,6 +22,8 @@ from sb3_hpo.study import (
 )
 from sb3_hpo.trials import trials_of
 
+FIRST = ["sb3_default", "first_point", "first_point"]  # of PPO
+
 
 def config(run_dir: Path, **values: Any) -> StudyConfig:
     defaults = {"algo": "ppo", "env": "tests.envs:TargetEnv", "n_timesteps": 640, "n_envs": 2}
@@ -48,8 +50,12 @@ def test_place_defaults_to_a_folder_named_like_the_study(
 def test_create_enqueues_the_default_and_then_the_files(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("gamma: 0.9\n")
     study = create(config(tmp_path / "run", enqueue=[str(tmp_path / "mine.yaml")]))
-    first, second = trials_of(study)
-    assert first.state is second.state is TrialState.WAITING
+    first, far, near, second = trials_of(study)
+    assert {trial.state for trial in trials_of(study)} == {TrialState.WAITING}
+    points = [trial.system_attrs["fixed_params"] for trial in (far, near)]
+    assert [point["one_minus_gamma"] for point in points] == [0.01, 0.1]
+    assert [point["learning_rate"] for point in points] == [0.001, 0.001]
+    assert far.user_attrs == near.user_attrs == {"source": "first_point"}
     assert first.user_attrs == {"source": "sb3_default", "kwargs_override": {}}
     assert first.system_attrs["fixed_params"]["learning_rate"] == 0.0003
     assert second.user_attrs == {"source": "mine.yaml"}
@@ -58,9 +64,10 @@ def test_create_enqueues_the_default_and_then_the_files(tmp_path: Path) -> None:
 
 def test_create_default_trial_respects_fixed_values(tmp_path: Path) -> None:
     study = create(config(tmp_path, fixed={"gamma": 0.8}))
-    (first,) = trials_of(study)
+    first, point = trials_of(study)  # without gamma, PPO's first points are one
     assert first.user_attrs["kwargs_override"] == {"gamma": 0.8}
-    assert "one_minus_gamma" not in first.system_attrs["fixed_params"]
+    for trial in (first, point):
+        assert "one_minus_gamma" not in trial.system_attrs["fixed_params"]
 
 
 def test_create_maximises_and_carries_its_config(tmp_path: Path) -> None:
@@ -73,7 +80,7 @@ def test_create_maximises_and_carries_its_config(tmp_path: Path) -> None:
 def test_resume_enqueues_nothing_again(tmp_path: Path) -> None:
     create(config(tmp_path))
     study = create(config(tmp_path, n_trials=80))
-    assert [trial.user_attrs["source"] for trial in trials_of(study)] == ["sb3_default"]
+    assert [trial.user_attrs["source"] for trial in trials_of(study)] == FIRST
     assert study.user_attrs["config"]["n_trials"] == 80
 
 
@@ -163,7 +170,7 @@ def test_resume_enqueues_a_new_file_and_an_old_one_not_again(tmp_path: Path) -> 
     files = [str(tmp_path / "a.yaml"), str(tmp_path / "b.yaml")]
     study = create(config(tmp_path / "run", enqueue=files))
     sources = [trial.user_attrs["source"] for trial in trials_of(study)]
-    assert sources == ["sb3_default", "a.yaml", "b.yaml"]
+    assert sources == [*FIRST, "a.yaml", "b.yaml"]
 
 
 def test_resume_of_a_study_whose_creator_was_killed_at_once(tmp_path: Path) -> None:
@@ -171,5 +178,5 @@ def test_resume_of_a_study_whose_creator_was_killed_at_once(tmp_path: Path) -> N
     storage = JournalStorage(JournalFileBackend(str(tmp_path / "study.journal")))
     optuna.create_study(storage=storage, study_name=config_.name(), direction="maximize")
     study = create(config_)
-    assert [trial.user_attrs["source"] for trial in trials_of(study)] == ["sb3_default"]
+    assert [trial.user_attrs["source"] for trial in trials_of(study)] == FIRST
     assert read_config(Place.of(config_)) == config_

@@ -7,6 +7,7 @@ from optuna.trial import FixedTrial
 from torch import nn
 
 from samplers import SEARCH_SPACES, Size
+from sb3_hpo.algorithms import find_algorithm
 from tests.samplers_tests.support import (
     ALGORITHMS,
     SIZES,
@@ -50,3 +51,20 @@ def test_default_params_are_dimensions_of_the_full_space(algo: str) -> None:
     context = make_context(algo, n_timesteps=1_000_000)
     points = draw(algo, context, "full", 50)
     assert set(SEARCH_SPACES[algo].default_params) <= set().union(*(p.params for p in points))
+
+
+@pytest.mark.parametrize("algo", ["dqn", "ppo"])
+def test_first_points_lie_in_the_space_of_the_command_s_own_defaults(algo: str) -> None:
+    """They are moved into narrower spaces, but where nothing is narrow they are as written."""
+    algorithm = find_algorithm(algo)
+    context = make_context(
+        algo, n_envs=algorithm.n_envs, n_timesteps=algorithm.n_timesteps, discrete=True
+    )
+    dimensions = {
+        name: item for point in draw(algo, context, "default", 64)
+        for name, item in point.distributions.items()
+    }  # fmt: skip
+    assert SEARCH_SPACES[algo].first_points
+    for point in SEARCH_SPACES[algo].first_points:
+        for name, item in dimensions.items():
+            assert item._contains(item.to_internal_repr(point[name])), name
