@@ -530,7 +530,7 @@ def test_script_runs_from_an_empty_folder(algo: str, tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.stdout.startswith("seed 5: return -")
     assert "over 100 episodes" in done.stdout
-    assert_same_weights(tmp_path / "best_model.zip", item)
+    assert_same_weights(tmp_path / "trained_model.zip", item)
 
 
 @pytest.mark.slow
@@ -547,5 +547,5 @@ def test_script_with_environments_in_processes_runs(tmp_path: Path) -> None:
     assert done.stderr == ""
     assert {file.name for file in (tmp_path / "empty").iterdir()} == {
         "train_best.py",
-        "best_model.zip",
+        "trained_model.zip",
     }

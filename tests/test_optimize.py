@@ -23,6 +23,7 @@ from sb3_hpo.processes import IN_WORKER
 TINY = [
     "--algo", "ppo", "--env", "tests.envs:TargetEnv", "--n-timesteps", "640", "--n-envs", "2",
     "--n-eval-episodes", "3", "--n-trials", "4", "--space", "tests.envs:sample_target_params",
+    "--no-reevaluate",
 ]  # fmt: skip
 
 
