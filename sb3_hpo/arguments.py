@@ -7,6 +7,7 @@ the contract (repeatable files below all flags, all mistakes at once, dashes and
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,26 +28,6 @@ _MAPPINGS = [name for name, field in _FIELDS.items() if get_origin(field.annotat
 _LISTS = [name for name, field in _FIELDS.items() if get_origin(field.annotation) is tuple]
 
 
-def parse_command(argv: Sequence[str]) -> tuple[StudyConfig, bool]:
-    """Read flags and configuration files of the main command.
-
-    Args:
-        argv: The arguments. Flags win over all files wherever they stand; later files win over
-            earlier ones; mappings such as `fixed` are merged.
-
-    Returns:
-        The configuration, and whether only to print it.
-
-    Raises:
-        UserError: All mistakes in one line.
-
-    >>> parse_command(["--algo", "ppo", "--env=Pendulum-v1", "--fixed.gamma", "0.9"])[0].fixed
-    {'gamma': 0.9}
-    """
-    options = read_options(argv, OPTIMIZE)
-    return options.config(), options.print_config
-
-
 @dataclass(frozen=True)
 class Program:
     """What `--help` says of a command.
@@ -55,17 +36,24 @@ class Program:
         name: Its module.
         usage: What it needs at least.
         description: What it does, in a sentence or two.
+        actions: Flags that say what to do instead, with their texts.
     """
 
     name: str
     usage: str
     description: str
+    actions: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 OPTIMIZE = Program(
     "optimize",
     "--algo ALGO --env ENV [options]",
     "Tune an SB3 algorithm. The same command again goes on where it stopped.",
+    {
+        "join": "add workers to the study that --storage and --study-name name; nothing else is "
+        "needed, its configuration is in it",
+        "stop": "end that study's search everywhere; running trials are handed back",
+    },
 )
 
 
@@ -77,11 +65,13 @@ class Options:
         values: Fields of the configuration.
         mistakes: Words that are no options.
         print_config: Whether only to print the configuration.
+        action: What to do instead of the command's own work, or None.
     """
 
     values: dict[str, Any]
     mistakes: tuple[str, ...]
     print_config: bool
+    action: str | None = None
 
     def config(self, below: Mapping[str, Any] | None = None) -> StudyConfig:
         """Return the configuration.
@@ -106,7 +96,8 @@ def read_options(argv: Sequence[str], program: Program) -> Options:
     """Read flags and configuration files, unchecked.
 
     Args:
-        argv: The arguments.
+        argv: The arguments. Flags win over all files wherever they stand; later files win over
+            earlier ones; mappings such as `fixed` are merged.
         program: The command that they are for.
 
     Returns:
@@ -114,6 +105,10 @@ def read_options(argv: Sequence[str], program: Program) -> Options:
 
     Raises:
         UserError: A flag has no value, or a file cannot be read.
+
+    >>> words = ["--algo", "ppo", "--env=Pendulum-v1", "--fixed.gamma", "0.9"]
+    >>> read_options(words, OPTIMIZE).config().fixed
+    {'gamma': 0.9}
     """
     words = [_canonical(word) for word in argv]
     options, unknown = _build_parser(words, program).parse_known_args(words)
@@ -122,17 +117,20 @@ def read_options(argv: Sequence[str], program: Program) -> Options:
     if unknown and not mistakes:
         mistakes = [f"unexpected {unknown[0]!r}: every option has a name"]
     print_config = flags.pop("print_config", False)
+    actions = [name for name in program.actions if flags.pop(name, False)]
+    if len(actions) > 1:
+        raise UserError(f"give one of {' and '.join(_flag(name) for name in actions)}")
     values: dict[str, Any] = {}
     for path in flags.pop("config", []):
         values = merge(values, read_yaml_mapping(Path(path)))
     for path, text in flags.items():
         values = merge(values, _nested(path, text))
-    return Options(values, tuple(mistakes), print_config)
+    return Options(values, tuple(mistakes), print_config, actions[0] if actions else None)
 
 
 def _say_unknown(word: str) -> str:
     flags = [_flag(name) + ".NAME" * (name in _MAPPINGS) for name in _FIELDS]
-    flags += ["--config", "--print-config"]
+    flags += ["--config", "--print-config", "--join", "--stop"]
     return unknown_name("flag", word.partition("=")[0], flags).partition(" Known:")[0]
 
 
@@ -189,6 +187,10 @@ def _build_parser(words: Sequence[str], program: Program) -> _Parser:
     files.add_argument("--config", action="append", metavar="FILE", help=text)
     text = "print the whole configuration and stop"
     files.add_argument("--print-config", action="store_true", help=text)
+    if program.actions:
+        actions = parser.add_argument_group("a study that exists")
+        for name, text in program.actions.items():
+            actions.add_argument(_flag(name), action="store_true", help=text)
     return parser
 
 

@@ -30,6 +30,7 @@ from sb3_hpo.options import (
 )
 from sb3_hpo.references import reference
 from sb3_hpo.scores import DEFAULT_SCORE
+from sb3_hpo.wording import hide_password
 
 SAMPLERS = ("tpe", "random", "gp", "cmaes", "qmc")
 PRUNERS = ("quantile", "median", "percentile", "halving", "hyperband", "patient", "none")
@@ -149,7 +150,11 @@ class StudyConfig(TrainingConfig):
     )
     seed: NonNegativeInt = option("common", "root of all random streams", 0)
     storage: str | None = option(
-        "study", "journal file (default: study.journal in the run folder)", None,
+        "study", "journal file, or redis://, postgresql://, mysql://, grpc://, sqlite:/// "
+        "(default: study.journal in the run folder)", None, changes_value=False,
+    )  # fmt: skip
+    storage_timeout: Seconds = option(
+        "study", "wait this long for a server that is away or a disk that is full", 300.0,
         changes_value=False,
     )  # fmt: skip
     study_name: str | None = option(
@@ -239,6 +244,13 @@ class StudyConfig(TrainingConfig):
         if mistakes:
             raise UserError("; ".join(mistakes))
         return self
+
+    def plain(self) -> dict[str, Any]:
+        """Return all plain values, for files and for the study: without a password."""
+        values = self.model_dump(mode="json")
+        if self.storage is not None:
+            values["storage"] = hide_password(self.storage)
+        return values
 
     def identity(self) -> dict[str, Any]:
         """Return the plain values of everything that a trial value depends on."""

@@ -11,6 +11,7 @@ import optuna
 from optuna.trial import TrialState
 
 from sb3_hpo.liveness import StaleTrials, hand_back, handle_loss
+from sb3_hpo.patience import hurry
 from sb3_hpo.training import StopRun
 from sb3_hpo.trials import (
     BEAT,
@@ -19,6 +20,7 @@ from sb3_hpo.trials import (
     OUTCOME,
     SESSION_START,
     STOP,
+    TIME_OVER,
     TRACEBACK,
     WORKER,
     count_trials,
@@ -82,7 +84,7 @@ class Watch:
         if self._signal is not None:
             return self._signal
         if self._deadline is not None and self._clock() >= self._deadline:
-            return "the study's --timeout is over"
+            return TIME_OVER
         if self._orphaned():
             return "the process that started this worker is gone"
         reason: str | None = study.user_attrs.get(STOP)
@@ -115,6 +117,8 @@ class Watch:
         if self._signal is not None:
             raise KeyboardInterrupt
         self._signal = f"received {received.name}"
+        if self._study is not None:
+            hurry(self._study)
 
 
 def run_trials(

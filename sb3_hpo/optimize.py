@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sb3_hpo.arguments import parse_command
+from sb3_hpo.arguments import OPTIMIZE, read_options
 from sb3_hpo.config import StudyConfig, make_config
 from sb3_hpo.errors import UserError
 from sb3_hpo.files import format_yaml, write_atomically
@@ -22,11 +22,7 @@ if TYPE_CHECKING:
     import optuna
     from rich.console import Console
 
-    from sb3_hpo.spaces import BoundSpace
-    from sb3_hpo.storage import Place
-    from sb3_hpo.workers import WorkersResult
-
-_SEARCH_SHARE = 0.65  # of --timeout; the rest is for the re-evaluation
+    from sb3_hpo.places import Place
 
 
 @dataclass(frozen=True)
@@ -67,10 +63,12 @@ def tune(**options: Any) -> TuningResult:
 
 
 def _tune(config: StudyConfig, console: Console) -> TuningResult:
+    from sb3_hpo.places import Place
     from sb3_hpo.processes import IN_WORKER
+    from sb3_hpo.session import say_where_the_answer_is, search
     from sb3_hpo.spaces import read_enqueued
-    from sb3_hpo.storage import Place
-    from sb3_hpo.study import create_or_resume, prepare, try_model
+    from sb3_hpo.study import create_or_resume, is_home, prepare, try_model
+    from sb3_hpo.trials import STOP, STOPPED
 
     if IN_WORKER in os.environ:
         raise UserError(
@@ -83,64 +81,20 @@ def _tune(config: StudyConfig, console: Console) -> TuningResult:
     space = prepare(config)
     points = [read_enqueued(Path(path), space) for path in config.enqueue]
     try_model(config, space)
-    study = create_or_resume(config, place, space, points)
-    write_atomically(place.run_dir / "config.yaml", format_yaml(config.model_dump(mode="json")))
-    say(console, f"study {place.name} in {near(place.run_dir)}")
-    status = _search(study, config, place, space, start, console)
-    if status == 0:
+    with place.reserved():
+        study = create_or_resume(config, place, space, points)
+        at_home = is_home(study, place)
+        if at_home:
+            write_atomically(place.run_dir / "config.yaml", format_yaml(config.plain()))
+        say(console, f"study {place.name} in {near(place.run_dir)}")
+        status = search(study, config, place, space, console, start=start, at_home=at_home)
+    if not at_home:
+        say_where_the_answer_is(study, place, console)
+    elif status == 0 and study.user_attrs.get(STOP) != STOPPED:
         status = _answer(study, config, place, start, console, reevaluate=config.reevaluate)
     else:
         _answer(study, config, place, start, console, reevaluate=False)
     return TuningResult(study, place.run_dir, status)
-
-
-def _search(
-    study: optuna.Study,
-    config: StudyConfig,
-    place: Place,
-    space: BoundSpace,
-    start: float,
-    console: Console,
-) -> int:
-    """Run the trials that are left; return the exit status."""
-    from sb3_hpo.processes import n_cores
-    from sb3_hpo.progress import Progress
-    from sb3_hpo.trials import count_trials, trials_of
-    from sb3_hpo.workers import Workers
-
-    n_left = config.n_trials - count_trials(trials_of(study)).finished
-    if n_left <= 0:
-        say(console, f"It is complete. For more trials: --n-trials {2 * config.n_trials}; "
-                     "to start anew: another --seed or --study-name.")  # fmt: skip
-        return 0
-    n_workers = min(config.n_workers or n_cores(), n_left)
-    say(console, f"{plural(n_left, 'trial')} of {config.n_timesteps:,} steps to go, over "
-                 f"{plural(len(space.dimensions), 'dimension')}, on "
-                 f"{plural(n_workers, 'worker')}")  # fmt: skip
-    deadline = None
-    if config.timeout is not None:
-        deadline = start + config.timeout * (_SEARCH_SHARE if config.reevaluate else 1)
-    with Progress(study, config.n_trials, console) as progress:
-        ended = Workers(study, config, place, deadline).run(n_workers, progress.tick)
-    return _say_why_it_ended(study, config, ended, console)
-
-
-def _say_why_it_ended(
-    study: optuna.Study, config: StudyConfig, ended: WorkersResult, console: Console
-) -> int:
-    """Say why there are not as many trials as asked for, if so; return the exit status."""
-    from sb3_hpo.trials import STOP, count_trials, trials_of
-
-    if ended.signal is not None:
-        say(console, "Interrupted; the same command goes on from here.")
-        return 128 + ended.signal
-    if count_trials(trials_of(study)).finished >= config.n_trials:
-        return 0
-    if problem := study.user_attrs.get(STOP) or ended.problem:
-        say(console, f"Given up: {problem}")
-        return 1
-    say(console, "The time is over; the same command goes on from here.")
-    return 0
 
 
 def _answer(
@@ -195,13 +149,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _command(argv: Sequence[str]) -> int:
-    config, print_config = parse_command(argv)
-    if print_config:
-        sys.stdout.write(format_yaml(config.model_dump(mode="json")))
+    options = read_options(argv, OPTIMIZE)
+    config = options.config() if options.action is None else None
+    if config is not None and options.print_config:
+        sys.stdout.write(format_yaml(config.plain()))
         return 0
     from rich.console import Console
 
-    return _tune(config, Console()).exit_status
+    if config is not None:
+        return _tune(config, Console()).exit_status
+
+    from sb3_hpo.joining import join, stop
+
+    _quiet(verbose=False)
+    return {"join": join, "stop": stop}[str(options.action)](options, Console())
 
 
 def run() -> None:

@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from typing import IO
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 # Set before torch is imported: results depend on the thread count, and two threads are slower.
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-IN_WORKER = "SB3_HPO_WORKER"  # environment variable: this process was started by us
+# Environment variables.
+IN_WORKER = "SB3_HPO_WORKER"  # this process was started by us
+STORAGE = "SB3_HPO_STORAGE"  # its storage: a command line, with a password, is seen by everybody
 
 
 def start_module(
@@ -19,6 +24,7 @@ def start_module(
     n_threads: int,
     log: IO[bytes],
     talks: bool = False,
+    variables: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start `python -m module` as a process of its own.
 
@@ -28,6 +34,7 @@ def start_module(
         n_threads: Threads of its numerical libraries.
         log: Where its errors go, and its output unless it talks.
         talks: Whether we write to its input and read its output.
+        variables: Further environment variables.
 
     Returns:
         The process.
@@ -37,6 +44,7 @@ def start_module(
         **dict.fromkeys(_THREAD_VARIABLES, str(n_threads)),
         "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),  # noqa: PTH109
         IN_WORKER: "1",
+        **(variables or {}),
     }
     return subprocess.Popen(
         [sys.executable, "-m", module, *arguments],

@@ -16,11 +16,10 @@ from sb3_hpo.codec import build
 from sb3_hpo.config import StudyConfig, TrainingConfig, make_config
 from sb3_hpo.errors import UserError, unknown_name
 from sb3_hpo.files import format_yaml, read_yaml_mapping, write_atomically
-from sb3_hpo.storage import open_storage
+from sb3_hpo.places import JOURNAL, find_study
 from sb3_hpo.trials import CONFIG, FINISHED, count_trials, trials_of
 
 BEST = "best.yaml"
-JOURNAL = "study.journal"
 _MENDS = {
     "training": "what --print-config shows of one training run: algo, env, n_timesteps, ...",
     "kwargs": "the algorithm's arguments; {} stands for SB3's defaults",
@@ -193,7 +192,7 @@ def recipe_of(study: optuna.Study, config: StudyConfig, trial: FrozenTrial) -> R
     )
 
 
-def load_best(study: optuna.Study | str | Path) -> Recipe:
+def load_best(study: optuna.Study | str | Path, study_name: str | None = None) -> Recipe:
     """Return the recipe of a study's answer.
 
     Args:
@@ -201,6 +200,7 @@ def load_best(study: optuna.Study | str | Path) -> Recipe:
             sb3_hpo, or its journal file. For these two the answer is the `best.yaml` of the
             study's run folder where that is found and re-evaluated, and otherwise the trial with
             the best value, which is mostly lucky: `reevaluated` is None then.
+        study_name: Which study of the journal, where it holds several.
 
     Returns:
         The recipe.
@@ -220,15 +220,18 @@ def load_best(study: optuna.Study | str | Path) -> Recipe:
         return read_recipe(path / BEST)
     if path.suffix in (".yaml", ".yml"):
         return read_recipe(path)
-    return _best_of(_open_study(path), path.parent)
+    return _best_of(find_study(str(study), study_name), path.parent)
 
 
-def load_trial(study: optuna.Study | str | Path, number: int) -> Recipe:
+def load_trial(
+    study: optuna.Study | str | Path, number: int, study_name: str | None = None
+) -> Recipe:
     """Return the recipe of one trial.
 
     Args:
         study: A study of sb3_hpo, its run folder, or its journal file.
         number: The trial's number, from 0.
+        study_name: Which study of the journal, where it holds several.
 
     Returns:
         The recipe.
@@ -240,26 +243,13 @@ def load_trial(study: optuna.Study | str | Path, number: int) -> Recipe:
         path = Path(study).expanduser()
         if path.suffix in (".yaml", ".yml"):
             raise UserError(f"{path} holds one recipe: use load_best, or give the run folder")
-        study = _open_study(path / JOURNAL if path.is_dir() else path)
+        study = find_study(str(study), study_name)
     config = _config_of(study)
     trials = trials_of(study)
     if not 0 <= number < len(trials):
         there = f"trials 0 to {len(trials) - 1}" if trials else "no trials yet"
         raise UserError(f"study {study.study_name!r} has no trial {number}: it has {there}")
     return recipe_of(study, config, trials[number])
-
-
-def _open_study(path: Path) -> optuna.Study:
-    if not path.exists():
-        raise UserError(f"no file {path}; give a run folder, or the journal that --storage named")
-    storage = open_storage(str(path))
-    names = optuna.get_all_study_names(storage)
-    if len(names) != 1:
-        found = f"{len(names)} studies ({', '.join(sorted(names))})" if names else "no study"
-        raise UserError(
-            f"{path} holds {found}; load the one you mean with optuna.load_study and pass that"
-        )
-    return optuna.load_study(study_name=names[0], storage=storage)
 
 
 def _config_of(study: optuna.Study) -> StudyConfig:

@@ -15,13 +15,13 @@ from sb3_hpo.arguments import Program, read_options
 from sb3_hpo.candidates import pick_candidates, replay_through
 from sb3_hpo.errors import UserError
 from sb3_hpo.files import format_yaml, write_atomically
+from sb3_hpo.places import check_maximises, find_study, home_of
 from sb3_hpo.processes import n_cores
 from sb3_hpo.race import n_race_runs
 from sb3_hpo.reevaluation import Reevaluation, keep_median_model
 from sb3_hpo.report import deliver
 from sb3_hpo.reruns import LOG_FILE, RerunLog
 from sb3_hpo.runs import alone, train_due
-from sb3_hpo.storage import check_maximises, find_study, home_of
 from sb3_hpo.terminal import run_command, say
 from sb3_hpo.trials import CONFIG, trials_of
 from sb3_hpo.wording import plural
@@ -152,7 +152,7 @@ def _command(argv: Sequence[str]) -> int:
         )
     config = options.config(stored)
     if options.print_config:
-        sys.stdout.write(format_yaml(config.model_dump(mode="json")))
+        sys.stdout.write(format_yaml(config.plain()))
         return 0
 
     from rich.console import Console
@@ -169,7 +169,7 @@ def _command(argv: Sequence[str]) -> int:
     limit = config.timeout if "timeout" in options.values else None  # the study's was its search's
     deadline = None if limit is None else start + limit
     answer, ended = reevaluate(study, config, run_dir, console, replay=replay, deadline=deadline)
-    write_atomically(run_dir / "config.yaml", format_yaml(config.model_dump(mode="json")))
+    write_atomically(run_dir / "config.yaml", format_yaml(config.plain()))
     deliver(console, run_dir, study, config, answer, model_choices(config))
     return ended.exit_status
 

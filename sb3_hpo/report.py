@@ -14,9 +14,9 @@ from sb3_hpo.config import StudyConfig, TrainingConfig, make_config
 from sb3_hpo.exports import SCRIPT, ZOO, training_script, zoo_yaml
 from sb3_hpo.files import read_yaml_mapping, write_atomically
 from sb3_hpo.pages import write_pages
+from sb3_hpo.places import check_maximises, find_study, home_of
 from sb3_hpo.recipes import BEST, Recipe, recipe_of, write_recipe
 from sb3_hpo.reruns import LOG_FILE, RerunLog
-from sb3_hpo.storage import check_maximises, find_study, home_of
 from sb3_hpo.summary import print_answer
 from sb3_hpo.terminal import near, run_command, say
 from sb3_hpo.trials import CONFIG, trials_of

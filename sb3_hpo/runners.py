@@ -116,7 +116,7 @@ class Runners:
         return runner
 
     def _start(self, log: IO[bytes]) -> subprocess.Popen[bytes]:
-        arguments = ["--config", json.dumps(self._config.model_dump(mode="json")),
+        arguments = ["--config", json.dumps(self._config.plain()),
                      "--parent", str(os.getpid())]  # fmt: skip
         return start_module(
             "sb3_hpo.runner", arguments, n_threads=self._config.n_threads, log=log, talks=True

@@ -2,238 +2,215 @@
 
 from __future__ import annotations
 
-import logging
 import re
-import shutil
+import time
+import warnings
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import optuna
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
-from sqlalchemy import create_engine, inspect, make_url
-from sqlalchemy.exc import SQLAlchemyError
+from optuna.storages import GrpcStorageProxy, InMemoryStorage, JournalStorage, RDBStorage
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError, IntegrityError, ProgrammingError
 
-from sb3_hpo.errors import UserError, unknown_name
-from sb3_hpo.trials import CONFIG
+from sb3_hpo.errors import UserError, check_installed, unknown_name
+from sb3_hpo.journals import JournalBackend
+from sb3_hpo.patience import PatientStorage, persist
+from sb3_hpo.wording import HIDDEN, hide_password
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from optuna.storages import BaseStorage
+    from optuna.storages.journal import BaseJournalBackend
 
-    from sb3_hpo.config import StudyConfig
+Kind = Literal["journal", "redis", "grpc", "database", "sqlite", "memory"]
 
-_logger = logging.getLogger(__name__)
-
-JOURNAL = "study.journal"
-_PASSWORD = re.compile(r"://[^/@\s]*@")  # and who it belongs to
 _URL = re.compile(r"(\w[\w+]*)://")
+_KINDS: dict[str, Kind] = {
+    "journal": "journal", "redis": "redis", "rediss": "redis", "grpc": "grpc",
+    "sqlite": "sqlite", "postgresql": "database", "mysql": "database", "mariadb": "database",
+}  # fmt: skip
+_DRIVERS = {"postgresql": "psycopg", "mysql": "pymysql", "mariadb": "pymysql"}
+_NEEDS = {  # import names, and the extra that brings them
+    "redis": (("redis",), "redis"),
+    "grpc": (("grpc", "google.protobuf"), "grpc"),
+    "postgresql": (("psycopg",), "postgresql"),
+    "mysql": (("pymysql",), "mysql"),
+    "mariadb": (("pymysql",), "mysql"),
+}
+_CREATION_ATTEMPTS = 5
+_GRPC_READY_S = 5.0
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a study lives.
+class StorageAddress:
+    """Where a storage is.
 
     Attributes:
-        name: The study's name.
-        run_dir: Folder of the run's files, absolute.
-        journal: The journal file, absolute.
+        kind: Which of Optuna's storages it needs.
+        text: An absolute path or a URL, with its password; `str()` hides that.
     """
 
-    name: str
-    run_dir: Path
-    journal: Path
+    kind: Kind
+    text: str
 
     @classmethod
-    def of(cls, config: StudyConfig) -> Place:
-        """Find where the configuration puts its study; writes nothing."""
-        name = config.name()
-        run_dir = Path(config.run_dir or Path("runs") / name).expanduser().resolve()
-        storage = config.storage or str(run_dir / JOURNAL)
-        return cls(name, run_dir, journal_path(storage))
+    def parse(cls, text: str) -> StorageAddress:
+        """Read what `--storage` takes.
+
+        Args:
+            text: Path of a journal file, `:memory:`, or a URL: `redis://`, `grpc://`,
+                `postgresql://`, `mysql://`, `sqlite:///`, `journal://`. Relative paths are made
+                absolute.
+
+        Returns:
+            The address.
+
+        Raises:
+            UserError: It is of no known kind, misses a package, or is a file of another sort.
+        """
+        if text == ":memory:":
+            return cls("memory", text)
+        match = _URL.match(text)
+        if match is None or match[1] == "journal":
+            return cls("journal", str(_journal_path(text.removeprefix("journal://"))))
+        if HIDDEN in text:
+            raise UserError(
+                f"storage: the password was left out of {text}; give --storage with it"
+            )
+        scheme = {"postgres": "postgresql"}.get(match[1], match[1])
+        dialect, _, driver = scheme.partition("+")
+        if dialect not in _KINDS:
+            raise UserError(f"storage: {unknown_name('scheme', scheme, _KINDS)}")
+        kind = _KINDS[dialect]
+        if not driver and dialect in _NEEDS:
+            packages, extra = _NEEDS[dialect]
+            check_installed(f"storage: {dialect}://", packages, extra=extra)
+        if kind in ("database", "sqlite"):
+            return cls(kind, _database_url(f"{scheme}{text[match.end(1) :]}"))
+        return cls(kind, text)
+
+    def __str__(self) -> str:
+        return hide_password(self.text)
+
+    @property
+    def journal(self) -> Path | None:
+        """The journal file, if it is one."""
+        return Path(self.text) if self.kind == "journal" else None
 
 
-def journal_path(storage: str) -> Path:
-    """Return the absolute path of the journal file that a storage string names.
-
-    Args:
-        storage: A path.
-
-    Returns:
-        The path. Relative ones are made absolute: Optuna's lock on a relative path with a folder
-        in it is never broken, and a worker that died holding it would stop all others for ever.
-
-    Raises:
-        UserError: It is a URL, a folder, or a file that holds something else.
-    """
-    if match := _URL.match(storage):
-        raise UserError(
-            f"storage: {match[1]}:// is not supported yet; give the path of a journal file"
-        )
-    path = Path(storage).expanduser().resolve()
+def _journal_path(text: str) -> Path:
+    path = Path(text).expanduser().resolve()
     if path.is_dir():
         raise UserError(f"storage: {path} is a folder; give a file in it, e.g. study.journal")
-    if path.is_file() and path.stat().st_size > 0 and not _is_journal(path):
-        raise UserError(f"storage: {path} is not a journal; give a new path or a study's own")
+    if path.is_file() and path.stat().st_size > 0:
+        with path.open("rb") as file:
+            start = file.read(16)
+        if start.startswith(b"SQLite format 3"):
+            raise UserError(f"storage: {path} is an SQLite database; write sqlite:///{path}")
+        if not start.startswith(b'{"op_code":'):  # how Optuna begins every line
+            raise UserError(f"storage: {path} is not a journal; give a new path or a study's own")
     return path
 
 
-def _is_journal(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(16).startswith(b'{"op_code":')  # how Optuna begins every line
+def _database_url(text: str) -> str:
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError) as error:  # ValueError: of the port
+        raise UserError(f"storage: {hide_password(text)} is no URL of a database") from error
+    dialect = url.get_backend_name()
+    if dialect == "sqlite":
+        if url.database in (None, "", ":memory:"):
+            raise UserError("storage: sqlite:/// needs a file: sqlite:///study.db")
+        url = url.set(database=str(Path(url.database).expanduser().resolve()))
+    elif url.drivername == dialect:
+        url = url.set(drivername=f"{dialect}+{_DRIVERS[dialect]}")
+    return url.render_as_string(hide_password=False)
 
 
-def open_storage(storage: str) -> BaseStorage:
+def open_storage(
+    address: StorageAddress | str, *, patience_s: float = 0.0, waits_to_open: bool = False
+) -> BaseStorage:
     """Open a storage. To be called inside the process that uses it, never before a fork.
 
     Args:
-        storage: Path of a journal file; its folder must exist.
+        address: Where it is, or what `--storage` takes; the folder of a file must exist.
+        patience_s: How long its calls wait for a server that is away or a disk that is full, in
+            seconds.
+        waits_to_open: Whether opening waits as well. A mistyped address is better told at once.
 
     Returns:
-        The storage, its torn tail mended if it had one.
-    """
-    path = journal_path(storage)
-    lock = JournalFileOpenLock(str(path), grace_period=30)
-    if path.exists():
-        backup = _mend_torn_tail(path, lock)
-        if backup is not None:
-            _logger.warning("%s had a half-written last line; the old file is %s", path, backup)
-    return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
-
-
-def _mend_torn_tail(path: Path, lock: JournalFileOpenLock) -> Path | None:
-    """Cut off a half-written last line, which a full disk or a power cut leaves behind.
-
-    The next line would be appended to it, and then no process could read the journal any more.
-
-    Args:
-        path: The journal.
-        lock: Its lock.
-
-    Returns:
-        The backup made before the cut, or None if the tail was whole.
-    """
-    if _ends_whole(path):
-        return None
-    lock.acquire()
-    try:
-        if _ends_whole(path):  # it was only being written
-            return None
-        stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S")
-        backup = path.with_name(f"{path.name}.torn-{stamp}")
-        shutil.copy2(path, backup)
-        content = path.read_bytes()
-        with path.open("r+b") as file:
-            file.truncate(content.rfind(b"\n") + 1)
-        return backup
-    finally:
-        lock.release()
-
-
-def _ends_whole(path: Path) -> bool:
-    with path.open("rb") as file:
-        if file.seek(0, 2) == 0:
-            return True
-        file.seek(-1, 2)
-        return file.read(1) == b"\n"
-
-
-def find_study(storage: str, name: str | None = None) -> optuna.Study:
-    """Open a study that exists, to be read: a mistyped path must not make a new file.
-
-    Args:
-        storage: Path of a journal or of a run folder, or Optuna's URL of a database.
-        name: The study; may be left out where there is one only.
-
-    Returns:
-        The study.
+        The storage; a journal's torn tail is mended.
 
     Raises:
-        UserError: There is no such storage or study; the names that exist are listed.
+        UserError: It cannot be opened now.
     """
-    try:
-        opened = _open_to_read(storage)
-        names = sorted(optuna.get_all_study_names(opened))
-    except UserError:
-        raise
-    except (OSError, ImportError, RuntimeError, ValueError, SQLAlchemyError) as error:
-        text = f"cannot open {storage}: {' '.join(str(error).split())[:200]}"
-        raise UserError(f"storage: {_PASSWORD.sub('://***@', text)}") from error
-    storage = _PASSWORD.sub("://***@", storage)
-    if not names:
-        raise UserError(f"storage: there is no study in {storage}")
-    if name is None and len(names) == 1:
-        return optuna.load_study(storage=opened, study_name=names[0])
-    if name is None:
-        raise UserError(f"study_name: say which study of {storage}; it has: {', '.join(names)}")
-    if name not in names:
-        raise UserError(unknown_name("study", name, names))
-    return optuna.load_study(storage=opened, study_name=name)
+    if isinstance(address, str):
+        address = StorageAddress.parse(address)
+    to_open_s = patience_s if waits_to_open else 0.0
+    storage = persist(lambda: _open(address), str(address), lambda: to_open_s)
+    # Its methods come from a decorator.
+    return PatientStorage(storage, str(address), patience_s)  # type: ignore[abstract]
 
 
-def _open_to_read(storage: str) -> BaseStorage:
-    if not _URL.match(storage):
-        path = Path(storage).expanduser().resolve()
-        path = path / JOURNAL if path.is_dir() else path
-        if not path.is_file():
-            raise UserError(f"storage: there is no file {path}")
-        return open_storage(str(path))
-    url = make_url(storage)
-    if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
-        raise UserError(f"storage: there is no file {url.database or storage}")
-    engine = create_engine(url)
-    try:
-        if not inspect(engine).has_table("studies"):  # Optuna would make its tables there
-            raise UserError(f"storage: there is no study in {storage}")
-    finally:
-        engine.dispose()
-    return optuna.storages.get_storage(storage)
+def _open(address: StorageAddress) -> BaseStorage:
+    if address.kind == "memory":
+        return InMemoryStorage()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        if address.kind == "grpc":
+            return _open_grpc(address.text)
+        if address.kind in ("database", "sqlite"):
+            return _open_database(address)
+        return JournalStorage(_journal_backend(address))
 
 
-def check_maximises(study: optuna.Study) -> None:
-    """Refuse a study whose best trials are those with the lowest values.
-
-    Args:
-        study: The study.
-
-    Raises:
-        UserError: It minimises, or has several objectives.
-    """
-    if len(study.directions) > 1:
-        raise UserError(
-            f"study {study.study_name!r} has {len(study.directions)} objectives, so no best "
-            "trials; give a study of one"
-        )
-    if study.direction is not optuna.study.StudyDirection.MAXIMIZE:
-        raise UserError(
-            f"study {study.study_name!r} minimises, but returns are maximised: its best trials "
-            "are not the ones to train again"
-        )
+def _journal_backend(address: StorageAddress) -> BaseJournalBackend:
+    if address.kind == "redis":
+        return _redis_backend(address.text)
+    return JournalBackend(Path(address.text))
 
 
-def home_of(storage: str, study: optuna.Study, run_dir: str | None = None) -> Path:
-    """Find the run folder of a study that exists.
+def _redis_backend(url: str) -> BaseJournalBackend:
+    from optuna.storages.journal import JournalRedisBackend
 
-    Args:
-        storage: As for `find_study`.
-        study: The study.
-        run_dir: The folder, where the user names one.
+    class Backend(JournalRedisBackend):
+        """Notices a server that came back without its latest operations."""
 
-    Returns:
-        That folder; else the one that `storage` is; else the one where `optimize` has put the
-        study's files, if it can be seen from here; else the one that holds the study's own
-        journal; else `runs/<study name>`.
-    """
-    if run_dir is not None:
-        return Path(run_dir).expanduser().resolve()
-    path = None if _URL.match(storage) else Path(storage).expanduser().resolve()
-    if path is not None and path.is_dir():
-        return path
-    default = (Path("runs") / study.study_name).resolve()
-    noted = study.user_attrs.get(CONFIG, {})
-    if noted.get("run_dir") or noted.get("storage"):
-        first = Path(noted.get("run_dir") or default).expanduser().resolve()
-        if first.is_dir():
-            return first
-    return path.parent if path is not None and path.name == JOURNAL else default
+        def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:  # type: ignore[override]
+            number = self._redis.get(f"{self._prefix}:log_number")
+            n_there = 0 if number is None else int(number) + 1
+            if n_there < log_number_from:
+                raise UserError(
+                    f"storage: {hide_password(url)} has lost {log_number_from - n_there} "
+                    "operations, probably by a restart (see Redis's `appendonly`); give the "
+                    "same command again to go on from what it has"
+                )
+            return super().read_logs(log_number_from)
+
+    return Backend(url)
+
+
+def _open_grpc(url: str) -> BaseStorage:
+    match = re.fullmatch(r"grpc://([^:/]+):(\d+)/?", url)
+    if match is None:
+        raise UserError(f"storage: `grpc://host:port` must hold, but got {url}")
+    proxy = GrpcStorageProxy(host=match[1], port=int(match[2]))
+    proxy.wait_server_ready(timeout=_GRPC_READY_S)
+    return proxy
+
+
+def _open_database(address: StorageAddress) -> BaseStorage:
+    """Open a database; several processes may be making its tables at this moment."""
+    options = {"connect_args": {"timeout": 60}} if address.kind == "sqlite" else {}
+    for attempt in range(_CREATION_ATTEMPTS):
+        try:
+            storage = RDBStorage(address.text, engine_kwargs={"pool_pre_ping": True, **options})
+            return optuna.storages.get_storage(storage)
+        except (IntegrityError, ProgrammingError):
+            if attempt == _CREATION_ATTEMPTS - 1:
+                raise
+            time.sleep(0.2 * 2**attempt)
+    raise AssertionError("the last attempt returns or raises")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import optuna
 
@@ -11,15 +13,29 @@ from sb3_hpo.algorithms import find_algorithm
 from sb3_hpo.config import StudyConfig, make_config
 from sb3_hpo.envs import check_action_space, probe_spaces
 from sb3_hpo.errors import UserError, check_installed
+from sb3_hpo.journals import check_free_space
 from sb3_hpo.models import choose_device, choose_policy, load_algorithm
 from sb3_hpo.search import LateSeededSampler, build_pruner, check_sampler_installed
 from sb3_hpo.spaces import BoundSpace, EnqueuedPoint, bind_space
-from sb3_hpo.storage import Place, open_storage
 from sb3_hpo.training import build_once
-from sb3_hpo.trials import CONFIG, KWARGS_OVERRIDE, SESSION_START, SOURCE, STOP, trials_of
+from sb3_hpo.trials import (
+    CONFIG,
+    FINISHED,
+    HOME,
+    KWARGS_OVERRIDE,
+    SESSION_START,
+    SOURCE,
+    STOP,
+    trials_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from sb3_hpo.places import Place
+
+_CREATOR_GRACE_S = 5.0
+_CREATOR_POLL_S = 0.1
 
 
 def prepare(config: StudyConfig) -> BoundSpace:
@@ -102,12 +118,15 @@ def create_or_resume(
         The study.
 
     Raises:
-        UserError: It is there with another configuration; the difference is shown.
+        UserError: It is there with another configuration; the difference is shown. Or there is no
+            room for it, or no storage.
     """
-    place.journal.parent.mkdir(parents=True, exist_ok=True)
+    check_free_space((place.file or place.run_dir).parent, config.n_trials)
+    if place.file is not None:
+        place.file.parent.mkdir(parents=True, exist_ok=True)
     try:
         study = optuna.create_study(
-            storage=open_storage(str(place.journal)),
+            storage=place.open(),
             study_name=place.name,
             direction="maximize",
             sampler=LateSeededSampler(config),
@@ -115,39 +134,65 @@ def create_or_resume(
         )
     except optuna.exceptions.DuplicatedStudyError:
         study = open_study(config, place)
+        _wait_for_creator(study)
         # Without both, its creator was killed before it had written anything.
         if CONFIG in study.user_attrs or trials_of(study):
             check_same(config, study)
     place.run_dir.mkdir(parents=True, exist_ok=True)
-    study.set_user_attr(CONFIG, config.model_dump(mode="json"))
+    study.set_user_attr(CONFIG, config.plain())
     study.set_user_attr(STOP, None)
     # In Optuna's own way of noting when a trial ended: local time without a zone.
     study.set_user_attr(SESSION_START, datetime.now().isoformat())  # noqa: DTZ005
-    _enqueue_first_trials(study, space, points)
+    if HOME not in study.user_attrs:
+        _enqueue(study, _first_points(space))
+        study.set_user_attr(HOME, _here(place))
+    _enqueue(study, points)
     return study
 
 
-def open_study(config: StudyConfig, place: Place) -> optuna.Study:
-    """Open an existing study with the configured sampler and pruner, which Optuna stores not."""
+def open_study(config: StudyConfig, place: Place, *, waits_to_open: bool = False) -> optuna.Study:
+    """Open an existing study with the configured sampler and pruner, which Optuna stores not.
+
+    Args:
+        config: The study's configuration.
+        place: Where it lives.
+        waits_to_open: Whether to wait for a storage that is away.
+
+    Returns:
+        The study.
+    """
     return optuna.load_study(
-        storage=open_storage(str(place.journal)),
+        storage=place.open(waits_to_open=waits_to_open),
         study_name=place.name,
         sampler=LateSeededSampler(config),
         pruner=build_pruner(config),
     )
 
 
-def read_config(place: Place) -> StudyConfig:
-    """Read the configuration that a study carries.
+def is_home(study: optuna.Study, place: Place) -> bool:
+    """Return whether the study's answer is to be written in this run folder.
+
+    That is the folder where the study was created. Workers that join from another one must not
+    re-evaluate the same trials again.
 
     Args:
-        place: Where the study lives.
-
-    Returns:
-        The configuration it was last started with.
+        study: The study.
+        place: Where this command works.
     """
-    study = optuna.load_study(storage=open_storage(str(place.journal)), study_name=place.name)
-    return make_config(study.user_attrs[CONFIG])
+    return study.user_attrs.get(HOME) == _here(place) or (place.run_dir / "config.yaml").exists()
+
+
+def _here(place: Place) -> dict[str, str]:
+    return {"host": socket.gethostname(), "run_dir": str(place.run_dir)}
+
+
+def _wait_for_creator(study: optuna.Study) -> None:
+    """Let the command that creates the study at this moment enqueue its first trials."""
+    give_up = time.monotonic() + _CREATOR_GRACE_S
+    while HOME not in study.user_attrs and time.monotonic() < give_up:
+        if any(trial.state in FINISHED for trial in trials_of(study)):
+            return  # made before studies had a home, or by another tool
+        time.sleep(_CREATOR_POLL_S)
 
 
 def check_same(config: StudyConfig, study: optuna.Study) -> None:
@@ -178,20 +223,26 @@ def check_same(config: StudyConfig, study: optuna.Study) -> None:
         )
 
 
-def _enqueue_first_trials(
-    study: optuna.Study, space: BoundSpace, points: Sequence[EnqueuedPoint]
-) -> None:
-    """Enqueue SB3's defaults, the space's first points, then the user's that are not there yet."""
-    trials = trials_of(study)
-    if not trials and space.default_params:
-        attrs = {SOURCE: "sb3_default", KWARGS_OVERRIDE: space.default_override}
-        study.enqueue_trial(space.default_params, user_attrs=attrs)
-        for params in space.first_points:
-            study.enqueue_trial(params, user_attrs={SOURCE: "first_point"})
-    known = [(t.user_attrs.get(SOURCE), t.system_attrs.get("fixed_params")) for t in trials]
+def _first_points(space: BoundSpace) -> list[EnqueuedPoint]:
+    """Return SB3's defaults and the space's own first points."""
+    points = [
+        EnqueuedPoint(source="first_point", params=params, kwargs=None)
+        for params in space.first_points
+    ]
+    if space.default_params:
+        kwargs = space.default_override
+        points.insert(0, EnqueuedPoint("sb3_default", space.default_params, kwargs))
+    return points
+
+
+def _enqueue(study: optuna.Study, points: Sequence[EnqueuedPoint]) -> None:
+    """Enqueue the points that are not there yet."""
+    known = [
+        (t.user_attrs.get(SOURCE), t.system_attrs.get("fixed_params")) for t in trials_of(study)
+    ]
     for point in points:
         if (point.source, point.params) not in known:
-            attrs = {SOURCE: point.source}
+            attrs: dict[str, Any] = {SOURCE: point.source}
             if point.kwargs is not None:
                 attrs[KWARGS_OVERRIDE] = point.kwargs
             study.enqueue_trial(point.params, user_attrs=attrs)

@@ -25,6 +25,7 @@ from sb3_hpo.evaluation import (
     check_finite_parameters,
     evaluation_grid,
 )
+from sb3_hpo.memory import memory_shortage
 from sb3_hpo.models import (
     choose_device,
     choose_policy,
@@ -147,7 +148,7 @@ def train(
 
 
 def build_once(config: TrainingConfig, kwargs: Mapping[str, Any]) -> None:
-    """Build the model of a run in one environment, and throw it away.
+    """Build the model of a run in one environment, if memory permits, and throw it away.
 
     Args:
         config: What all runs share.
@@ -162,6 +163,8 @@ def build_once(config: TrainingConfig, kwargs: Mapping[str, Any]) -> None:
         warnings.simplefilter("ignore")  # about a rollout of one environment only
         try:
             run.build()
+        except (StopRun, MemoryError):
+            pass  # this sample is too large for the memory, which its trial would say; others fit
         finally:
             run.close()
 
@@ -223,6 +226,9 @@ class _Run:
         gamma = kwargs.get("gamma", default_gamma(algorithm_class))
         venv = make_training_envs(config, gamma)
         self._envs.append(venv)
+        shortage = memory_shortage(algorithm_class, kwargs, venv, config.n_timesteps)
+        if shortage is not None:
+            raise StopRun("oom", shortage)
         if config.n_eval_envs > 0:
             self._envs.append(make_evaluation_envs(config, self._plan.max_episode_steps))
         tensorboard = self._hooks.tensorboard_dir

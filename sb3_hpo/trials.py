@@ -19,6 +19,9 @@ FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 # Study user attributes.
 CONFIG = "config"  # the configuration, for workers and for resuming
 STOP = "stop"  # why all workers should stop, or None
+STOPPED = "stopped with --stop"  # the user's own reason
+TIME_OVER = "the study's --timeout is over"
+HOME = "home"  # host and run folder where it was created, and where its answer is written
 SESSION_START = "session_start"  # when the command was last started, ISO 8601
 
 # Trial user attributes.

@@ -1,8 +1,12 @@
-"""Numbers and hyperparameters as people read them."""
+"""Numbers, hyperparameters and addresses as people may read them."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
+
+HIDDEN = "***"  # instead of a password
+_PASSWORD = re.compile(r"://[^/@\s]*@")  # and who it belongs to
 
 
 def number(value: float) -> str:
@@ -44,3 +48,12 @@ def plural(n: int, noun: str) -> str:
     ('1 trial', '1,200 trials')
     """
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def hide_password(text: str) -> str:
+    """Replace what a URL says of user and password.
+
+    >>> hide_password("redis://me:secret@host:6379/0")
+    'redis://***@host:6379/0'
+    """
+    return _PASSWORD.sub(f"://{HIDDEN}@", text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 import sys
@@ -12,11 +13,15 @@ from typing import TYPE_CHECKING
 
 import optuna
 
+from sb3_hpo.config import make_config
 from sb3_hpo.loop import Watch, run_trials
 from sb3_hpo.objective import Objective
+from sb3_hpo.places import Place
+from sb3_hpo.processes import STORAGE
 from sb3_hpo.signals import stop_signals
-from sb3_hpo.storage import Place
-from sb3_hpo.study import open_study, prepare, read_config
+from sb3_hpo.storage import StorageAddress
+from sb3_hpo.study import open_study, prepare
+from sb3_hpo.terminal import run_command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,28 +31,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Work on a study until it is complete or has to stop.
 
     Args:
-        argv: Where the study is, this worker's name, who started it, when the search ends.
+        argv: The study, its configuration as JSON, this worker's name, who started it, when the
+            search ends. The storage comes in an environment variable.
 
     Returns:
-        0. Everything else raises, for the log.
+        0, or 2 if the storage was away for too long. Everything else raises, for the log.
     """
     parser = argparse.ArgumentParser(prog="python -m sb3_hpo.worker")
-    parser.add_argument("--journal", type=Path, required=True)
     parser.add_argument("--study-name", required=True)
     parser.add_argument("--run-dir", type=Path, required=True)
+    parser.add_argument("--config", required=True)
     parser.add_argument("--name", required=True)
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--deadline", type=float, default=None)
     arguments = parser.parse_args(argv)
-    place = Place(arguments.study_name, arguments.run_dir, arguments.journal)
-    config = read_config(place)
+    return run_command(lambda: _work(arguments))
+
+
+def _work(arguments: argparse.Namespace) -> int:
+    address = StorageAddress.parse(os.environ[STORAGE])
+    config = make_config(json.loads(arguments.config))
+    place = Place(arguments.study_name, arguments.run_dir, address, config.storage_timeout)
     _talk(verbose=config.verbose)
     watch = Watch(
         config, deadline=arguments.deadline, orphaned=lambda: os.getppid() != arguments.parent
     )
     with stop_signals(watch.take_signal):
         space = prepare(config)
-        study = open_study(config, place)
+        study = open_study(config, place, waits_to_open=True)
         objective = Objective(config, space.sample, on_step=watch.on_step, run_dir=place.run_dir)
         reason = run_trials(study, objective, config, watch, arguments.name)
     logging.getLogger(__name__).info("ends: %s", reason or "the study is complete")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import time
@@ -12,7 +13,8 @@ from typing import IO, TYPE_CHECKING
 from optuna.trial import TrialState
 
 from sb3_hpo.liveness import StaleTrials, hand_back, handle_loss, write_off
-from sb3_hpo.processes import start_module
+from sb3_hpo.patience import hurry
+from sb3_hpo.processes import STORAGE, start_module
 from sb3_hpo.signals import stop_signals
 from sb3_hpo.trials import FINISHED, RUN, WORKER, trials_of
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from sb3_hpo.config import StudyConfig
-    from sb3_hpo.storage import Place
+    from sb3_hpo.places import Place
 
 _POLL_S = 0.3
 _MAX_DEATHS = 3
@@ -87,8 +89,13 @@ class Workers:
             How they ended.
         """
         received: list[signal.Signals] = []
-        workers = []
-        with stop_signals(received.append):
+        workers: list[_Worker] = []
+
+        def take(number: signal.Signals) -> None:
+            received.append(number)
+            hurry(self._study)
+
+        with stop_signals(take):
             try:
                 workers = [self._start(index) for index in range(n_workers)]
                 while workers:
@@ -97,8 +104,7 @@ class Workers:
                     on_tick()
                     time.sleep(_POLL_S)
             finally:
-                for worker in workers:
-                    self._kill(worker)
+                self._kill(workers)
         return self._result
 
     def _start(self, index: int) -> _Worker:
@@ -108,12 +114,15 @@ class Workers:
 
     def _spawn(self, name: str, log: IO[bytes]) -> subprocess.Popen[bytes]:
         place = self._place
-        arguments = ["--journal", str(place.journal), "--study-name", place.name,
-                     "--run-dir", str(place.run_dir), "--name", name,
-                     "--parent", str(os.getpid())]  # fmt: skip
+        arguments = ["--config", json.dumps(self._config.plain()),
+                     "--study-name", place.name, "--run-dir", str(place.run_dir),
+                     "--name", name, "--parent", str(os.getpid())]  # fmt: skip
         if self._deadline is not None:
             arguments += ["--deadline", str(self._deadline)]
-        return start_module("sb3_hpo.worker", arguments, n_threads=self._config.n_threads, log=log)
+        return start_module(
+            "sb3_hpo.worker", arguments,
+            n_threads=self._config.n_threads, log=log, variables={STORAGE: place.address.text},
+        )  # fmt: skip
 
     def _obey(self, received: list[signal.Signals], workers: list[_Worker]) -> None:
         """Pass signals on: the first asks the workers to end, the second kills them."""
@@ -186,11 +195,13 @@ class Workers:
     def _running(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:
         return [trial for trial in trials if trial.state is TrialState.RUNNING]
 
-    def _kill(self, worker: _Worker) -> None:
-        worker.process.kill()
-        worker.process.wait()
-        self._take_back_trials(worker)
-        worker.log.close()
+    def _kill(self, workers: list[_Worker]) -> None:
+        for worker in workers:
+            worker.process.kill()
+            worker.process.wait()
+            worker.log.close()
+        for worker in workers:  # may raise where the storage is away, so after all are dead
+            self._take_back_trials(worker)
 
 
 def _age(trial: FrozenTrial) -> float:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sb3_hpo.arguments import parse_command
+from sb3_hpo.arguments import OPTIMIZE, Options, read_options
 from sb3_hpo.errors import UserError
 
 if TYPE_CHECKING:
@@ -17,8 +17,12 @@ if TYPE_CHECKING:
 BASE = ("--algo", "ppo", "--env", "Pendulum-v1")
 
 
+def command(*argv: str) -> Options:
+    return read_options([*BASE, *argv], OPTIMIZE)
+
+
 def parse(*argv: str) -> StudyConfig:
-    return parse_command([*BASE, *argv])[0]
+    return command(*argv).config()
 
 
 def mistakes(*argv: str) -> str:
@@ -36,11 +40,11 @@ def write(path: Path, text: str) -> str:
     "argv",
     [("--n-trials", "7"), ("--n_trials", "7"), ("--n-trials=7",), ("--n_trials=7",)],
 )
-def test_parse_command_dashes_or_underscores_mean_the_same(argv: tuple[str, ...]) -> None:
+def test_read_options_dashes_or_underscores_mean_the_same(argv: tuple[str, ...]) -> None:
     assert parse(*argv).n_trials == 7
 
 
-def test_parse_command_underscores_in_values_stay() -> None:
+def test_read_options_underscores_in_values_stay() -> None:
     config = parse("--env=my_module:make_env", "--study_name", "a_b")
     assert (config.env, config.study_name) == ("my_module:make_env", "a_b")
 
@@ -59,13 +63,13 @@ def test_parse_command_underscores_in_values_stay() -> None:
         (("--fixed.a", "1", "--fixed.b", "true", "--fixed.a", "2"), {"a": 2, "b": True}),
     ],
 )  # fmt: skip
-def test_parse_command_mapping_flag_gives_plain_values(
+def test_read_options_mapping_flag_gives_plain_values(
     argv: tuple[str, ...], fixed: dict[str, object]
 ) -> None:
     assert parse(*argv).fixed == fixed
 
 
-def test_parse_command_dotted_key_makes_inner_mappings() -> None:
+def test_read_options_dotted_key_makes_inner_mappings() -> None:
     config = parse(
         "--policy-kwargs.optimizer_kwargs.eps", "1e-5",
         "--policy_kwargs.optimizer_kwargs.weight_decay=0.1",
@@ -76,24 +80,24 @@ def test_parse_command_dotted_key_makes_inner_mappings() -> None:
     assert config.env_kwargs == {"g": 9.81}
 
 
-def test_parse_command_wrapper_repeated_keeps_all_in_order() -> None:
+def test_read_options_wrapper_repeated_keeps_all_in_order() -> None:
     assert parse("--wrapper", "a:B", "--wrapper=c:D").wrapper == ("a:B", "c:D")
 
 
 @pytest.mark.parametrize(
     ("argv", "normalize"), [((), False), (("--normalize",), True), (("--no-normalize",), False)]
 )
-def test_parse_command_boolean_flag_has_a_negation(argv: tuple[str, ...], normalize: bool) -> None:
+def test_read_options_boolean_flag_has_a_negation(argv: tuple[str, ...], normalize: bool) -> None:
     assert parse(*argv).normalize is normalize
 
 
-def test_parse_command_negated_flag_wins_over_file(tmp_path: Path) -> None:
+def test_read_options_negated_flag_wins_over_file(tmp_path: Path) -> None:
     file = write(tmp_path / "a.yaml", "normalize: true\n")
     assert parse("--config", file).normalize is True
     assert parse("--config", file, "--no-normalize").normalize is False
 
 
-def test_parse_command_later_file_wins_over_earlier(tmp_path: Path) -> None:
+def test_read_options_later_file_wins_over_earlier(tmp_path: Path) -> None:
     first = write(tmp_path / "1.yaml", "seed: 1\nn_trials: 11\n")
     second = write(tmp_path / "2.yaml", "seed: 2\n")
     config = parse("--config", first, "--config", second)
@@ -101,7 +105,7 @@ def test_parse_command_later_file_wins_over_earlier(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("flag_first", [True, False])
-def test_parse_command_flag_wins_over_file_wherever_it_stands(
+def test_read_options_flag_wins_over_file_wherever_it_stands(
     tmp_path: Path, flag_first: bool
 ) -> None:
     file = ["--config", write(tmp_path / "a.yaml", "seed: 1\nn_trials: 11\n")]
@@ -110,7 +114,7 @@ def test_parse_command_flag_wins_over_file_wherever_it_stands(
     assert (config.seed, config.n_trials) == (5, 11)
 
 
-def test_parse_command_mappings_are_merged_over_files(tmp_path: Path) -> None:
+def test_read_options_mappings_are_merged_over_files(tmp_path: Path) -> None:
     text = "fixed: {gamma: 0.9, n_epochs: 5}\npolicy_kwargs: {optimizer_kwargs: {eps: 0.1}}\n"
     config = parse(
         "--config", write(tmp_path / "a.yaml", text),
@@ -120,17 +124,17 @@ def test_parse_command_mappings_are_merged_over_files(tmp_path: Path) -> None:
     assert config.policy_kwargs == {"optimizer_kwargs": {"eps": 0.1, "weight_decay": 0.2}}
 
 
-def test_parse_command_file_alone_is_enough(tmp_path: Path) -> None:
+def test_read_options_file_alone_is_enough(tmp_path: Path) -> None:
     file = write(tmp_path / "a.yaml", "algo: sac\nenv: Pendulum-v1\ntimeout: 10m\n")
-    config, _ = parse_command(["--config", file])
+    config = read_options(["--config", file], OPTIMIZE).config()
     assert (config.algo, config.timeout) == ("sac", 600.0)
 
 
-def test_parse_command_missing_file_is_named(tmp_path: Path) -> None:
+def test_read_options_missing_file_is_named(tmp_path: Path) -> None:
     assert "cannot read" in mistakes("--config", str(tmp_path / "no.yaml"))
 
 
-def test_parse_command_unknown_flag_is_told_with_all_other_mistakes() -> None:
+def test_read_options_unknown_flag_is_told_with_all_other_mistakes() -> None:
     text = mistakes("--n-trails", "5", "--samplr=gp", "--n-envs", "0", "--pruner", "halvin")
     for part in (
         "unknown flag '--n-trails'; did you mean '--n-trials'?",
@@ -141,17 +145,17 @@ def test_parse_command_unknown_flag_is_told_with_all_other_mistakes() -> None:
         assert part in text
 
 
-def test_parse_command_unknown_mapping_flag_suggests() -> None:
+def test_read_options_unknown_mapping_flag_suggests() -> None:
     assert mistakes("--fixd.gamma", "0.9").startswith(
         "unknown flag '--fixd.gamma'; did you mean '--fixed.NAME'?"
     )
 
 
-def test_parse_command_shortened_flag_is_unknown() -> None:
+def test_read_options_shortened_flag_is_unknown() -> None:
     assert mistakes("--n-tri", "5").startswith("unknown flag '--n-tri'; did you mean '--n-tri")
 
 
-def test_parse_command_word_without_flag_is_refused() -> None:
+def test_read_options_word_without_flag_is_refused() -> None:
     assert mistakes("sac") == "unexpected 'sac': every option has a name"
 
 
@@ -164,22 +168,34 @@ def test_parse_command_word_without_flag_is_refused() -> None:
         (("--fixed", "1"), "unknown flag '--fixed'; did you mean '--fixed.NAME'?"),
     ],
 )
-def test_parse_command_missing_value_is_refused(argv: tuple[str, ...], message: str) -> None:
+def test_read_options_missing_value_is_refused(argv: tuple[str, ...], message: str) -> None:
     assert mistakes(*argv) == message
 
 
-def test_parse_command_print_config_is_told_apart() -> None:
-    assert parse_command([*BASE, "--print-config"])[1] is True
-    assert parse_command([*BASE])[1] is False
+def test_read_options_print_config_is_told_apart() -> None:
+    assert command("--print-config").print_config is True
+    assert command().print_config is False
 
 
-def test_parse_command_episodes_as_text_decide_eval_envs() -> None:
+@pytest.mark.parametrize(
+    ("argv", "action"), [((), None), (("--join",), "join"), (("--stop",), "stop")]
+)
+def test_read_options_action_is_told_apart(argv: tuple[str, ...], action: str | None) -> None:
+    assert command(*argv).action == action
+
+
+def test_read_options_one_action_at_a_time() -> None:
+    with pytest.raises(UserError, match=r"^give one of --join and --stop$"):
+        command("--stop", "--join")
+
+
+def test_read_options_episodes_as_text_decide_eval_envs() -> None:
     assert parse("--n-eval-episodes", "5").n_eval_envs == 5
 
 
-def test_parse_command_help_lists_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+def test_read_options_help_lists_every_option(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match=r"^0$"):
-        parse_command(["--help"])
+        read_options(["--help"], OPTIMIZE)
     text = capsys.readouterr().out
     for part in ("--algo ALGO", "--fixed.NAME VALUE", "--no-normalize", "--config FILE"):
         assert part in text

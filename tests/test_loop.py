@@ -10,8 +10,8 @@ from optuna.trial import TrialState
 from sb3_hpo.config import StudyConfig, make_config
 from sb3_hpo.loop import Watch, claim, run_trials
 from sb3_hpo.objective import Objective
+from sb3_hpo.places import Place
 from sb3_hpo.signals import stop_signals
-from sb3_hpo.storage import Place
 from sb3_hpo.study import create_or_resume, prepare
 from sb3_hpo.training import StopRun
 from sb3_hpo.trials import count_trials, trials_of

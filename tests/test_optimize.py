@@ -54,7 +54,7 @@ def load(run_dir: Path) -> optuna.Study:
         (["--n-evaluations", "0"], "n_evaluations: Input should be greater than 0"),
         (["--n-timesteps", "100"], "n_timesteps: `n_timesteps >= n_evaluations"),
         (["--n-trails", "3"], "unknown flag '--n-trails'; did you mean '--n-trials'"),
-        (["--storage", "redis://localhost"], "storage: redis:// is not supported yet"),
+        (["--storage", "redis://localhost:1"], "storage: redis://localhost:1 cannot be used ("),
     ],
 )
 def test_main_bad_input_is_one_line_exit_2_and_nothing_written(

@@ -307,14 +307,15 @@ def test_load_from_a_journal(tmp_path: Path) -> None:
 
 def test_load_from_a_journal_of_several_studies_lists_them(tmp_path: Path) -> None:
     path = journal(tmp_path / "my.log", "b", "a")
-    with pytest.raises(UserError, match=r"holds 2 studies \(a, b\); load the one you mean"):
+    with pytest.raises(UserError, match=r"^study_name: say which study of .*; it has: a, b$"):
         load_trial(path, 0)
+    assert load_trial(path, 0, "b").study == load_best(path, "b").study == "b"
 
 
 def test_load_from_an_empty_or_missing_journal(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="holds no study"):
+    with pytest.raises(UserError, match="there is no study in"):
         load_best(journal(tmp_path / "my.log"))
-    with pytest.raises(UserError, match=r"no file .*gone\.log; give a run folder"):
+    with pytest.raises(UserError, match=r"there is no file .*gone\.log"):
         load_trial(tmp_path / "gone.log", 0)
     assert not (tmp_path / "gone.log").exists()
 

@@ -1,357 +1,143 @@
 from __future__ import annotations
 
-import shutil
 import sqlite3
-from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import optuna
 import pytest
 
-from sb3_hpo.config import make_config
 from sb3_hpo.errors import UserError
-from sb3_hpo.storage import Place, check_maximises, find_study, home_of, journal_path, open_storage
+from sb3_hpo.storage import StorageAddress, open_storage
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-TORN = b'{"op_code": 6, "trial_id": 1, "val'
 
-
-def study_at(path: Path) -> optuna.Study:
-    return optuna.create_study(
-        storage=open_storage(str(path)), study_name="s", load_if_exists=True
-    )
-
-
-@pytest.fixture
-def torn(tmp_path: Path) -> Path:
-    """A journal with three finished trials and half a line."""
-    path = tmp_path / "study.journal"
-    study_at(path).optimize(lambda trial: trial.suggest_float("x", 0, 1), 3)
-    with path.open("ab") as file:
-        file.write(TORN)
-    return path
-
-
-def backups(path: Path) -> list[Path]:
-    return list(path.parent.glob(f"{path.name}.torn-*"))
-
-
-def test_journal_path_relative_becomes_absolute(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_parse_relative_becomes_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    assert journal_path("runs/../a.journal") == tmp_path.resolve() / "a.journal"
+    assert StorageAddress.parse("runs/../a.journal").journal == tmp_path.resolve() / "a.journal"
+    assert StorageAddress.parse("journal://a.journal").journal == tmp_path.resolve() / "a.journal"
 
 
-def test_journal_path_home_is_expanded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_parse_home_is_expanded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert journal_path("~/a.journal") == tmp_path.resolve() / "a.journal"
+    assert StorageAddress.parse("~/a.journal").journal == tmp_path.resolve() / "a.journal"
 
 
 @pytest.mark.parametrize(
-    ("url", "scheme"),
-    [("sqlite:///a.db", "sqlite"), ("mysql+pymysql://u@h/db", r"mysql\+pymysql")],
+    ("text", "kind", "url"),
+    [
+        ("redis://h:6379/0", "redis", "redis://h:6379/0"),
+        ("rediss://h", "redis", "rediss://h"),
+        ("grpc://h:13000", "grpc", "grpc://h:13000"),
+        ("postgresql://u:p@h/db", "database", "postgresql+psycopg://u:p@h/db"),
+        ("postgres://u:p@h/db", "database", "postgresql+psycopg://u:p@h/db"),
+        ("postgresql+psycopg://h/db", "database", "postgresql+psycopg://h/db"),
+        ("mysql://u@h/db", "database", "mysql+pymysql://u@h/db"),
+        (":memory:", "memory", ":memory:"),
+    ],
 )
-def test_journal_path_url_is_refused(url: str, scheme: str) -> None:
-    with pytest.raises(UserError, match=f"^storage: {scheme}:// is not supported yet; give"):
-        journal_path(url)
+def test_parse_url(text: str, kind: str, url: str) -> None:
+    assert StorageAddress.parse(text) == StorageAddress(kind, url)  # type: ignore[arg-type]
 
 
-def test_journal_path_sqlite_file_is_refused(tmp_path: Path) -> None:
+def test_parse_sqlite_path_becomes_absolute(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    address = StorageAddress.parse("sqlite:///a.db")
+    assert address == StorageAddress("sqlite", f"sqlite:///{tmp_path.resolve()}/a.db")
+    assert address.journal is None
+
+
+def test_str_hides_the_password() -> None:
+    address = StorageAddress.parse("postgresql://me:secret@h/db")
+    assert "secret" in address.text
+    assert str(address) == "postgresql+psycopg://***@h/db"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("posgresql://h/db", r"unknown scheme 'posgresql'; did you mean 'postgresql'\?"),
+        ("mongodb://h/db", r"unknown scheme 'mongodb'; Known: grpc, journal, mariadb"),
+        ("redis://***@h/0", r"the password was left out of redis://\*\*\*@h/0; give --storage"),
+        ("sqlite://", r"sqlite:/// needs a file: sqlite:///study\.db"),
+        ("postgresql://me:secret@h:port/db", r"postgresql://\*\*\*@h:port/db is no URL"),
+    ],
+)
+def test_parse_mistakes(text: str, message: str) -> None:
+    with pytest.raises(UserError, match=f"^storage: {message}"):
+        StorageAddress.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("url", "package", "extra"),
+    [
+        ("redis://h", "redis", "redis"),
+        ("grpc://h:1", "grpc", "grpc"),
+        ("postgresql://h/db", "psycopg", "postgresql"),
+        ("mysql://h/db", "pymysql", "mysql"),
+    ],
+)
+def test_parse_without_its_package_names_the_extra(
+    monkeypatch: pytest.MonkeyPatch, url: str, package: str, extra: str
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == package else name)
+    with pytest.raises(UserError, match=rf"needs {package}: pip install 'sb3-hpo\[{extra}\]'"):
+        StorageAddress.parse(url)
+
+
+@pytest.mark.parametrize("url", ["grpc://h", "grpc://h:port", "grpc://h:1/x"])
+def test_open_storage_grpc_needs_host_and_port(url: str) -> None:
+    with pytest.raises(UserError, match=r"`grpc://host:port` must hold, but got grpc://h"):
+        open_storage(url)
+
+
+@pytest.mark.parametrize("url", ["redis://127.0.0.1:1/0", "grpc://127.0.0.1:1",
+                                 "postgresql://me:secret@127.0.0.1:1/db",
+                                 "mysql://me:secret@127.0.0.1:1/db"])  # fmt: skip
+def test_open_storage_without_a_server_says_so_at_once(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sb3_hpo.storage._GRPC_READY_S", 0.1)
+    with pytest.raises(
+        UserError, match=r"^storage: [^\n]*127\.0\.0\.1:1[^\n]* cannot be used \([^\n]+\)"
+    ) as caught:
+        open_storage(url, patience_s=300)
+    assert "secret" not in str(caught.value)
+
+
+def test_open_storage_memory_keeps_a_study() -> None:
+    study = optuna.create_study(storage=open_storage(":memory:"))
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), 2)
+    assert len(study.trials) == 2
+
+
+def test_open_storage_sqlite_keeps_a_study(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/a.db"
+    optuna.create_study(storage=open_storage(url), study_name="s").optimize(lambda _: 1.5, 2)
+    again = optuna.load_study(storage=open_storage(url), study_name="s")
+    assert [trial.value for trial in again.trials] == [1.5, 1.5]
+
+
+def test_parse_sqlite_file_is_refused(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "a.db") as connection:
         connection.execute("create table t (x)")
     connection.close()
-    with pytest.raises(UserError, match=r"a\.db is not a journal; give a new path"):
-        journal_path(str(tmp_path / "a.db"))
+    with pytest.raises(UserError, match=r"a\.db is an SQLite database; write sqlite:///"):
+        StorageAddress.parse(str(tmp_path / "a.db"))
 
 
-def test_journal_path_folder_is_refused(tmp_path: Path) -> None:
+def test_parse_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"is a folder; give a file in it, e\.g\. study\.journal"):
-        journal_path(str(tmp_path))
-
-
-def test_open_storage_new_file_keeps_a_study(tmp_path: Path) -> None:
-    study_at(tmp_path / "a.journal").optimize(lambda _: 1.5, 2)
-    again = optuna.load_study(storage=open_storage(str(tmp_path / "a.journal")), study_name="s")
-    assert [trial.value for trial in again.trials] == [1.5, 1.5]
-    assert backups(tmp_path / "a.journal") == []
-
-
-def test_open_storage_torn_tail_keeps_all_trials_and_a_backup(torn: Path) -> None:
-    whole = torn.read_bytes()[: -len(TORN)]
-    states = [trial.state.name for trial in study_at(torn).trials]
-    (backup,) = backups(torn)
-    assert states == ["COMPLETE", "COMPLETE", "COMPLETE"]
-    assert backup.read_bytes() == whole + TORN
-    assert torn.read_bytes().startswith(whole)
-    assert torn.read_bytes().endswith(b"\n")
-
-
-def test_open_storage_second_time_makes_no_backup(torn: Path) -> None:
-    open_storage(str(torn))
-    for backup in backups(torn):
-        backup.unlink()  # a second one within the same second would have the same name
-    open_storage(str(torn))
-    assert backups(torn) == []
-
-
-def test_open_storage_torn_tail_leaves_a_usable_study(torn: Path) -> None:
-    study_at(torn).optimize(lambda _: 7.0, 1)
-    again = optuna.load_study(storage=open_storage(str(torn)), study_name="s")
-    assert len(again.trials) == 4
-    assert again.trials[-1].value == 7.0
-
-
-def test_open_storage_only_a_torn_line_leaves_an_empty_journal(tmp_path: Path) -> None:
-    path = tmp_path / "a.journal"
-    path.write_bytes(TORN)
-    assert open_storage(str(path)).get_all_studies() == []
-    assert path.read_bytes() == b""
-
-
-def test_open_storage_releases_its_lock(torn: Path) -> None:
-    open_storage(str(torn))
-    assert not list(torn.parent.glob("*.lock*"))
+        StorageAddress.parse(str(tmp_path))
 
 
 @pytest.mark.parametrize("content", [b"a,b\n1,2", b"\x00\x01\x02", b"{}\n"])
-def test_journal_path_other_file_is_refused_and_left_as_it_is(
-    tmp_path: Path, content: bytes
-) -> None:
+def test_parse_other_file_is_refused_and_left_as_it_is(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "results.csv").write_bytes(content)
     with pytest.raises(UserError, match=r"results\.csv is not a journal"):
         open_storage(str(tmp_path / "results.csv"))
     assert (tmp_path / "results.csv").read_bytes() == content
     assert len(list(tmp_path.iterdir())) == 1
-
-
-def journal_with(path: Path, *names: str) -> str:
-    for name in names:
-        optuna.create_study(storage=open_storage(str(path)), study_name=name)
-    return str(path)
-
-
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An Optuna database, which takes a while to make; tests leave it as it is."""
-    path = tmp_path_factory.mktemp("database") / "a.db"
-    for name in ("sac-b", "ppo-a"):
-        optuna.create_study(storage=f"sqlite:///{path}", study_name=name)
-    return path
-
-
-@pytest.fixture(params=["journal", "database"])
-def storage(request: pytest.FixtureRequest, tmp_path: Path, database: Path) -> str:
-    """Two studies in a file of one kind or the other."""
-    if request.param == "database":
-        return f"sqlite:///{database}"
-    return journal_with(tmp_path / "a.journal", "sac-b", "ppo-a")
-
-
-def test_find_study_only_one_needs_no_name(tmp_path: Path) -> None:
-    assert find_study(journal_with(tmp_path / "a.journal", "only")).study_name == "only"
-
-
-def test_find_study_several_are_found_by_name(storage: str) -> None:
-    assert find_study(storage, "sac-b").study_name == "sac-b"
-
-
-def test_find_study_several_without_a_name_are_listed(storage: str) -> None:
-    with pytest.raises(UserError) as caught:
-        find_study(storage)
-    text = f"study_name: say which study of {storage}; it has: ppo-a, sac-b"
-    assert str(caught.value) == text
-
-
-def test_find_study_unknown_name_suggests_the_nearest(tmp_path: Path) -> None:
-    storage = journal_with(tmp_path / "studies", "ppo-Pendulum", "sac-b")
-    text = "^unknown study 'ppo-pendulm'; did you mean 'ppo-Pendulum'[?] Known: ppo-Pen.*, sac-b$"
-    with pytest.raises(UserError, match=text):
-        find_study(storage, "ppo-pendulm")
-
-
-def test_find_study_has_the_trials(tmp_path: Path) -> None:
-    study_at(tmp_path / "a.journal").optimize(lambda _: 1.5, 2)
-    values = [trial.value for trial in find_study(str(tmp_path / "a.journal")).trials]
-    assert values == [1.5, 1.5]
-
-
-def test_find_study_run_folder_stands_for_its_journal(tmp_path: Path) -> None:
-    journal_with(tmp_path / "study.journal", "mine")
-    assert find_study(str(tmp_path)).study_name == "mine"
-
-
-@pytest.mark.parametrize("storage", ["mistyped.journal", "sqlite:///mistyped.db", "."])
-def test_find_study_missing_file_is_refused_and_not_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, storage: str
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=r"^storage: there is no file .*(mistyped|study)\.\w+$"):
-        find_study(storage, "s")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_find_study_missing_database_named_with_its_driver_is_not_made(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"^storage: there is no file .*/mistyped\.db$"):
-        find_study(f"sqlite+pysqlite:///{tmp_path}/mistyped.db?timeout=5")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_find_study_database_with_options_is_found(database: Path) -> None:
-    assert find_study(f"sqlite:///{database}?timeout=5", "ppo-a").study_name == "ppo-a"
-
-
-@pytest.mark.parametrize("name", [None, "s"])
-def test_find_study_empty_journal_has_none(tmp_path: Path, name: str | None) -> None:
-    (tmp_path / "a.journal").touch()
-    with pytest.raises(UserError, match=r"^storage: there is no study in .*a\.journal$"):
-        find_study(str(tmp_path / "a.journal"), name)
-    assert (tmp_path / "a.journal").read_bytes() == b""
-
-
-def test_find_study_somebody_s_database_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
-    with closing(sqlite3.connect(tmp_path / "a.db")) as connection:
-        connection.execute("create table t (x)")
-        connection.commit()
-    before = (tmp_path / "a.db").read_bytes()
-    with pytest.raises(UserError, match=r"^storage: there is no study in sqlite:///.*a\.db$"):
-        find_study(f"sqlite:///{tmp_path}/a.db")
-    assert (tmp_path / "a.db").read_bytes() == before
-
-
-def test_find_study_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "a.db").write_bytes(b"a,b,c\n" * 999)
-    with pytest.raises(UserError, match=r"^storage: cannot open sqlite.*file is not a database"):
-        find_study(f"sqlite:///{tmp_path}/a.db")
-
-
-def test_find_study_database_of_an_old_optuna_says_what_to_do(
-    tmp_path: Path, database: Path
-) -> None:
-    shutil.copyfile(database, tmp_path / "a.db")
-    with closing(sqlite3.connect(tmp_path / "a.db")) as connection:
-        connection.execute("update alembic_version set version_num = 'v0.9.0.a'")
-        connection.commit()
-    with pytest.raises(UserError, match=r"no longer compatible .* `[$] optuna storage upgrade"):
-        find_study(f"sqlite:///{tmp_path}/a.db")
-
-
-@pytest.mark.parametrize(
-    ("url", "why"),
-    [
-        ("nonsense://a", "Can't load plugin: sqlalchemy.dialects:nonsense"),
-        ("mysql://h:port/db", "invalid literal for int.*'port'"),
-        ("redis://localhost:6379", "Can't load plugin: sqlalchemy.dialects:redis"),
-        ("sqlite:///no/such/folder/a.db", "there is no file no/such/folder/a.db"),
-        ("sqlite://", "there is no file sqlite://"),
-    ],
-)
-def test_find_study_bad_url_is_a_mistake_in_one_line(url: str, why: str) -> None:
-    with pytest.raises(UserError, match=f"^storage: .*{why}") as caught:
-        find_study(url, "s")
-    assert "\n" not in str(caught.value)
-
-
-def test_find_study_broken_journal_is_a_mistake_in_one_line(tmp_path: Path) -> None:
-    """A line broken in the middle of the file, where no crash of ours leaves one."""
-    (tmp_path / "a.journal").write_bytes(TORN + b"\n" + b'{"op_code": 0}\n')
-    with pytest.raises(UserError, match=r"^storage: cannot open .*a\.journal: .*line 1"):
-        find_study(str(tmp_path / "a.journal"))
-
-
-def test_find_study_torn_tail_is_mended(torn: Path) -> None:
-    assert len(find_study(str(torn)).trials) == 3
-    assert len(backups(torn)) == 1
-
-
-@pytest.mark.parametrize(
-    ("storage", "run_dir", "home"),
-    [
-        ("elsewhere/study.journal", "mine", "mine"),
-        ("sqlite:///a.db", "mine", "mine"),
-        ("folder", None, "folder"),
-        ("folder/study.journal", None, "folder"),
-        ("folder/all.journal", None, "runs/s"),
-        ("sqlite:///a.db", None, "runs/s"),
-        ("postgresql://u@h/db", None, "runs/s"),
-    ],
-)
-def test_home_of_study(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    storage: str,
-    run_dir: str | None,
-    home: str,
-) -> None:
-    (tmp_path / "folder").mkdir()
-    monkeypatch.chdir(tmp_path)
-    study = optuna.create_study(study_name="s")
-    assert home_of(storage, study, run_dir) == tmp_path.resolve() / home
-    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
-
-
-@pytest.mark.parametrize(
-    ("storage", "noted", "home"),
-    [
-        ("all/study.journal", {"storage": "all/study.journal", "run_dir": "mine"}, "mine"),
-        ("all/study.journal", {"storage": "all/study.journal"}, "runs/s"),
-        ("all/study.journal", {"run_dir": "gone"}, "all"),
-        ("all", {"run_dir": "mine"}, "all"),
-    ],
-)
-def test_home_of_study_that_notes_where_its_files_are(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    storage: str,
-    noted: dict[str, Any],
-    home: str,
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in ("all", "mine", "runs/s"):
-        (tmp_path / name).mkdir(parents=True)
-    study = optuna.create_study(study_name="s")
-    study.set_user_attr("config", noted)
-    assert home_of(storage, study) == tmp_path.resolve() / home
-
-
-def test_check_maximises_refuses_several_objectives() -> None:
-    study = optuna.create_study(study_name="two", directions=["maximize", "maximize"])
-    with pytest.raises(UserError, match=r"^study .two. has 2 objectives"):
-        check_maximises(study)
-
-
-@pytest.mark.parametrize(
-    ("values", "run_dir", "journal"),
-    [
-        ({}, "runs/s", "runs/s/study.journal"),
-        ({"run_dir": "mine"}, "mine", "mine/study.journal"),
-        ({"storage": "all.journal"}, "runs/s", "all.journal"),
-        ({"storage": "all.journal", "run_dir": "mine"}, "mine", "all.journal"),
-    ],
-)
-def test_place_of_study(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: Any, run_dir: str, journal: str
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    config = make_config({"algo": "ppo", "env": "Pendulum-v1", "study_name": "s", **values})
-    here = tmp_path.resolve()
-    assert Place.of(config) == Place("s", here / run_dir, here / journal)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_place_of_study_without_a_name_is_the_identity_s(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    config = make_config({"algo": "ppo", "env": "Pendulum-v1"})
-    place = Place.of(config)
-    assert place.name == config.name()
-    assert place.run_dir == tmp_path.resolve() / "runs" / config.name()
-
-
-def test_place_of_study_storage_that_is_no_file_is_refused(tmp_path: Path) -> None:
-    config = make_config({"algo": "ppo", "env": "Pendulum-v1", "storage": str(tmp_path)})
-    with pytest.raises(UserError, match=r"^storage: .* is a folder; give a file in it"):
-        Place.of(config)

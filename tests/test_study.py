@@ -11,13 +11,12 @@ from optuna.trial import TrialState
 
 from sb3_hpo.config import StudyConfig, make_config
 from sb3_hpo.errors import UserError
+from sb3_hpo.places import Place
 from sb3_hpo.spaces import read_enqueued
-from sb3_hpo.storage import Place
 from sb3_hpo.study import (
     create_or_resume,
     open_study,
     prepare,
-    read_config,
     try_model,
 )
 from sb3_hpo.trials import trials_of
@@ -43,7 +42,7 @@ def test_place_defaults_to_a_folder_named_like_the_study(
     place = Place.of(make_config({"algo": "ppo", "env": "Pendulum-v1"}))
     assert place.name.startswith("ppo-Pendulum-v1-s0-")
     assert place.run_dir == tmp_path / "runs" / place.name
-    assert place.journal == place.run_dir / "study.journal"
+    assert place.file == place.address.journal == place.run_dir / "study.journal"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -74,7 +73,7 @@ def test_create_maximises_and_carries_its_config(tmp_path: Path) -> None:
     config_ = config(tmp_path)
     study = create(config_)
     assert study.direction is optuna.study.StudyDirection.MAXIMIZE
-    assert read_config(Place.of(config_)) == config_
+    assert make_config(study.user_attrs["config"]) == config_
 
 
 def test_resume_enqueues_nothing_again(tmp_path: Path) -> None:
@@ -179,4 +178,4 @@ def test_resume_of_a_study_whose_creator_was_killed_at_once(tmp_path: Path) -> N
     optuna.create_study(storage=storage, study_name=config_.name(), direction="maximize")
     study = create(config_)
     assert [trial.user_attrs["source"] for trial in trials_of(study)] == FIRST
-    assert read_config(Place.of(config_)) == config_
+    assert make_config(study.user_attrs["config"]) == config_

@@ -11,7 +11,7 @@ from sb3_hpo.codec import describe
 from sb3_hpo.config import StudyConfig, make_config
 from sb3_hpo.envs import make_evaluation_envs
 from sb3_hpo.episodes import EpisodePlan, run_episodes
-from sb3_hpo.training import Hooks, Member, StopRun, TrainedRun, train
+from sb3_hpo.training import Hooks, Member, StopRun, TrainedRun, build_once, train
 from tests.envs import start_of
 
 if TYPE_CHECKING:
@@ -291,3 +291,42 @@ def test_train_cpu_allocator_out_of_memory_is_an_outcome() -> None:
     record = run(config(), hooks=Hooks(callbacks=[Allocate()])).record
     assert record.outcome == "oom"
     assert "can't allocate memory" in str(record.reason)
+
+
+@pytest.mark.parametrize(
+    ("buffer_size", "n_timesteps", "reason"),
+    [
+        (10**12, 10**12, "1,000,000,000,000 transitions in the replay buffer need 32,000 GB"),
+        # Little of it would be written, but no address space is that large.
+        (10**14, 100, "MemoryError: Unable to allocate"),
+    ],
+)
+def test_train_too_large_replay_buffer_is_an_outcome(
+    buffer_size: int, n_timesteps: int, reason: str
+) -> None:
+    trained = run(config(algo="sac", n_timesteps=n_timesteps), {"buffer_size": buffer_size})
+    assert trained.record.outcome == "oom"
+    assert reason in str(trained.record.reason)
+    assert trained.model is None
+
+
+def test_train_short_run_with_a_large_replay_buffer_finishes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sb3_hpo.memory.available_memory", lambda: 120 * 32)
+    kwargs = {"learning_starts": 1000, "buffer_size": 100_000}
+    outcomes = [
+        run(config(algo="sac", n_timesteps=n, n_envs=1, n_evaluations=6), kwargs).record.outcome
+        for n in (120, 121)
+    ]
+    assert outcomes == ["finished", "oom"]
+
+
+@pytest.mark.parametrize(("buffer_size", "n_timesteps"), [(10**12, 10**12), (10**14, 100)])
+def test_build_once_one_sample_too_large_does_not_refuse_the_study(
+    buffer_size: int, n_timesteps: int
+) -> None:
+    sac = config(algo="sac", n_timesteps=n_timesteps)
+    build_once(sac, {"buffer_size": buffer_size})
+    with pytest.raises(TypeError, match="unexpected keyword argument 'buffer'"):
+        build_once(sac, {"buffer": 10})

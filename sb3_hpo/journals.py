@@ -1,0 +1,155 @@
+"""Journal files that a crash or a full disk cannot wedge."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from optuna.storages.journal import BaseJournalBackend, JournalFileBackend, JournalFileOpenLock
+
+from sb3_hpo.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_logger = logging.getLogger(__name__)
+
+LOCK_GRACE_S = 30  # a lock that nobody has renewed for so long is a dead process's
+_BYTES_PER_TRIAL = 30_000  # measured: 8 to 20 kB, by the number of evaluations and dimensions
+_OTHER_FILES = 20_000_000  # report, models, logs
+
+
+class JournalBackend(BaseJournalBackend):
+    """Optuna's journal file, appended to so that it always ends with a whole line.
+
+    Optuna's own backend appends to whatever is there. After half a line, which a full disk or a
+    power cut leaves behind, the next operation is lost, and then no process can read the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open or create the file.
+
+        Args:
+            path: The file, absolute: Optuna's lock on a relative path with a folder in it is
+                never broken, and a worker that died holding it would stop all others for ever.
+        """
+        self._path = path
+        self._lock = JournalFileOpenLock(str(path), grace_period=LOCK_GRACE_S)
+        self._reader = JournalFileBackend(str(path), lock_obj=self._lock)
+        if torn_tail(path):  # without the lock, which a dead process may have left behind
+            with self._locked():
+                mend_torn_tail(path)
+
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
+        """Read operations; half a line at the end is none.
+
+        Args:
+            log_number_from: Number of the first one.
+
+        Returns:
+            An iterator over them.
+        """
+        return self._reader.read_logs(log_number_from)
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Append operations, all of them or, if there is no room, none.
+
+        Args:
+            logs: The operations.
+
+        Raises:
+            OSError: They could not be written; the file is as it was before.
+        """
+        lines = [json.dumps(log, separators=(",", ":")) + "\n" for log in logs]
+        with self._locked():
+            mend_torn_tail(self._path)
+            size = self._path.stat().st_size
+            try:
+                self._write("".join(lines).encode())
+            except OSError:
+                os.truncate(self._path, size)
+                raise
+
+    def _write(self, content: bytes) -> None:
+        with self._path.open("ab", buffering=0) as file:
+            left = memoryview(content)
+            while left:
+                left = left[file.write(left) :]
+            os.fsync(file.fileno())
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        self._lock.acquire()
+        try:
+            yield
+        finally:
+            try:
+                self._lock.release()
+            except RuntimeError:  # Optuna's word for: it is not there any more
+                _logger.warning("%s: another process broke our lock after a pause", self._path)
+
+
+def torn_tail(path: Path) -> bytes:
+    """Return what follows the last line end of a file: empty if the file is whole.
+
+    Args:
+        path: The file.
+    """
+    tail = b""
+    with path.open("rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        while end > 0 and b"\n" not in tail:
+            start = max(0, end - 65_536)
+            file.seek(start)
+            tail = file.read(end - start) + tail
+            end = start
+    return tail[tail.rfind(b"\n") + 1 :]
+
+
+def mend_torn_tail(path: Path) -> Path | None:
+    """Cut off a half-written last line; to be called by who holds the file's lock.
+
+    Args:
+        path: The journal.
+
+    Returns:
+        The file that keeps what was cut off (appended to the journal, it restores it), or None if
+        there was nothing to mend.
+    """
+    torn = torn_tail(path)
+    if not torn:
+        return None
+    stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S.%f")
+    backup = path.with_name(f"{path.name}.torn-{stamp}")
+    backup.write_bytes(torn)
+    os.truncate(path, path.stat().st_size - len(torn))
+    _logger.warning("%s ended in half a line; it was cut off and is in %s", path, backup)
+    return backup
+
+
+def check_free_space(folder: Path, n_trials: int) -> None:
+    """Refuse to start what would fill the disk.
+
+    Args:
+        folder: Where the journal is, or its nearest parent that exists.
+        n_trials: Trials still to be run.
+
+    Raises:
+        UserError: The journal's growth and the run's other files do not fit.
+    """
+    while not folder.exists():
+        folder = folder.parent
+    needed = n_trials * _BYTES_PER_TRIAL + _OTHER_FILES
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise UserError(
+            f"storage: {n_trials} trials need about {needed / 1e6:,.0f} MB, but only "
+            f"{free / 1e6:,.1f} MB are free in {folder}; free some, or give another --run-dir "
+            "or --storage"
+        )

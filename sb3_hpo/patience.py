@@ -1,0 +1,150 @@
+"""A storage whose server may restart, or whose disk may fill up, while a study runs."""
+
+from __future__ import annotations
+
+import abc
+import errno
+import logging
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from optuna.exceptions import StorageInternalError
+from optuna.storages import BaseStorage
+
+from sb3_hpo.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import optuna
+
+_logger = logging.getLogger(__name__)
+
+_FIRST_PAUSE_S = 0.1
+_LONGEST_PAUSE_S = 5.0
+_PASSING_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.ESTALE)
+
+
+def outage(error: BaseException) -> str | None:
+    """Say what is wrong with a storage, if it is something that may pass.
+
+    Args:
+        error: What a call to it raised.
+
+    Returns:
+        The reason in words, or None for everything else: bugs, and answers such as "finished".
+    """
+    from sqlalchemy.exc import InterfaceError, OperationalError
+
+    if isinstance(error, OSError) and error.errno in _PASSING_ERRORS:
+        return error.strerror
+    if isinstance(error, ConnectionError):  # Python's own, which Optuna's gRPC client raises
+        return str(error)
+    cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+    if isinstance(cause, OperationalError | InterfaceError) or _is_away(error):
+        return " ".join(str(cause).split())[:200] or type(cause).__name__
+    return None
+
+
+def _is_away(error: BaseException) -> bool:
+    """Return whether a Redis or gRPC server did not answer; their packages are optional."""
+    redis, grpc = sys.modules.get("redis"), sys.modules.get("grpc")
+    if redis is not None and isinstance(error, redis.ConnectionError | redis.TimeoutError):
+        return True
+    if grpc is None or not isinstance(error, grpc.RpcError):
+        return False
+    passing = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+    return error.code() in passing
+
+
+def persist(
+    call: Callable[[], Any],
+    what: str,
+    patience_s: Callable[[], float],
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Any:
+    """Call until it works, it fails for another reason than an outage, or patience ends.
+
+    Args:
+        call: What to call.
+        what: The storage, for messages.
+        patience_s: Says how long to go on trying, in seconds; asked before every pause.
+        clock: Seconds; tests pass their own.
+        sleep: Pauses; tests pass their own.
+
+    Returns:
+        What the call returned.
+
+    Raises:
+        UserError: The storage was away for too long.
+    """
+    start, pause = clock(), _FIRST_PAUSE_S
+    while True:
+        try:
+            result = call()
+        except Exception as error:
+            reason = outage(error)
+            if reason is None:
+                raise
+            waited = clock() - start
+            if waited + pause > patience_s():
+                lasting = f" for {waited:.0f} s" if waited >= 1 else ""
+                raise UserError(
+                    f"storage: {what} cannot be used{lasting} ({reason}); once it can, the same "
+                    "command goes on from what is in it"
+                ) from error
+            if pause == _FIRST_PAUSE_S:
+                _logger.warning("%s: %s; trying again for %g s", what, reason, patience_s())
+            sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_S)
+        else:
+            if pause > _FIRST_PAUSE_S:
+                _logger.warning("%s is back after %.1f s", what, clock() - start)
+            return result
+
+
+def _delegating(cls: type[PatientStorage]) -> type[PatientStorage]:
+    """Give the class every public method of Optuna's storages, whatever their number."""
+
+    def delegate(name: str) -> Callable[..., Any]:
+        def method(self: PatientStorage, *args: Any, **kwargs: Any) -> Any:
+            call = getattr(self.storage, name)
+            return persist(lambda: call(*args, **kwargs), self.what, lambda: self.patience_s)
+
+        return method
+
+    for name, value in vars(BaseStorage).items():
+        if callable(value) and not name.startswith("_"):
+            setattr(cls, name, delegate(name))
+    return abc.update_abstractmethods(cls)
+
+
+@_delegating
+class PatientStorage(BaseStorage):
+    """Repeats the calls to another storage while that is away.
+
+    A call whose answer was lost may be carried out twice. That is harmless: a second trial that
+    nobody runs shows no beat and is given to another worker, and a trial that was told already is
+    finished.
+
+    Attributes:
+        storage: The other one.
+        what: Its name in messages.
+        patience_s: How long a call may wait for it, in seconds.
+    """
+
+    def __init__(self, storage: BaseStorage, what: str, patience_s: float) -> None:
+        self.storage, self.what, self.patience_s = storage, what, patience_s
+
+
+def hurry(study: optuna.Study) -> None:
+    """Let the calls to a study's storage wait no longer, also one that waits now.
+
+    Args:
+        study: The study.
+    """
+    if isinstance(study._storage, PatientStorage):
+        study._storage.patience_s = 0.0

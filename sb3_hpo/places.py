@@ -1,0 +1,227 @@
+"""Where studies live: their storage and their run folder, and how an existing one is found."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import optuna
+from filelock import FileLock, Timeout
+from sqlalchemy import create_engine, inspect, make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from sb3_hpo.errors import UserError, unknown_name
+from sb3_hpo.storage import StorageAddress, open_storage
+from sb3_hpo.trials import CONFIG
+from sb3_hpo.wording import hide_password
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from optuna.storages import BaseStorage
+
+    from sb3_hpo.config import StudyConfig
+
+JOURNAL = "study.journal"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a study lives.
+
+    Attributes:
+        name: The study's name.
+        run_dir: Folder of the run's files, absolute.
+        address: Its storage.
+        patience_s: How long to wait for a storage that is away, in seconds.
+    """
+
+    name: str
+    run_dir: Path
+    address: StorageAddress
+    patience_s: float = 0.0
+
+    @classmethod
+    def of(cls, config: StudyConfig) -> Place:
+        """Find where the configuration puts its study; writes nothing.
+
+        Args:
+            config: The study's configuration.
+
+        Raises:
+            UserError: The storage cannot be what the configuration says.
+        """
+        name = config.name()
+        run_dir = Path(config.run_dir or Path("runs") / name).expanduser().resolve()
+        address = StorageAddress.parse(config.storage or str(run_dir / JOURNAL))
+        if address.kind == "memory":
+            raise UserError(
+                "storage: :memory: is seen by one process only, and workers are processes; leave "
+                "--storage out for a journal file"
+            )
+        if address.kind == "sqlite" and (config.n_workers or 1) > 1:
+            raise UserError(
+                "n_workers: sqlite:/// gives one trial to two workers now and then, so it holds "
+                f"one, but got {config.n_workers}; a journal file (the default) holds many"
+            )
+        return cls(name, run_dir, address, config.storage_timeout)
+
+    @property
+    def file(self) -> Path | None:
+        """The storage's file, if it is one."""
+        return _file_of(self.address)
+
+    def open(self, *, waits_to_open: bool = False) -> BaseStorage:
+        """Open the storage, in the process that will use it.
+
+        Args:
+            waits_to_open: Whether to wait for one that is away, as all later calls do.
+        """
+        return open_storage(self.address, patience_s=self.patience_s, waits_to_open=waits_to_open)
+
+    @contextmanager
+    def reserved(self) -> Iterator[None]:
+        """Keep other commands away from a storage that holds one worker; free others.
+
+        Raises:
+            UserError: Another command has it.
+        """
+        if self.address.kind != "sqlite":
+            yield
+            return
+        lock = FileLock(f"{self.file}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise UserError(
+                f"storage: {self.address} holds one worker, and another command uses it now; "
+                "wait for that, or use a journal file"
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def _file_of(address: StorageAddress) -> Path | None:
+    if address.kind == "sqlite":
+        return Path(make_url(address.text).database or "")
+    return address.journal
+
+
+def find_address(storage: str) -> StorageAddress:
+    """Find a storage that exists: a mistyped path must not make a new file.
+
+    Args:
+        storage: What `--storage` takes, or a run folder.
+
+    Returns:
+        Its address.
+
+    Raises:
+        UserError: There is nothing.
+    """
+    folder = Path(storage).expanduser()
+    address = StorageAddress.parse(str(folder / JOURNAL) if folder.is_dir() else storage)
+    path = _file_of(address)
+    if path is not None and not path.is_file():
+        raise UserError(f"storage: there is no file {path}")
+    return address
+
+
+def find_study(storage: str, name: str | None = None, *, patience_s: float = 0.0) -> optuna.Study:
+    """Open a study that exists.
+
+    Args:
+        storage: As for `find_address`.
+        name: The study; may be left out where there is one only.
+        patience_s: How long to wait for a storage that is away, in seconds.
+
+    Returns:
+        The study.
+
+    Raises:
+        UserError: There is no such storage or study; the names that exist are listed.
+    """
+    address = find_address(storage)
+    try:
+        if address.kind in ("database", "sqlite"):
+            _check_has_studies(address)
+        opened = open_storage(address, patience_s=patience_s)
+        names = sorted(optuna.get_all_study_names(opened))
+    except UserError:
+        raise
+    except (OSError, ImportError, RuntimeError, ValueError, SQLAlchemyError) as error:
+        text = f"cannot open {storage}: {' '.join(str(error).split())[:200]}"
+        raise UserError(f"storage: {hide_password(text)}") from error
+    if not names:
+        raise UserError(f"storage: there is no study in {hide_password(storage)}")
+    if name is None and len(names) == 1:
+        return optuna.load_study(storage=opened, study_name=names[0])
+    if name is None:
+        raise UserError(
+            f"study_name: say which study of {hide_password(storage)}; it has: {', '.join(names)}"
+        )
+    if name not in names:
+        raise UserError(unknown_name("study", name, names))
+    return optuna.load_study(storage=opened, study_name=name)
+
+
+def _check_has_studies(address: StorageAddress) -> None:
+    """Refuse a database that Optuna would have to make its tables in."""
+    engine = create_engine(address.text)
+    try:
+        if not inspect(engine).has_table("studies"):
+            raise UserError(f"storage: there is no study in {address}")
+    finally:
+        engine.dispose()
+
+
+def check_maximises(study: optuna.Study) -> None:
+    """Refuse a study whose best trials are those with the lowest values.
+
+    Args:
+        study: The study.
+
+    Raises:
+        UserError: It minimises, or has several objectives.
+    """
+    if len(study.directions) > 1:
+        raise UserError(
+            f"study {study.study_name!r} has {len(study.directions)} objectives, so no best "
+            "trials; give a study of one"
+        )
+    if study.direction is not optuna.study.StudyDirection.MAXIMIZE:
+        raise UserError(
+            f"study {study.study_name!r} minimises, but returns are maximised: its best trials "
+            "are not the ones to train again"
+        )
+
+
+def home_of(storage: str, study: optuna.Study, run_dir: str | None = None) -> Path:
+    """Find the run folder of a study that exists.
+
+    Args:
+        storage: As for `find_study`.
+        study: The study.
+        run_dir: The folder, where the user names one.
+
+    Returns:
+        That folder; else the one that `storage` is; else the one where `optimize` has put the
+        study's files, if it can be seen from here; else the one that holds the study's own
+        journal; else `runs/<study name>`.
+    """
+    if run_dir is not None:
+        return Path(run_dir).expanduser().resolve()
+    folder = Path(storage).expanduser().resolve()
+    if folder.is_dir():
+        return folder
+    default = (Path("runs") / study.study_name).resolve()
+    noted = study.user_attrs.get(CONFIG, {})
+    if noted.get("run_dir") or noted.get("storage"):
+        first = Path(noted.get("run_dir") or default).expanduser().resolve()
+        if first.is_dir():
+            return first
+    return folder.parent if folder.name == JOURNAL else default

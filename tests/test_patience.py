@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import errno
+import logging
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import optuna
+import pytest
+import redis
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+from optuna.storages import BaseStorage, InMemoryStorage
+from sqlalchemy.exc import IntegrityError, OperationalError
+
+from sb3_hpo.errors import UserError
+from sb3_hpo.patience import PatientStorage, hurry, outage, persist
+from sb3_hpo.storage import open_storage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Away(grpc.RpcError):
+    def __init__(self, code: grpc.StatusCode) -> None:
+        super().__init__(str(code))
+        self._code = code
+
+    def code(self) -> grpc.StatusCode:
+        return self._code
+
+
+class Clock:
+    """A time that passes only in pauses."""
+
+    def __init__(self) -> None:
+        self.now, self.pauses = 0.0, list[float]()
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.now += seconds
+
+
+def failing(n_failures: int, error: Exception) -> Callable[[], str]:
+    left = [error] * n_failures
+
+    def call() -> str:
+        if left:
+            raise left.pop()
+        return "there"
+
+    return call
+
+
+def wrapped(cause: Exception) -> StorageInternalError:
+    error = StorageInternalError("An exception is raised during the commit.")
+    error.__cause__ = cause
+    return error
+
+
+DRIVER_ERROR = Exception("server closed the connection")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device"),
+        (ConnectionError("GRPC connection timeout"), "GRPC connection timeout"),
+        (redis.ConnectionError("Connection refused"), "Connection refused"),
+        (redis.exceptions.BusyLoadingError("loading"), "loading"),
+        (Away(grpc.StatusCode.UNAVAILABLE), "StatusCode.UNAVAILABLE"),
+        (OperationalError(None, None, DRIVER_ERROR), "(builtins.Exception) server closed"),
+        (wrapped(OperationalError(None, None, DRIVER_ERROR)), "(builtins.Exception) server cl"),
+        (OSError(errno.EACCES, "Permission denied"), None),
+        (Away(grpc.StatusCode.UNKNOWN), None),
+        (redis.ResponseError("WRONGTYPE"), None),
+        (wrapped(IntegrityError(None, None, DRIVER_ERROR)), None),
+        (UpdateFinishedTrialError(), None),
+        (KeyError("x"), None),
+    ],
+)
+def test_outage(error: Exception, reason: str | None) -> None:
+    said = outage(error)
+    assert said is reason is None or str(said).startswith(str(reason))
+
+
+def test_persist_waits_longer_and_longer_until_it_works(caplog: pytest.LogCaptureFixture) -> None:
+    clock = Clock()
+    caplog.set_level(logging.WARNING)
+    error = redis.ConnectionError("Connection refused")
+    call = failing(8, error)
+    assert persist(call, "redis://h", lambda: 60, clock=clock, sleep=clock.sleep) == "there"
+    assert clock.pauses == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
+    assert [record.message for record in caplog.records] == [
+        "redis://h: Connection refused; trying again for 60 s",
+        "redis://h is back after 16.3 s",
+    ]
+
+
+def test_persist_gives_up_when_its_patience_ends() -> None:
+    clock = Clock()
+    call = failing(99, OSError(errno.ENOSPC, "No space left on device"))
+    with pytest.raises(
+        UserError, match=r"^storage: a\.journal cannot be used for 6 s \(No space left on device\)"
+    ):
+        persist(call, "a.journal", lambda: 9, clock=clock, sleep=clock.sleep)
+
+
+def test_persist_passes_other_errors_through_at_once() -> None:
+    clock = Clock()
+    with pytest.raises(KeyError):
+        persist(failing(1, KeyError("x")), "s", lambda: 9, clock=clock, sleep=clock.sleep)
+    assert clock.pauses == []
+
+
+def test_patient_storage_has_every_method_of_optuna_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [n for n, v in vars(BaseStorage).items() if callable(v) and not n.startswith("_")]
+    called = []
+    inner = InMemoryStorage()
+    for name in names:
+        monkeypatch.setattr(
+            inner, name, lambda *args, name=name, **kwargs: called.append((name, args, kwargs))
+        )
+    patient = open_storage(":memory:")
+    assert isinstance(patient, PatientStorage)
+    patient.storage = inner
+    for name in names:
+        getattr(patient, name)(1, deepcopy=False)
+    assert called == [(name, (1,), {"deepcopy": False}) for name in names]
+    assert len(names) >= 25
+
+
+def test_hurry_ends_a_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    study = optuna.create_study(storage=open_storage(":memory:", patience_s=300))
+    monkeypatch.setattr("sb3_hpo.patience._FIRST_PAUSE_S", 0.0)
+
+    def away(*_args: Any, **_kwargs: Any) -> None:
+        hurry(study)
+        raise redis.ConnectionError("Connection refused")
+
+    storage = study._storage
+    assert isinstance(storage, PatientStorage)
+    monkeypatch.setattr(storage.storage, "get_study_user_attrs", away)
+    monkeypatch.setattr("sb3_hpo.patience._FIRST_PAUSE_S", 0.1)
+    with pytest.raises(UserError, match="cannot be used \\(Connection refused\\)"):
+        _ = study.user_attrs
