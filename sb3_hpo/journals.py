@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 LOCK_GRACE_S = 30  # a lock that nobody has renewed for so long is a dead process's
-_BYTES_PER_TRIAL = 30_000  # measured: 8 to 20 kB, by the number of evaluations and dimensions
+_BYTES_PER_TRIAL = 30_000  # 8,500 measured with 10 evaluations of 20 episodes, 11 dimensions
 _OTHER_FILES = 20_000_000  # report, models, logs
 
 

@@ -143,7 +143,7 @@ def create_or_resume(
     study.set_user_attr(STOP, None)
     # In Optuna's own way of noting when a trial ended: local time without a zone.
     study.set_user_attr(SESSION_START, datetime.now().isoformat())  # noqa: DTZ005
-    if HOME not in study.user_attrs:
+    if study.user_attrs.get(HOME) is None:
         _enqueue(study, _first_points(space))
         study.set_user_attr(HOME, _here(place))
     _enqueue(study, points)
@@ -189,7 +189,7 @@ def _here(place: Place) -> dict[str, str]:
 def _wait_for_creator(study: optuna.Study) -> None:
     """Let the command that creates the study at this moment enqueue its first trials."""
     give_up = time.monotonic() + _CREATOR_GRACE_S
-    while HOME not in study.user_attrs and time.monotonic() < give_up:
+    while study.user_attrs.get(HOME) is None and time.monotonic() < give_up:
         if any(trial.state in FINISHED for trial in trials_of(study)):
             return  # made before studies had a home, or by another tool
         time.sleep(_CREATOR_POLL_S)

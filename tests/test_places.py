@@ -265,3 +265,49 @@ def test_place_of_study_storage_that_is_no_file_is_refused(tmp_path: Path) -> No
     config = make_config({"algo": "ppo", "env": "Pendulum-v1", "storage": str(tmp_path)})
     with pytest.raises(UserError, match=r"^storage: .* is a folder; give a file in it"):
         Place.of(config)
+
+
+def place_of(**values: Any) -> Place:
+    return Place.of(
+        make_config({"algo": "ppo", "env": "Pendulum-v1", "study_name": "s", **values})
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"storage": ":memory:"}, "^storage: :memory: is seen by one process only"),
+        (
+            {"storage": "sqlite:///a.db", "n_workers": 2},
+            "^n_workers: sqlite:/// gives one trial .* it holds one, but got 2; a journal file",
+        ),
+    ],
+)
+def test_place_that_workers_cannot_share_is_refused(values: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        place_of(**values)
+
+
+def test_place_of_sqlite_is_reserved_by_one_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    place = place_of(storage="sqlite:///a.db")
+    assert place.file == tmp_path.resolve() / "a.db"
+    with (
+        place.reserved(), pytest.raises(
+            UserError, match=r"^storage: sqlite:///.*a\.db holds one worker, and an"
+        ),
+        place_of(storage="sqlite:///a.db").reserved(),
+    ):
+        pytest.fail("it was reserved twice")
+    with place_of(storage="sqlite:///a.db").reserved():
+        pass
+
+
+def test_place_of_a_journal_holds_many_commands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with place_of().reserved(), place_of().reserved():
+        assert list(tmp_path.iterdir()) == []

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import optuna
@@ -15,6 +16,7 @@ from sb3_hpo.places import Place
 from sb3_hpo.spaces import read_enqueued
 from sb3_hpo.study import (
     create_or_resume,
+    is_home,
     open_study,
     prepare,
     try_model,
@@ -179,3 +181,64 @@ def test_resume_of_a_study_whose_creator_was_killed_at_once(tmp_path: Path) -> N
     study = create(config_)
     assert [trial.user_attrs["source"] for trial in trials_of(study)] == FIRST
     assert make_config(study.user_attrs["config"]) == config_
+
+
+def test_created_study_knows_its_home(tmp_path: Path) -> None:
+    first, second = config(tmp_path / "a"), config(tmp_path / "b", storage=str(tmp_path / "j"))
+    study = create(first)
+    assert study.user_attrs["home"]["run_dir"] == str(tmp_path / "a")
+    assert is_home(study, Place.of(first))
+    assert not is_home(study, Place.of(second))
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "config.yaml").touch()  # an earlier command found the answer here
+    assert is_home(study, Place.of(second))
+
+
+def test_creator_killed_between_its_points_is_finished_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sb3_hpo.study._CREATOR_GRACE_S", 0.0)
+    config_ = config(tmp_path)
+    enqueue, left = optuna.Study.enqueue_trial, [1]
+
+    def enqueue_one(self: optuna.Study, *args: Any, **kwargs: Any) -> None:
+        if not left:
+            raise KeyboardInterrupt
+        left.pop()
+        enqueue(self, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(optuna.Study, "enqueue_trial", enqueue_one)
+        with pytest.raises(KeyboardInterrupt):
+            create(config_)
+    study = create(config_)
+    assert [trial.user_attrs["source"] for trial in trials_of(study)] == FIRST
+
+
+def test_commands_that_start_at_once_leave_the_first_points_to_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config_ = config(tmp_path)
+    study = create(config_)
+    home = study.user_attrs["home"]
+    study.set_user_attr("home", None)
+    pauses = []
+
+    def create_meanwhile(_seconds: float) -> None:
+        pauses.append(1)
+        if len(pauses) == 2:
+            study.set_user_attr("home", home)
+
+    monkeypatch.setattr("sb3_hpo.study.time.sleep", create_meanwhile)
+    again = create(config_)
+    assert len(pauses) == 2
+    assert [trial.user_attrs["source"] for trial in trials_of(again)] == FIRST
+
+
+def test_full_disk_is_told_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(UserError, match=r"^storage: 60 trials need about 22 MB, but only 0\.0 MB"):
+        create(config(tmp_path / "run"))
+    assert list(tmp_path.iterdir()) == []

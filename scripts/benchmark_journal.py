@@ -1,0 +1,114 @@
+"""What a trial costs in the journal: bytes, seconds and time to open, as a study grows.
+
+Runs the real loop, objective, sampler and pruner; only the training is replaced, by a made-up
+learning curve. Prints one line at each size.
+
+    python scripts/benchmark_journal.py --sizes 1000 10000
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import optuna
+
+from sb3_hpo import objective as objective_module
+from sb3_hpo.config import StudyConfig, make_config
+from sb3_hpo.evaluation import evaluation_grid
+from sb3_hpo.loop import Watch, run_trials
+from sb3_hpo.objective import Objective
+from sb3_hpo.places import Place
+from sb3_hpo.records import Evaluation, RunRecord
+from sb3_hpo.storage import open_storage
+from sb3_hpo.study import create_or_resume, open_study, prepare
+from sb3_hpo.training import Hooks, Member, TrainedRun
+from sb3_hpo.trials import trials_of
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+
+def made_up_training(
+    config: StudyConfig, members: Sequence[Member], episode_seeds: Sequence[int], hooks: Hooks
+) -> Generator[TrainedRun]:
+    """Stand in for `training.train`: the curve of a member is noise around its own level."""
+    rng = np.random.default_rng(members[0].seed)
+    level, curve = rng.uniform(-1500, -150), []
+    outcome: Any = "finished"
+    for step in evaluation_grid(config.n_timesteps, config.n_evaluations):
+        returns = tuple(float(x) for x in rng.normal(level, 100, len(episode_seeds)))
+        lengths = (200,) * len(returns)
+        curve.append(
+            Evaluation(nominal_step=step, actual_step=step, returns=returns, lengths=lengths)
+        )
+        if hooks.on_evaluation({0: curve[-1]}):
+            outcome = "dropped"
+            break
+    record = RunRecord(
+        seed=members[0].seed, outcome=outcome, reason=None, evaluations=tuple(curve),
+        n_steps=curve[-1].actual_step, n_updates=0, seconds=1.0, kwargs={},
+        n_threads=1, versions={},
+    )  # fmt: skip
+    yield TrainedRun(record, None, None)
+
+
+def main() -> int:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1000, 10_000], metavar="N")
+    parser.add_argument("--sampler", default="tpe")
+    arguments = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    vars(objective_module)["train"] = made_up_training
+    with tempfile.TemporaryDirectory() as folder:
+        for n_trials in sorted(arguments.sizes):
+            config = make_config({
+                "algo": "ppo", "env": "Pendulum-v1", "run_dir": folder, "study_name": "s",
+                "n_trials": n_trials, "sampler": arguments.sampler,
+            })  # fmt: skip
+            sys.stdout.write(f"{measure(config)}\n")
+            sys.stdout.flush()
+    return 0
+
+
+def measure(config: StudyConfig) -> str:
+    """Bring the study to its size and say what that cost.
+
+    Args:
+        config: The study; what an earlier call ran of it is there.
+
+    Returns:
+        One line.
+    """
+    place = Place.of(config)
+    space = prepare(config)
+    n_before = len(trials_of(create_or_resume(config, place, space)))
+    study = open_study(config, place)
+    watch = Watch(config)
+    start = time.perf_counter()
+    ended = run_trials(
+        study, Objective(config, space.sample, on_step=watch.on_step), config, watch, "w"
+    )
+    seconds = time.perf_counter() - start
+    if ended is not None:
+        raise RuntimeError(f"the study ended early: {ended}")
+    journal = Path(place.address.text)
+    start = time.perf_counter()
+    trials = optuna.load_study(storage=open_storage(str(journal)), study_name="s").trials
+    opening = time.perf_counter() - start
+    return (
+        f"{len(trials):>6} trials: {journal.stat().st_size / len(trials):,.0f} bytes a trial, "
+        f"{journal.stat().st_size / 1e6:,.1f} MB in all; "
+        f"{1000 * seconds / max(1, len(trials) - n_before):,.0f} ms a trial since the last line; "
+        f"opened with all its trials in {opening:.2f} s"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
