@@ -1,4 +1,4 @@
-.PHONY: check format lint types layers test
+.PHONY: check format lint types layers test faults
 
 PYTHON ?= python
 
@@ -19,4 +19,9 @@ layers:
 	$(PYTHON) -c "from importlinter.cli import lint_imports_command; lint_imports_command()"
 
 test:
-	$(PYTHON) -m pytest -m "slow or not slow" --cov --cov-report=term
+	$(PYTHON) -m pytest --cov --cov-report=term
+	$(PYTHON) -m pytest -m slow
+
+# Half an hour of killed processes, full disks and restarted servers; by hand.
+faults:
+	$(PYTHON) -m pytest -m faults tests/faults

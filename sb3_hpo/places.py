@@ -131,6 +131,35 @@ def find_address(storage: str) -> StorageAddress:
     return address
 
 
+def open_existing(storage: str, *, patience_s: float = 0.0) -> BaseStorage:
+    """Open a storage that exists.
+
+    Args:
+        storage: As for `find_address`.
+        patience_s: How long to wait for a storage that is away, in seconds.
+
+    Returns:
+        The storage; it has a study at least.
+
+    Raises:
+        UserError: There is no such storage, it cannot be read, or it is empty.
+    """
+    address = find_address(storage)
+    try:
+        if address.kind in ("database", "sqlite"):
+            _check_has_studies(address)
+        opened = open_storage(address, patience_s=patience_s)
+        is_empty = not optuna.get_all_study_names(opened)
+    except UserError:
+        raise
+    except (OSError, ImportError, RuntimeError, ValueError, SQLAlchemyError) as error:
+        text = f"cannot open {storage}: {' '.join(str(error).split())[:200]}"
+        raise UserError(f"storage: {hide_password(text)}") from error
+    if is_empty:
+        raise UserError(f"storage: there is no study in {hide_password(storage)}")
+    return opened
+
+
 def find_study(storage: str, name: str | None = None, *, patience_s: float = 0.0) -> optuna.Study:
     """Open a study that exists.
 
@@ -145,21 +174,10 @@ def find_study(storage: str, name: str | None = None, *, patience_s: float = 0.0
     Raises:
         UserError: There is no such storage or study; the names that exist are listed.
     """
-    address = find_address(storage)
-    try:
-        if address.kind in ("database", "sqlite"):
-            _check_has_studies(address)
-        opened = open_storage(address, patience_s=patience_s)
-        names = sorted(optuna.get_all_study_names(opened))
-    except UserError:
-        raise
-    except (OSError, ImportError, RuntimeError, ValueError, SQLAlchemyError) as error:
-        text = f"cannot open {storage}: {' '.join(str(error).split())[:200]}"
-        raise UserError(f"storage: {hide_password(text)}") from error
-    if not names:
-        raise UserError(f"storage: there is no study in {hide_password(storage)}")
+    opened = open_existing(storage, patience_s=patience_s)
+    names = sorted(optuna.get_all_study_names(opened))
     if name is None and len(names) == 1:
-        return optuna.load_study(storage=opened, study_name=names[0])
+        name = names[0]
     if name is None:
         raise UserError(
             f"study_name: say which study of {hide_password(storage)}; it has: {', '.join(names)}"

@@ -40,6 +40,7 @@ _NEEDS = {  # import names, and the extra that brings them
     "mysql": (("pymysql",), "mysql"),
     "mariadb": (("pymysql",), "mysql"),
 }
+_LINE_START = b'{"op_code":'  # of every line that Optuna writes
 _CREATION_ATTEMPTS = 5
 _GRPC_READY_S = 5.0
 
@@ -110,7 +111,7 @@ def _journal_path(text: str) -> Path:
             start = file.read(16)
         if start.startswith(b"SQLite format 3"):
             raise UserError(f"storage: {path} is an SQLite database; write sqlite:///{path}")
-        if not start.startswith(b'{"op_code":'):  # how Optuna begins every line
+        if not start.startswith(_LINE_START) and not _LINE_START.startswith(start):
             raise UserError(f"storage: {path} is not a journal; give a new path or a study's own")
     return path
 

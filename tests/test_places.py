@@ -295,9 +295,8 @@ def test_place_of_sqlite_is_reserved_by_one_command(
     place = place_of(storage="sqlite:///a.db")
     assert place.file == tmp_path.resolve() / "a.db"
     with (
-        place.reserved(), pytest.raises(
-            UserError, match=r"^storage: sqlite:///.*a\.db holds one worker, and an"
-        ),
+        place.reserved(),
+        pytest.raises(UserError, match=r"^storage: sqlite:///.*a\.db holds one worker, and an"),
         place_of(storage="sqlite:///a.db").reserved(),
     ):
         pytest.fail("it was reserved twice")
