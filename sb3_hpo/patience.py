@@ -42,20 +42,19 @@ def outage(error: BaseException) -> str | None:
     if isinstance(error, ConnectionError):  # Python's own, which Optuna's gRPC client raises
         return str(error)
     cause = error.__cause__ if isinstance(error, StorageInternalError) else error
-    if isinstance(cause, OperationalError | InterfaceError) or _is_away(error):
-        return " ".join(str(cause).split())[:200] or type(cause).__name__
+    if isinstance(cause, OperationalError | InterfaceError):
+        return _short(cause.orig)
+    redis, grpc = sys.modules.get("redis"), sys.modules.get("grpc")  # optional packages
+    if redis is not None and isinstance(error, redis.ConnectionError | redis.TimeoutError):
+        return _short(error)
+    if grpc is not None and isinstance(error, grpc.RpcError):
+        passing = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+        return _short(error.details()) if error.code() in passing else None
     return None
 
 
-def _is_away(error: BaseException) -> bool:
-    """Return whether a Redis or gRPC server did not answer; their packages are optional."""
-    redis, grpc = sys.modules.get("redis"), sys.modules.get("grpc")
-    if redis is not None and isinstance(error, redis.ConnectionError | redis.TimeoutError):
-        return True
-    if grpc is None or not isinstance(error, grpc.RpcError):
-        return False
-    passing = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
-    return error.code() in passing
+def _short(error: object) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def persist(
@@ -112,7 +111,13 @@ def _delegating(cls: type[PatientStorage]) -> type[PatientStorage]:
     def delegate(name: str) -> Callable[..., Any]:
         def method(self: PatientStorage, *args: Any, **kwargs: Any) -> Any:
             call = getattr(self.storage, name)
-            return persist(lambda: call(*args, **kwargs), self.what, lambda: self.patience_s)
+            try:
+                result = persist(lambda: call(*args, **kwargs), self.what, self._patience_left)
+            except UserError:
+                self._gave_up = True
+                raise
+            self._gave_up = False
+            return result
 
         return method
 
@@ -138,6 +143,11 @@ class PatientStorage(BaseStorage):
 
     def __init__(self, storage: BaseStorage, what: str, patience_s: float) -> None:
         self.storage, self.what, self.patience_s = storage, what, patience_s
+        self._gave_up = False
+
+    def _patience_left(self) -> float:
+        # Whoever cleans up after patience has ended must not wait as long again.
+        return 0.0 if self._gave_up else self.patience_s
 
 
 def hurry(study: optuna.Study) -> None:

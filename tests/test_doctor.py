@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
+from rich.filesize import decimal
 
 from sb3_hpo.config import make_config
 from sb3_hpo.doctor import main
@@ -105,7 +106,7 @@ def test_healthy_journal_is_described(path: Path, study: optuna.Study, doctor: D
     study.set_user_attr("home", {"host": "far", "run_dir": "/runs/s"})
     status, lines = doctor(path)
     n, n_bytes = len(lines_of(path)), path.stat().st_size
-    size, each = f"{n_bytes / 1000:.1f} kB", f"{n_bytes // 2 / 1000:.1f} kB"
+    size, each = decimal(n_bytes), decimal(round(n_bytes / 2))
     assert (status, doctor.changed) == (0, False)
     assert lines == [
         f"study.journal: a journal of {n} operations, 2 trials, {size}, {each} a trial",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,9 @@ class Away(grpc.RpcError):
 
     def code(self) -> grpc.StatusCode:
         return self._code
+
+    def details(self) -> str:
+        return "Connection refused"
 
 
 class Clock:
@@ -70,9 +74,9 @@ DRIVER_ERROR = Exception("server closed the connection")
         (ConnectionError("GRPC connection timeout"), "GRPC connection timeout"),
         (redis.ConnectionError("Connection refused"), "Connection refused"),
         (redis.exceptions.BusyLoadingError("loading"), "loading"),
-        (Away(grpc.StatusCode.UNAVAILABLE), "StatusCode.UNAVAILABLE"),
-        (OperationalError(None, None, DRIVER_ERROR), "(builtins.Exception) server closed"),
-        (wrapped(OperationalError(None, None, DRIVER_ERROR)), "(builtins.Exception) server cl"),
+        (Away(grpc.StatusCode.UNAVAILABLE), "Connection refused"),
+        (OperationalError(None, None, DRIVER_ERROR), "server closed"),
+        (wrapped(OperationalError(None, None, DRIVER_ERROR)), "server closed"),
         (OSError(errno.EACCES, "Permission denied"), None),
         (Away(grpc.StatusCode.UNKNOWN), None),
         (redis.ResponseError("WRONGTYPE"), None),
@@ -146,3 +150,21 @@ def test_hurry_ends_a_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sb3_hpo.patience._FIRST_PAUSE_S", 0.1)
     with pytest.raises(UserError, match="cannot be used \\(Connection refused\\)"):
         _ = study.user_attrs
+
+
+def test_patience_that_has_ended_is_not_spent_again_until_a_call_works(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(persist, "__kwdefaults__", {"clock": clock, "sleep": clock.sleep})
+    storage = open_storage(":memory:", patience_s=20)
+    assert isinstance(storage, PatientStorage)
+    error = redis.ConnectionError("Connection refused")
+    waits = []
+    for n_failures in (99, 99, 0, 4):
+        monkeypatch.setattr(storage.storage, "get_all_studies", failing(n_failures, error))
+        start = clock.now
+        with contextlib.suppress(UserError):
+            storage.get_all_studies()
+        waits.append(clock.now - start)
+    assert waits == pytest.approx([16.3, 0, 0, 1.5])

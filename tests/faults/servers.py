@@ -18,7 +18,8 @@ from typing import ClassVar
 
 import psutil
 
-REPOSITORY = Path(__file__).parents[2]
+from tests.faults.studies import ROOT
+
 PASSWORD = "s3cret-of-the-server"
 _START_S = 60.0
 
@@ -28,6 +29,8 @@ class Server(abc.ABC):
 
     name: ClassVar[str]
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
+
+    _user: str | None = None  # whom it runs as, where not as we do
 
     def __init__(self, folder: Path, *, password: str | None = None) -> None:
         """Choose a free port, which is kept over restarts; nothing is started yet."""
@@ -77,7 +80,8 @@ class Server(abc.ABC):
         with (self.folder / "server.log").open("ab") as log:
             return subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder,
-                env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                user=self._user, group=self._user, extra_groups=[] if self._user else None,
             )  # fmt: skip
 
     def stop(self) -> None:
@@ -122,7 +126,11 @@ class Redis(Server):
     name = "redis"
 
     def __init__(
-        self, folder: Path, *, password: str | None = None, keeps: tuple[str, ...] = ("save", "1 1")
+        self,
+        folder: Path,
+        *,
+        password: str | None = None,
+        keeps: tuple[str, ...] = ("save", "1 1"),
     ) -> None:
         """Choose by Redis's own options what it keeps."""
         super().__init__(folder, password=password)
@@ -140,7 +148,9 @@ class Redis(Server):
     def _command(self) -> list[str]:
         option, value = self._keeps
         words = ["--bind", "127.0.0.1", "--port", str(self.port), f"--{option}", value]
-        return ["redis-server", *words, *(["--requirepass", self.password] * bool(self.password))]
+        if self.password is not None:
+            words += ["--requirepass", self.password]
+        return ["redis-server", *words]
 
     def _answers(self) -> bool:
         word = f"AUTH {self.password}\r\nPING\r\n" if self.password else "PING\r\n"
@@ -159,9 +169,9 @@ class PostgreSQL(Server):
         """Make an empty database in a folder below the system's temporary one."""
         super().__init__(Path(tempfile.mkdtemp(prefix=f"postgresql-{folder.name}-")))
         self.password = password
-        self._user = "postgres" if os.getuid() == 0 else pwd.getpwuid(os.getuid()).pw_name
-        if os.getuid() == 0:
-            shutil.chown(self.folder, "postgres", "postgres")
+        if os.getuid() == 0:  # as which it does not run
+            self._user = "postgres"
+            shutil.chown(self.folder, self._user, self._user)
         secret = self.folder / "password"
         secret.write_text(password or "unused")
         secret.chmod(0o644)
@@ -182,14 +192,6 @@ class PostgreSQL(Server):
     def url(self) -> str:
         user = f"tuner:{self.password}" if self.password else "tuner"
         return f"postgresql://{user}@127.0.0.1:{self.port}/postgres"
-
-    def _spawn(self, command: list[str]) -> subprocess.Popen[bytes]:
-        with (self.folder / "server.log").open("ab") as log:
-            user = {"user": "postgres", "group": "postgres"} if os.getuid() == 0 else {}
-            return subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder,
-                extra_groups=[] if os.getuid() == 0 else None, **user,
-            )  # fmt: skip
 
     def _command(self) -> list[str]:
         return [str(_program("postgres")), "-D", str(self.folder / "data"), "-p", str(self.port),
@@ -242,6 +244,3 @@ def serve(journal: str, port: int) -> None:
 
     storage = open_storage(journal, patience_s=60)
     run_grpc_proxy_server(storage, host="127.0.0.1", port=port)
-
-
-SERVERS: tuple[type[Server], ...] = (Redis, PostgreSQL, GrpcProxy)

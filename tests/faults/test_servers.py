@@ -1,315 +1,244 @@
+"""Servers that restart, vanish, forget or freeze while a study runs on them."""
+
 from __future__ import annotations
 
+import gc
 import json
-import logging
-import os
 import re
-import signal
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import optuna
 import pytest
-from optuna.trial import TrialState
 
 from sb3_hpo.storage import open_storage
-from sb3_hpo.trials import outcome_of, trials_of
-from tests.faults.server_studies import (
-    STUDY,
-    Command,
-    check_exact,
-    n_finished,
-    pid_of_running,
-    values_of,
-    wait_until,
-    watch,
-)
+from tests.faults.figures import Figures
+from tests.faults.server_studies import Drill, ServedStudy, interrupt
 from tests.faults.servers import PASSWORD, GrpcProxy, PostgreSQL, Redis, Server
+from tests.faults.studies import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    Starter = Callable[..., Server]
-    Tuner = Callable[..., Command]
+    Conclude = Callable[[Figures], None]
+    Serve = Callable[..., tuple[Server, ServedStudy]]
 
-_logger = logging.getLogger(__name__)
+# Optuna leaves the connections of its databases to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore:.*was deleted while still open:ResourceWarning")
 
 KINDS = pytest.mark.parametrize("kind", [Redis, PostgreSQL, GrpcProxy], ids=lambda kind: kind.name)
-RDB, APPEND_ONLY, NOTHING = ("save", "3600 1"), ("appendonly", "yes"), ("save", "")
-
-
-@dataclass(frozen=True)
-class Size:
-    """How much a drill does."""
-
-    n_workers: int
-    n_trials: int
-    n_kills: int
-    n_kills_while_away: int
-    away_s: float
-
-
-SMALL = Size(n_workers=2, n_trials=8, n_kills=1, n_kills_while_away=0, away_s=1.0)
-FULL = Size(n_workers=4, n_trials=40, n_kills=4, n_kills_while_away=1, away_s=8.0)
+SMALL = Drill(n_trials=8, n_workers=2, n_kills=1, n_kills_away=0, away_s=1)
+FULL = Drill(n_trials=40, n_workers=4, n_kills=4, n_kills_away=1, away_s=8)
+UNTIL_STOPPED, EVERYTHING, NOTHING = ("save", "3600 1"), ("appendonly", "yes"), ("save", "")
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Starter]:
-    """Return what starts a server of a kind, or skips the test."""
-    started: list[Server] = []
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    """Starts a server and prepares a study on it, or skips the test."""
+    servers: list[Server] = []
+    studies: list[ServedStudy] = []
 
-    def start_one(kind: type[Server], **options: Any) -> Server:
+    def start(
+        kind: type[Server], server_options: dict[str, Any] | None = None, **options: Any
+    ) -> tuple[Server, ServedStudy]:
         if reason := kind.missing():
             pytest.skip(reason)
         (tmp_path / "server").mkdir()
-        server = kind(tmp_path / "server", **options)
-        started.append(server)
-        server.start()
-        return server
+        servers.append(kind(tmp_path / "server", **(server_options or {})))
+        servers[-1].start()
+        studies.append(ServedStudy(tmp_path, servers[-1].url, **options))
+        return servers[-1], studies[-1]
 
-    yield start_one
-    for server in started:
+    yield start
+    for study in studies:
+        study.end()
+    for server in servers:
         server.discard()
-
-
-@pytest.fixture
-def command(tmp_path: Path) -> Iterator[Tuner]:
-    """Return what starts a command in a run folder of this test."""
-    started: list[Command] = []
-
-    def start_one(*words: str, run: str = "run", of: Callable[..., Command] = Command) -> Command:
-        started.append(of(tmp_path / run, *words))
-        return started[-1]
-
-    yield start_one
-    for each in started:
-        each.discard()
-
-
-@pytest.fixture
-def tune(command: Tuner) -> Tuner:
-    """Return what starts a study of short trials."""
-
-    def start_one(
-        url: str, n_trials: int, n_workers: int, *more: str, run: str = "run"
-    ) -> Command:
-        return command(url, str(n_trials), str(n_workers), *more, run=run, of=Command.tune)
-
-    return start_one
-
-
-def wait_for_study(command: Command, url: str, n_trials: int = 0) -> optuna.Study:
-    """Open a study when so many of its trials are finished."""
-    wait_until(lambda: f"study {STUDY} in" in command.output, 90, f"study: {command.output}")
-    study = watch(url)
-    wait_until(lambda: n_finished(study) >= n_trials, 120, f"{n_trials} trials")
-    return study
-
-
-def wait_for_end_of_workers(command: Command) -> None:
-    wait_until(lambda: not command.workers, 15, f"end of {command.workers}")
-
-
-def kill_running_worker(command: Command, study: optuna.Study) -> None:
-    wait_until(lambda: pid_of_running(command, study), 60, "running trial")
-    pid = pid_of_running(command, study)
-    os.kill(pid or command.workers[0], signal.SIGKILL)
-
-
-def drill(
-    server: Server, command: Command, size: Size, end: Callable[[], None]
-) -> dict[str, int | float]:
-    """Kill workers and restart the server while a study runs; then it must be exact.
-
-    Returns:
-        Figures.
-    """
-    began = time.monotonic()
-    study = wait_for_study(command, server.url)
-    seen: dict[int, float | None] = {}
-    n_stops = size.n_kills + 1
-    for stop in range(n_stops):
-        wait_for_study(command, server.url, size.n_trials * (stop + 1) // (n_stops + 1))
-        seen |= values_of(study)
-        if stop == n_stops // 2:
-            end()
-            for _ in range(size.n_kills_while_away):
-                os.kill(command.workers[0], signal.SIGKILL)
-            time.sleep(size.away_s)
-            server.start()
-        else:
-            kill_running_worker(command, study)
-    assert command.wait(300) == 0, command.output
-    check_exact(study, size.n_trials, seen)
-    trials = trials_of(study)
-    return {
-        "trials": len(trials), "finished": n_finished(study),
-        **{what: sum(outcome_of(trial) == what for trial in trials)
-           for what in ("lost", "surplus", "interrupted", "error")},
-        "values_seen_before": len(seen), "seconds": round(time.monotonic() - began),
-    }  # fmt: skip
+    gc.collect()  # connections, while the filter of warnings holds
 
 
 @pytest.mark.slow
 @KINDS
-def test_small_drill_leaves_the_exact_total(
-    kind: type[Server], start: Starter, tune: Tuner
-) -> None:
-    server = start(kind)
-    command = tune(server.url, SMALL.n_trials, SMALL.n_workers)
-    figures = drill(server, command, SMALL, server.stop)
-    assert (figures["finished"], figures["error"]) == (8, 0)
-    assert figures["lost"] >= 1
-    assert f"is back after" in command.worker_logs
+def test_small_drill(kind: type[Server], serve: Serve, conclude: Conclude) -> None:
+    server, study = serve(kind, n_trials=SMALL.n_trials)
+    figures = Figures(f"{kind.name}: a kill and a restart")
+    figures.injected = SMALL.run(study, server, server.stop)
+    study.judge(figures)
+    assert "is back after" in study.commands[0].log()
+    assert (figures.injected, figures.hit >= 1) == (2, True)
+    conclude(figures)
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize(
-    ("kind", "options", "how"),
+    ("kind", "options", "end"),
     [
-        (Redis, {"keeps": RDB}, "stop"),
-        (Redis, {"keeps": APPEND_ONLY}, "kill"),
-        (PostgreSQL, {}, "stop"),
-        (PostgreSQL, {}, "kill"),
-        (GrpcProxy, {}, "stop"),
-        (GrpcProxy, {}, "kill"),
+        pytest.param(Redis, {"keeps": UNTIL_STOPPED}, Server.stop, id="redis restarted"),
+        pytest.param(Redis, {"keeps": EVERYTHING}, Server.kill, id="redis killed"),
+        pytest.param(PostgreSQL, {}, Server.stop, id="postgresql restarted"),
+        pytest.param(PostgreSQL, {}, Server.kill, id="postgresql killed"),
+        pytest.param(GrpcProxy, {}, Server.stop, id="grpc restarted"),
+        pytest.param(GrpcProxy, {}, Server.kill, id="grpc killed"),
     ],
-    ids=["redis-stop", "redis-kill", "postgresql-stop", "postgresql-kill", "grpc-stop", "grpc-kill"],
 )
-def test_full_drill_leaves_the_exact_total(
-    kind: type[Server], options: dict[str, Any], how: str, start: Starter, tune: Tuner
+def test_full_drill(
+    kind: type[Server],
+    options: dict[str, Any],
+    end: Callable[[Server], None],
+    serve: Serve,
+    conclude: Conclude,
 ) -> None:
-    server = start(kind, **options)
-    command = tune(server.url, FULL.n_trials, FULL.n_workers)
-    figures = drill(server, command, FULL, getattr(server, how))
-    _logger.info("%s, %s: %s", kind.name, how, json.dumps(figures))
-    assert (figures["finished"], figures["error"]) == (40, 0)
-    assert figures["lost"] >= 1
+    server, study = serve(kind, options, n_trials=FULL.n_trials)
+    figures = Figures(f"{kind.name}: kills and a {end.__name__}")
+    figures.injected = FULL.run(study, server, lambda: end(server))
+    study.judge(figures)
+    assert (figures.injected, figures.hit >= 4) == (6, True)
+    conclude(figures)
 
 
 @pytest.mark.faults
-def test_redis_that_lost_everything_is_told_and_the_same_command_starts_anew(
-    start: Starter, tune: Tuner
+def test_redis_that_forgot_everything_is_noticed_and_the_command_starts_anew(
+    serve: Serve, conclude: Conclude
 ) -> None:
-    server = start(Redis, keeps=NOTHING)
-    command = tune(server.url, 12, 2)
-    wait_for_study(command, server.url, 3)
+    server, study = serve(Redis, {"keeps": NOTHING}, n_trials=12)
+    command = study.start()
+    study.wait_for_finished(3)
     server.kill()
     server.start()
     assert command.wait(60) == 2
     assert re.search(
-        r"^error: storage: redis://127\S+ has lost \d+ operations, .*same command again to go on",
-        command.output, re.MULTILINE,
-    ), command.output  # fmt: skip
-    assert "Traceback" not in command.output
-    wait_for_end_of_workers(command)
-    again = tune(server.url, 12, 2)
-    assert again.wait(120) == 0, again.output
-    check_exact(watch(server.url), 12, {})
+        r"^error: storage: redis://127\S+ has lost .*same command again to go on",
+        command.output,
+        re.MULTILINE,
+    ), command.output
+    assert "Traceback" not in command.output + command.log()
+    assert command.workers() == []
+    study.forget()
+    figures = Figures("redis: back without its data", injected=1)
+    study.resume(figures)
+    conclude(figures)
 
 
 @pytest.mark.faults
 @KINDS
 def test_server_away_for_too_long_ends_the_command_with_one_line(
-    kind: type[Server], start: Starter, tune: Tuner
+    kind: type[Server], serve: Serve, conclude: Conclude
 ) -> None:
-    server = start(kind)
-    command = tune(server.url, 8, 2, "--storage-timeout", "3")
-    wait_for_study(command, server.url, 2)
+    server, study = serve(kind, n_trials=8, storage_timeout=3)
+    command = study.start()
+    study.wait_for_finished(2)
+    study.note()
     server.stop()
     assert command.wait(40) == 2
-    errors = [line for line in command.output.splitlines() if "error" in line]
+    errors = re.findall("^error: .*", command.output, re.MULTILINE)
     assert len(errors) == 1
     assert re.match(r"error: storage: \S+ cannot be used for \d+ s \(.+\); once it can", errors[0])
-    assert "Traceback" not in command.output + command.worker_logs
-    wait_for_end_of_workers(command)
+    assert "Traceback" not in command.output + command.log()
+    assert command.workers() == []
     server.start()
-    again = tune(server.url, 8, 2)
-    assert again.wait(120) == 0, again.output
-    check_exact(watch(server.url), 8, {})
+    figures = Figures(f"{kind.name}: away for too long", injected=1)
+    study.resume(figures)
+    conclude(figures)
 
 
 @pytest.mark.faults
 @KINDS
-def test_interrupt_while_the_server_is_away_ends_the_command(
-    kind: type[Server], start: Starter, tune: Tuner
+@pytest.mark.parametrize("how", ["stop", "freeze"])
+def test_interrupt_while_the_server_does_not_answer_ends_the_command(
+    kind: type[Server], how: str, serve: Serve, conclude: Conclude
 ) -> None:
-    server = start(kind)
-    command = tune(server.url, 8, 2)
-    seen = values_of(wait_for_study(command, server.url, 2))
-    server.stop()
+    server, study = serve(kind, n_trials=8)
+    command = study.start()
+    study.wait_for_finished(2)
+    study.note()
+    getattr(server, how)()
     time.sleep(3)
-    command.process.send_signal(signal.SIGINT)
-    command.wait(15)
+    interrupt(command)
     assert "Traceback" not in command.output
-    wait_for_end_of_workers(command)
+    server.thaw()
     server.start()
-    again = tune(server.url, 8, 2)
-    assert again.wait(120) == 0, again.output
-    check_exact(watch(server.url), 8, seen)
+    figures = Figures(f"{kind.name}: {how}, and Ctrl-C", injected=2)
+    study.resume(figures)
+    conclude(figures)
+
+
+@pytest.mark.faults
+@KINDS
+def test_server_that_froze_for_a_while_is_waited_for(
+    kind: type[Server], serve: Serve, conclude: Conclude
+) -> None:
+    server, study = serve(kind, n_trials=8)
+    command = study.start()
+    study.wait_for_finished(2)
+    study.note()
+    server.freeze()
+    time.sleep(15)
+    server.thaw()
+    assert command.wait() == 0, command.output
+    figures = Figures(f"{kind.name}: frozen for a while", injected=1)
+    study.judge(figures)
+    conclude(figures)
 
 
 @pytest.mark.faults
 @KINDS
 def test_joined_workers_share_the_total_and_leave_the_answer_to_the_first(
-    kind: type[Server], start: Starter, tune: Tuner, command: Tuner
+    kind: type[Server], serve: Serve, conclude: Conclude
 ) -> None:
-    server = start(kind)
-    first = tune(server.url, 12, 2)
-    study = wait_for_study(first, server.url, 1)
-    words = ("--join", "--storage", server.url, "--study-name", STUDY, "--n-workers", "2")
-    second = command(*words, run="elsewhere")
-    assert (first.wait(120), second.wait(120)) == (0, 0), second.output
-    check_exact(study, 12, {})
-    workers = {trial.user_attrs["worker"] for trial in trials_of(study)}
-    assert len(workers) == 4
-    assert (first.run_dir / "best.yaml").exists()
-    assert not (second.run_dir / "best.yaml").exists()
-    assert f"found by the command that created it in {first.run_dir}" in second.output
+    _, study = serve(kind, n_trials=16)
+    first = study.start(step_s=0.05)
+    study.wait_for_finished(1)
+    second = study.start_other("elsewhere", "--join", "--n-workers", "2")
+    assert (first.wait(), second.wait()) == (0, 0), second.output
+    figures = Figures(f"{kind.name}: --join", injected=1)
+    study.judge(figures)
+    assert len({trial.user_attrs["worker"] for trial in study.finished()}) == 4
+    assert (study.folder / "run" / "best.yaml").exists()
+    assert not (study.folder / "elsewhere" / "best.yaml").exists()
+    assert f"command that created it in {study.folder / 'run'} on" in second.output
+    conclude(figures)
 
 
 @pytest.mark.faults
 @KINDS
 def test_stop_from_a_second_terminal_ends_all_and_the_command_goes_on_from_there(
-    kind: type[Server], start: Starter, tune: Tuner, command: Tuner
+    kind: type[Server], serve: Serve, conclude: Conclude
 ) -> None:
-    server = start(kind)
-    first = tune(server.url, 10, 2)
-    study = wait_for_study(first, server.url, 2)
-    stop = command("--stop", "--storage", server.url, "--study-name", STUDY, run="elsewhere")
-    assert stop.wait(30) == 0, stop.output
-    assert "its search ends" in stop.output
+    _, study = serve(kind, n_trials=10)
+    first = study.start(step_s=0.02)
+    study.wait_for_finished(2)
+    stop = study.start_other("elsewhere", "--stop")
+    assert stop.wait() == 0, stop.output
+    assert "study attacked: its search ends, and " in stop.output
     assert first.wait(30) == 0, first.output
     assert "The search ends: stopped with --stop. The same command goes on" in first.output
-    wait_for_end_of_workers(first)
-    states = [trial.state for trial in trials_of(study)]
-    assert states.count(TrialState.RUNNING) == 0
-    seen = values_of(study)
-    assert 2 <= len(seen) < 10
-    again = tune(server.url, 10, 2)
-    assert again.wait(120) == 0, again.output
-    check_exact(study, 10, seen)
+    assert (first.workers(), study.running()) == ([], [])
+    assert 2 <= len(study.finished()) < 10
+    study.note()
+    figures = Figures(f"{kind.name}: --stop", injected=1)
+    study.resume(figures)
+    conclude(figures)
 
 
 @pytest.mark.faults
 def test_two_commands_at_once_on_an_empty_database_make_one_study(
-    start: Starter, tune: Tuner
+    serve: Serve, conclude: Conclude
 ) -> None:
-    server = start(PostgreSQL)
-    commands = [tune(server.url, 6, 1, run=run) for run in ("here", "there")]
-    assert [command.wait(120) for command in commands] == [0, 0], commands[1].output
-    check_exact(watch(server.url), 6, {})
-    assert sum((command.run_dir / "best.yaml").exists() for command in commands) == 1
+    _, study = serve(PostgreSQL, n_trials=6, n_workers=1)
+    commands = [study.start("here"), study.start("there")]
+    assert [command.wait() for command in commands] == [0, 0], commands[1].output
+    figures = Figures("postgresql: two commands at once", injected=1)
+    study.judge(figures)
+    answers = [(study.folder / name / "best.yaml").exists() for name in ("here", "there")]
+    assert sorted(answers) == [False, True]
+    conclude(figures)
 
 
 @pytest.mark.slow
-def test_open_storage_eight_times_at_once_makes_the_tables_of_an_empty_database(
-    start: Starter,
-) -> None:
-    server = start(PostgreSQL)
+def test_eight_that_open_an_empty_database_at_once_make_its_tables(serve: Serve) -> None:
+    server, _ = serve(PostgreSQL)
     barrier = threading.Barrier(8)
     names: list[list[str]] = []
 
@@ -328,50 +257,54 @@ def test_open_storage_eight_times_at_once_makes_the_tables_of_an_empty_database(
 @pytest.mark.faults
 @pytest.mark.parametrize("kind", [Redis, PostgreSQL], ids=lambda kind: kind.name)
 def test_password_is_in_no_file_no_command_line_and_no_attribute(
-    kind: type[Server], start: Starter, tune: Tuner
+    kind: type[Server], serve: Serve
 ) -> None:
-    server = start(kind, password=PASSWORD)
-    command = tune(server.url, 12, 2, "--storage-timeout", "3")
-    study = wait_for_study(command, server.url, 2)
-    lines = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in command.workers]
+    server, study = serve(kind, {"password": PASSWORD}, n_trials=12, storage_timeout=3)
+    command = study.start()
+    study.wait_for_finished(2)
+    lines = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in command.workers()]
     assert len(lines) == 2
-    assert not any(PASSWORD.encode() in line for line in lines)
-    attributes = [study.user_attrs, *(trial.user_attrs for trial in trials_of(study))]
-    assert PASSWORD not in json.dumps(attributes)
-    assert "://***@127.0.0.1" in json.dumps(study.user_attrs)
-    server.stop()  # a message about the outage is in the files, too
+    assert PASSWORD.encode() not in b"".join(lines)
+    attributes = json.dumps(study.attributes())
+    assert PASSWORD not in attributes
+    assert "://***@127.0.0.1" in attributes
+    server.stop()  # what is said of an outage must not say the password either
     assert command.wait(40) == 2
-    assert "cannot be used for" in command.output
-    files = [path for path in command.run_dir.rglob("*") if path.is_file()]
-    assert {"config.yaml", "output.txt", "worker-0.log"} <= {path.name for path in files}
+    assert re.search(r"error: storage: \w+\S+://\*\*\*@\S+ cannot be used for", command.output)
+    files = [path for path in study.folder.glob("run/**/*") if path.is_file()]
+    assert {"config.yaml", "worker-0.log"} <= {path.name for path in files}
     assert [path for path in files if PASSWORD.encode() in path.read_bytes()] == []
+    assert PASSWORD not in command.output
 
 
 @pytest.mark.faults
-def test_sqlite_holds_one_worker_of_one_command(tmp_path: Path, tune: Tuner) -> None:
-    url = f"sqlite:///{tmp_path}/x.db"
-    first = tune(url, 6, 1)
-    study = wait_for_study(first, url, 1)
-    second = tune(url, 6, 1, run="elsewhere")
-    assert second.wait(60) == 2
+def test_sqlite_holds_one_worker_of_one_command(tmp_path: Path, conclude: Conclude) -> None:
+    study = ServedStudy(tmp_path, f"sqlite:///{tmp_path}/x.db", n_trials=6, n_workers=None)
+    first = study.start(step_s=0.02)
+    study.wait_for_finished(1)
+    second = study.start("elsewhere")
+    assert second.wait() == 2
     assert "holds one worker, and another command uses it now" in second.output
-    assert first.wait(120) == 0, first.output
-    check_exact(study, 6, {})
-    assert len({trial.user_attrs["worker"] for trial in trials_of(study)}) == 1
+    assert first.wait() == 0, first.output
+    assert len({trial.user_attrs["worker"] for trial in study.finished()}) == 1
+    figures = Figures("sqlite: a second command", injected=1)
+    study.judge(figures)
+    conclude(figures)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("url", "n_workers", "message"),
+    ("storage", "n_workers", "message"),
     [
         ("sqlite:///x.db", 2, "n_workers: sqlite:/// gives one trial to two workers now and then"),
         (":memory:", 1, "storage: :memory: is seen by one process only"),
     ],
 )
-def test_storages_of_one_process_refuse_more(
-    url: str, n_workers: int, message: str, tune: Tuner
+def test_storage_of_one_process_refuses_more(
+    storage: str, n_workers: int, message: str, tmp_path: Path
 ) -> None:
-    command = tune(url, 4, n_workers)
-    assert command.wait(60) == 2
+    command = ServedStudy(tmp_path, storage, n_workers=n_workers).start()
+    wait_for(lambda: not command.runs, "end", 60)
+    assert command.process.returncode == 2
     assert command.output.startswith(f"error: {message}")
     assert command.output.count("\n") == 1
