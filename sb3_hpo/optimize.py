@@ -68,7 +68,7 @@ def _tune(config: StudyConfig, console: Console) -> TuningResult:
     from sb3_hpo.session import say_where_the_answer_is, search
     from sb3_hpo.spaces import read_enqueued
     from sb3_hpo.study import create_or_resume, is_home, prepare, try_model
-    from sb3_hpo.trials import STOP, STOPPED
+    from sb3_hpo.trials import STOP, STOPPED, trials_of
 
     if IN_WORKER in os.environ:
         raise UserError(
@@ -86,7 +86,9 @@ def _tune(config: StudyConfig, console: Console) -> TuningResult:
         at_home = is_home(study, place)
         if at_home:
             write_atomically(place.run_dir / "config.yaml", format_yaml(config.plain()))
-        say(console, f"study {place.name} in {near(place.run_dir)}")
+        # A mistyped --storage or --study-name must not start anew unnoticed.
+        kind = "study" if any(t.datetime_start for t in trials_of(study)) else "new study"
+        say(console, f"{kind} {place.name} in {near(place.run_dir)}")
         status = search(study, config, place, space, console, start=start, at_home=at_home)
     if not at_home:
         say_where_the_answer_is(study, place, console)
