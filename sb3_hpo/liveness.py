@@ -136,13 +136,18 @@ class StaleTrials:
         self._config = config
         self._clock = clock
         self._seen: dict[int, tuple[Any, float]] = {}  # number -> beat, when first seen so
+        self._n_outages = 0
 
-    def find(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:
+    def find(self, trials: list[FrozenTrial], n_outages: int = 0) -> list[FrozenTrial]:
         """Return the running trials whose beat has stood still for too long.
 
         Args:
             trials: All trials of the study, as they are now.
+            n_outages: How often the storage was away so far. Nobody could beat meanwhile, so
+                everybody's time begins anew.
         """
+        if n_outages != self._n_outages:
+            self._n_outages, self._seen = n_outages, {}
         running = {t.number: t for t in trials if t.state is TrialState.RUNNING}
         self._seen = {number: seen for number, seen in self._seen.items() if number in running}
         return [trial for trial in running.values() if self._is_stale(trial)]

@@ -11,7 +11,7 @@ import optuna
 from optuna.trial import TrialState
 
 from sb3_hpo.liveness import StaleTrials, hand_back, handle_loss
-from sb3_hpo.patience import hurry
+from sb3_hpo.patience import StorageAwayError, hurry, outages
 from sb3_hpo.training import StopRun
 from sb3_hpo.trials import (
     BEAT,
@@ -24,6 +24,7 @@ from sb3_hpo.trials import (
     TRACEBACK,
     WORKER,
     count_trials,
+    enqueued_point,
     outcome_of,
     trials_of,
 )
@@ -139,7 +140,7 @@ def run_trials(
     stale = StaleTrials(config)
     while (reason := watch.stop_reason(study)) is None:
         trials = trials_of(study)
-        for trial in stale.find(trials):
+        for trial in stale.find(trials, outages(study)):
             _logger.warning("trial %d shows no progress; handing it on", trial.number)
             handle_loss(study, trial)
         counts = count_trials(trials)
@@ -155,7 +156,9 @@ def run_trials(
 
 
 def claim(study: optuna.Study, n_trials: int, worker: str) -> optuna.Trial | None:
-    """Ask for a trial, and give it back if the study has enough without it.
+    """Ask for a trial, and give it back if it is surplus: the study has enough without it.
+
+    Or it is a point of `--enqueue` that two commands have enqueued at the same moment.
 
     Numbers are handed out atomically, so counting the lower ones that have not failed makes the
     total exact over any number of workers without a coordinator.
@@ -171,11 +174,14 @@ def claim(study: optuna.Study, n_trials: int, worker: str) -> optuna.Trial | Non
     trial = study.ask()
     try:
         trial.set_user_attr(WORKER, worker)
-        lower = (t for t in trials_of(study) if t.number < trial.number)
-        if sum(t.state is not TrialState.FAIL for t in lower) < n_trials:
+        *lower, frozen = trials_of(study)[: trial.number + 1]
+        if (point := enqueued_point(frozen)) and point in map(enqueued_point, lower):
+            trial.set_user_attr(OUTCOME, "surplus")
+            study.tell(trial, state=TrialState.FAIL)
+        elif sum(t.state is not TrialState.FAIL for t in lower) < n_trials:
             return trial
-        trial.set_user_attr(OUTCOME, "surplus")
-        study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+        else:  # an enqueued point waits for the day when more trials are asked for
+            hand_back(study, frozen, "surplus")
     except optuna.exceptions.UpdateFinishedTrialError:
         _logger.warning("trial %d was given up while this process was paused", trial.number)
     return None
@@ -199,6 +205,8 @@ def _run_one(
         # This process was paused for so long that its trial was given to another.
         _logger.warning("trial %d was given to another worker; dropped here", trial.number)
         return
+    except StorageAwayError:
+        raise  # no fault of the trial, and nothing can be told
     except Exception as error:
         _logger.exception("trial %d failed", trial.number)
         try:

@@ -26,6 +26,10 @@ _LONGEST_PAUSE_S = 5.0
 _PASSING_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.ESTALE)
 
 
+class StorageAwayError(UserError):
+    """A storage was away for longer than patience lasts."""
+
+
 def outage(error: BaseException) -> str | None:
     """Say what is wrong with a storage, if it is something that may pass.
 
@@ -78,7 +82,7 @@ def persist(
         What the call returned.
 
     Raises:
-        UserError: The storage was away for too long.
+        StorageAwayError: The storage was away for too long.
     """
     start, pause = clock(), _FIRST_PAUSE_S
     while True:
@@ -91,7 +95,7 @@ def persist(
             waited = clock() - start
             if waited + pause > patience_s():
                 lasting = f" for {waited:.0f} s" if waited >= 1 else ""
-                raise UserError(
+                raise StorageAwayError(
                     f"storage: {what} cannot be used{lasting} ({reason}); once it can, the same "
                     "command goes on from what is in it"
                 ) from error
@@ -111,11 +115,20 @@ def _delegating(cls: type[PatientStorage]) -> type[PatientStorage]:
     def delegate(name: str) -> Callable[..., Any]:
         def method(self: PatientStorage, *args: Any, **kwargs: Any) -> Any:
             call = getattr(self.storage, name)
+            failed = False
+
+            def patience_left() -> float:
+                nonlocal failed
+                failed = True
+                return self._patience_left()
+
             try:
-                result = persist(lambda: call(*args, **kwargs), self.what, self._patience_left)
-            except UserError:
+                result = persist(lambda: call(*args, **kwargs), self.what, patience_left)
+            except StorageAwayError:
                 self._gave_up = True
                 raise
+            finally:
+                self.n_outages += failed
             self._gave_up = False
             return result
 
@@ -139,10 +152,12 @@ class PatientStorage(BaseStorage):
         storage: The other one.
         what: Its name in messages.
         patience_s: How long a call may wait for it, in seconds.
+        n_outages: How many calls had to wait for it.
     """
 
     def __init__(self, storage: BaseStorage, what: str, patience_s: float) -> None:
         self.storage, self.what, self.patience_s = storage, what, patience_s
+        self.n_outages = 0
         self._gave_up = False
 
     def _patience_left(self) -> float:
@@ -158,3 +173,13 @@ def hurry(study: optuna.Study) -> None:
     """
     if isinstance(study._storage, PatientStorage):
         study._storage.patience_s = 0.0
+
+
+def outages(study: optuna.Study) -> int:
+    """Return how often this process has found a study's storage away.
+
+    Args:
+        study: The study.
+    """
+    storage = study._storage
+    return storage.n_outages if isinstance(storage, PatientStorage) else 0

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+import time
 from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,6 +17,8 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS
 # Environment variables.
 IN_WORKER = "SB3_HPO_WORKER"  # this process was started by us
 STORAGE = "SB3_HPO_STORAGE"  # its storage: a command line, with a password, is seen by everybody
+
+ORPHAN_GRACE_S = 8.0  # to end by itself: a step, a few words to the storage
 
 
 def start_module(
@@ -55,6 +59,32 @@ def start_module(
         # Ctrl-C reaches this process only, which then asks the others: not twice.
         start_new_session=True,
     )
+
+
+def end_hung_orphan(parent: int, grace_s: float = ORPHAN_GRACE_S) -> threading.Thread:
+    """End this process if it outlives the one that started it, even when it hangs in a step.
+
+    A process whose starter is killed notices that at its next step and ends properly. One that
+    never finishes a step has nobody left who would kill it. (A step that never lets go of Python's
+    interpreter lock cannot be ended from inside.)
+
+    Args:
+        parent: The process that started this one.
+        grace_s: Seconds in which it may end by itself.
+
+    Returns:
+        The daemon thread that watches.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        time.sleep(grace_s)
+        os._exit(1)  # the main thread hangs: there is nobody to raise an exception for
+
+    thread = threading.Thread(target=watch, name="orphan watch", daemon=True)
+    thread.start()
+    return thread
 
 
 def n_cores() -> int:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from sb3_hpo.config import make_config
+from sb3_hpo.processes import end_hung_orphan
 from sb3_hpo.reruns import spec_from_dict
 from sb3_hpo.retraining import retrain
 from sb3_hpo.training import StopRun
@@ -42,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--parent", type=int, required=True)
     arguments = parser.parse_args(argv)
     config = make_config(json.loads(arguments.config))
+    end_hung_orphan(arguments.parent)
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(message)s"
     )

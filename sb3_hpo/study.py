@@ -26,6 +26,7 @@ from sb3_hpo.trials import (
     SESSION_START,
     SOURCE,
     STOP,
+    enqueued_point,
     trials_of,
 )
 
@@ -237,9 +238,7 @@ def _first_points(space: BoundSpace) -> list[EnqueuedPoint]:
 
 def _enqueue(study: optuna.Study, points: Sequence[EnqueuedPoint]) -> None:
     """Enqueue the points that are not there yet."""
-    known = [
-        (t.user_attrs.get(SOURCE), t.system_attrs.get("fixed_params")) for t in trials_of(study)
-    ]
+    known = [enqueued_point(trial) for trial in trials_of(study)]
     for point in points:
         if (point.source, point.params) not in known:
             attrs: dict[str, Any] = {SOURCE: point.source}

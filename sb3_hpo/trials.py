@@ -91,6 +91,17 @@ def outcome_of(trial: FrozenTrial) -> Any:
     return trial.user_attrs.get(OUTCOME)
 
 
+def enqueued_point(trial: FrozenTrial) -> tuple[str, dict[str, Any]] | None:
+    """Return where an enqueued trial comes from and its parameters; None for any other trial.
+
+    Args:
+        trial: The trial; one that repeats another is not what was enqueued.
+    """
+    if SOURCE not in trial.user_attrs or RETRY_OF in trial.user_attrs:
+        return None
+    return trial.user_attrs[SOURCE], trial.system_attrs["fixed_params"]
+
+
 def trials_of(study: optuna.Study) -> list[FrozenTrial]:
     """Return the study's trials as they are now, without copying them."""
     return study.get_trials(deepcopy=False)

@@ -17,7 +17,7 @@ from sb3_hpo.config import make_config
 from sb3_hpo.loop import Watch, run_trials
 from sb3_hpo.objective import Objective
 from sb3_hpo.places import Place
-from sb3_hpo.processes import STORAGE
+from sb3_hpo.processes import STORAGE, end_hung_orphan
 from sb3_hpo.signals import stop_signals
 from sb3_hpo.storage import StorageAddress
 from sb3_hpo.study import open_study, prepare
@@ -53,6 +53,7 @@ def _work(arguments: argparse.Namespace) -> int:
     config = make_config(json.loads(arguments.config))
     place = Place(arguments.study_name, arguments.run_dir, address, config.storage_timeout)
     _talk(verbose=config.verbose)
+    end_hung_orphan(arguments.parent)
     watch = Watch(
         config, deadline=arguments.deadline, orphaned=lambda: os.getppid() != arguments.parent
     )

@@ -112,6 +112,16 @@ def test_stale_trial_without_a_worker_is_found_too(study: optuna.Study) -> None:
     assert [trial.number for trial in stale.find(trials_of(study))] == [0]
 
 
+def test_time_in_which_the_storage_was_away_makes_no_trial_stale(study: optuna.Study) -> None:
+    clock = Clock()
+    stale = stale_trials(clock)
+    study.ask()
+    found = []
+    for clock.now, n_outages in ((0.0, 0), (400.0, 1), (699.0, 1), (700.0, 1)):
+        found.append([item.number for item in stale.find(trials_of(study), n_outages)])
+    assert found == [[], [], [], [0]]
+
+
 def test_finished_trial_is_never_stale(study: optuna.Study) -> None:
     clock = Clock()
     stale = stale_trials(clock)

@@ -4,23 +4,24 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any
 
+import optuna
 import pytest
 from optuna.trial import TrialState
 
 from sb3_hpo.config import StudyConfig, make_config
 from sb3_hpo.loop import Watch, claim, run_trials
 from sb3_hpo.objective import Objective
+from sb3_hpo.patience import StorageAwayError
 from sb3_hpo.places import Place
 from sb3_hpo.signals import stop_signals
+from sb3_hpo.spaces import EnqueuedPoint
 from sb3_hpo.study import create_or_resume, prepare
 from sb3_hpo.training import StopRun
-from sb3_hpo.trials import count_trials, trials_of
+from sb3_hpo.trials import count_trials, outcome_of, trials_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-    import optuna
 
 
 def config(run_dir: Path, env: str = "TargetEnv", **values: Any) -> StudyConfig:
@@ -96,6 +97,55 @@ def test_claim_beyond_the_total_is_given_back(tmp_path: Path) -> None:
     claimed = claim(study, 3, "late")
     assert claimed is not None
     assert trials_of(study)[claimed.number].user_attrs == {"worker": "late"}
+
+
+def test_claim_keeps_a_surplus_point_for_when_more_trials_are_asked_for(tmp_path: Path) -> None:
+    config_ = config(tmp_path, n_trials=1)
+    study = create_or_resume(config_, Place.of(config_), prepare(config_))
+    for rate in (0.001, 0.002):
+        study.enqueue_trial({"learning_rate": rate})
+    assert claim(study, 1, "first") is not None
+    assert claim(study, 1, "second, at the same moment") is None
+    more = claim(study, 2, "later, when two are asked for")
+    assert more is not None
+    assert more.suggest_float("learning_rate", 1e-4, 1e-2, log=True) == 0.002
+    outcomes = [(t.state.name, t.user_attrs.get("outcome")) for t in trials_of(study)]
+    assert outcomes == [("RUNNING", None), ("FAIL", "surplus"), ("RUNNING", None)]
+
+
+def test_claim_tries_once_a_point_that_two_commands_enqueue_at_the_same_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config_ = config(tmp_path, n_trials=2)
+    place, space = Place.of(config_), prepare(config_)
+    points = [EnqueuedPoint("first.yaml", {"learning_rate": 0.002}, None)]
+    create_or_resume(config_, place, space)
+    enqueue = optuna.Study.enqueue_trial
+
+    def enqueue_after_the_other(study: optuna.Study, *args: Any, **kwargs: Any) -> None:
+        monkeypatch.setattr(optuna.Study, "enqueue_trial", enqueue)
+        create_or_resume(config_, place, space, points)
+        enqueue(study, *args, **kwargs)
+
+    monkeypatch.setattr(optuna.Study, "enqueue_trial", enqueue_after_the_other)
+    study = create_or_resume(config_, place, space, points)
+    assert [trial.user_attrs["source"] for trial in trials_of(study)] == ["first.yaml"] * 2
+    assert [claim(study, 2, worker) is None for worker in ("first", "second")] == [False, True]
+    assert [outcome_of(trial) for trial in trials_of(study)] == [None, "surplus"]
+
+
+def test_run_trials_storage_that_stays_away_is_no_error_of_the_trial(tmp_path: Path) -> None:
+    class LosesStorage:
+        def __init__(self, _objective: Objective) -> None: ...
+
+        def judge(self, trial: optuna.Trial) -> Any:
+            raise StorageAwayError("storage: h cannot be used")
+
+    config_ = config(tmp_path)
+    with pytest.raises(StorageAwayError):
+        work(config_, wrap=LosesStorage)
+    (trial,) = trials_of(create_or_resume(config_, Place.of(config_), prepare(config_)))
+    assert (trial.state.name, outcome_of(trial)) == ("RUNNING", None)
 
 
 def test_run_trials_replaces_failed_trials(tmp_path: Path) -> None:

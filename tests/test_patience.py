@@ -168,3 +168,4 @@ def test_patience_that_has_ended_is_not_spent_again_until_a_call_works(
             storage.get_all_studies()
         waits.append(clock.now - start)
     assert waits == pytest.approx([16.3, 0, 0, 1.5])
+    assert storage.n_outages == 3

@@ -127,8 +127,9 @@ def test_a_hung_run_is_noticed_and_given_up(tmp_path: Path) -> None:
     assert "its process died 3 times" in next(iter(errors.values()))
 
 
-def test_runners_end_with_the_process_that_started_them(tmp_path: Path) -> None:
-    config_ = config(n_timesteps=10_000_000)
+@pytest.mark.parametrize("env", ["TargetEnv", "HangingEnv"])
+def test_runners_end_with_the_process_that_started_them(env: str, tmp_path: Path) -> None:
+    config_ = config(env, n_timesteps=10_000_000)
     pid = os.fork()
     if pid == 0:  # the parent that will be killed
         run(config_, tmp_path, specs(config_, 2))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.faults.studies import AttackedStudy
+from tests.faults.attacked_studies import AttackedStudy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

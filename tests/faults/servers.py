@@ -18,7 +18,7 @@ from typing import ClassVar
 
 import psutil
 
-from tests.faults.studies import ROOT
+from tests.faults.attacked_studies import ROOT
 
 PASSWORD = "s3cret-of-the-server"
 _START_S = 60.0

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sb3_hpo.trials import ERROR, N_LOSSES, REASON, RETRY_OF, RUN, TRACEBACK, WORKER, outcome_of
-from tests.faults.envs import BUGS, put_faults
+from tests.faults.attacked_studies import sizes, work_in_process
+from tests.faults.faulty_envs import BUGS, put_faults
 from tests.faults.figures import Figures, Ledger
-from tests.faults.studies import sizes, work_in_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from optuna.trial import FrozenTrial
 
-    from tests.faults.studies import AttackedStudy
+    from tests.faults.attacked_studies import AttackedStudy
 
 BECOMES = {
     "ValueError": ("FAIL", "error"),
@@ -44,7 +44,7 @@ def test_misbehaving_environment_costs_one_trial_at_most(
     put_faults(tmp_path / "faults", faults)
     n_trials = sum(BECOMES[fault][0] != "FAIL" for fault in faults) + 2
     study = new_study(
-        n_trials=n_trials, n_workers=1, env="tests.faults.envs:FaultyEnv", n_eval_envs=0,
+        n_trials=n_trials, n_workers=1, env="tests.faults.faulty_envs:FaultyEnv", n_eval_envs=0,
         env_kwargs={"folder": str(tmp_path / "faults")},
     )  # fmt: skip
     if any(fault in FATAL for fault in faults):

@@ -17,13 +17,13 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from sb3_hpo.trials import outcome_of
+from tests.faults.attacked_studies import OPTIONS, sizes, work_in_process
 from tests.faults.figures import Figures, Ledger
-from tests.faults.studies import OPTIONS, sizes, work_in_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.faults.studies import AttackedStudy
+    from tests.faults.attacked_studies import AttackedStudy
 
 TAIL = 4096  # bytes
 TORN = b'{"op_code": 6, "trial_id": 1, "val'
@@ -194,9 +194,6 @@ def test_disk_that_stays_full_ends_the_command_with_one_line(
     conclude(figures)
 
 
-@pytest.mark.xfail(
-    reason="after an outage, living trials that could not beat meanwhile are given up"
-)
 @pytest.mark.faults
 def test_disk_full_for_longer_than_stale_after_costs_no_trial(
     small_disk: Path,
@@ -216,7 +213,6 @@ def test_disk_full_for_longer_than_stale_after_costs_no_trial(
     conclude(figures)
 
 
-@pytest.mark.xfail(reason="the loop files the end of --storage-timeout as an error of the trial")
 @pytest.mark.faults
 def test_disk_freed_just_after_storage_timeout_fails_no_trial_as_a_bug(
     small_disk: Path,

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.faults.attacked_studies import kill, sizes, wait_for
 from tests.faults.figures import Figures
-from tests.faults.studies import kill, sizes, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.faults.studies import AttackedStudy
+    from tests.faults.attacked_studies import AttackedStudy
 
 
 @pytest.mark.parametrize("n_kills", sizes(2, 60))

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.faults.attacked_studies import kill, sizes
 from tests.faults.figures import Figures
-from tests.faults.studies import kill, sizes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.faults.studies import AttackedStudy, Command
+    from tests.faults.attacked_studies import AttackedStudy, Command
 
 GRACE_S = 30  # after which others break a journal's lock
 

@@ -14,10 +14,10 @@ import optuna
 import pytest
 
 from sb3_hpo.storage import open_storage
+from tests.faults.attacked_studies import wait_for
 from tests.faults.figures import Figures
 from tests.faults.server_studies import Drill, ServedStudy, interrupt
 from tests.faults.servers import PASSWORD, GrpcProxy, PostgreSQL, Redis, Server
-from tests.faults.studies import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.faults.envs import put_faults
+from tests.faults.attacked_studies import sizes, wait_for
+from tests.faults.faulty_envs import put_faults
 from tests.faults.figures import Figures
-from tests.faults.studies import sizes, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.faults.studies import AttackedStudy, Command
+    from tests.faults.attacked_studies import AttackedStudy, Command
 
 ORPHANS_END_S = 15
 TERM, INT, KILL = signal.SIGTERM, signal.SIGINT, signal.SIGKILL
@@ -71,7 +71,6 @@ def stop(command: Command, number: signal.Signals) -> None:
     assert command.workers() == []
 
 
-@pytest.mark.xfail(reason="only the parent kills a hung worker")
 @pytest.mark.faults
 def test_worker_that_hangs_does_not_outlive_its_killed_command(
     tmp_path: Path,
@@ -80,8 +79,10 @@ def test_worker_that_hangs_does_not_outlive_its_killed_command(
 ) -> None:
     figures = Figures("kill -9 of a command whose worker hangs in a step", injected=1)
     put_faults(tmp_path / "faults", ["hang"])
-    study = new_study(n_trials=2, n_workers=1, env="tests.faults.envs:FaultyEnv", n_eval_envs=0,
-                      env_kwargs={"folder": str(tmp_path / "faults")}, stale_after=60)  # fmt: skip
+    study = new_study(
+        n_trials=2, n_workers=1, env="tests.faults.faulty_envs:FaultyEnv", n_eval_envs=0,
+        env_kwargs={"folder": str(tmp_path / "faults")}, stale_after=60,
+    )  # fmt: skip
     command = study.start()
     wait_for(lambda: list((tmp_path / "faults").iterdir()) == [], "the worker hangs")
     stop(command, KILL)

@@ -20,7 +20,7 @@ from sb3_hpo.objective import Objective
 from sb3_hpo.places import Place, find_study
 from sb3_hpo.study import create_or_resume, prepare
 from sb3_hpo.trials import FINISHED, trials_of
-from tests.faults.envs import PACE
+from tests.faults.faulty_envs import PACE
 from tests.faults.figures import Figures, Ledger
 from tests.own_processes import pids_of
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 240  # for what must happen sooner or later, on a loaded machine
 OPTIONS: dict[str, Any] = {
-    "algo": "ppo", "env": "tests.faults.envs:PacedEnv", "n_timesteps": 96, "n_envs": 1,
+    "algo": "ppo", "env": "tests.faults.faulty_envs:PacedEnv", "n_timesteps": 96, "n_envs": 1,
     "n_evaluations": 6, "n_eval_episodes": 1, "space": "tests.envs:sample_target_params",
     "pruner": "none", "beat_interval": 1, "stale_after": 20, "n_trials": 6, "n_workers": 2,
 }  # fmt: skip
