@@ -49,6 +49,9 @@ class SpaceContext:
         action_space: The environment's action space, or None if unknown.
         observation_space: The environment's observation space, or None if unknown.
         goal_env: Whether observations carry achieved and desired goals.
+        her: Whether goals are relabelled in hindsight (off-policy algorithms in goal
+            environments only).
+        longest_episode: Steps of the longest episode, or None if unknown; `her` needs it.
     """
 
     n_envs: int = 1
@@ -57,12 +60,31 @@ class SpaceContext:
     action_space: gymnasium.Space[Any] | None = None
     observation_space: gymnasium.Space[Any] | None = None
     goal_env: bool = False
+    her: bool = False
+    longest_episode: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("n_envs", "n_timesteps", "n_evaluations"):
+        for name in ("n_envs", "n_timesteps", "n_evaluations", "longest_episode"):
             value = getattr(self, name)
-            if value < 1:
+            if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, but got {value}.")
+        if self.her:
+            self._check_her()
+
+    def _check_her(self) -> None:
+        # SB3 cannot relabel before the end of the first episode, and then raises RuntimeError.
+        if self.longest_episode is None:
+            raise ValueError(
+                "her needs longest_episode: learning starts after the first episode, whose "
+                "length is unknown; give the environment a time limit."
+            )
+        first_end = self.longest_episode * self.n_envs
+        if first_end >= self.n_timesteps:
+            raise ValueError(
+                "With her, `longest_episode * n_envs < n_timesteps` must hold, or nothing is "
+                f"learned, but got {self.longest_episode} * {self.n_envs} >= {self.n_timesteps}. "
+                "Train longer or use fewer environments."
+            )
 
 
 class SampleParams(Protocol):
@@ -136,9 +158,26 @@ def power_of_two(exponent: float) -> int:
     return round(math.pow(2.0, exponent))
 
 
-def sample_gamma(trial: TrialLike, *, highest: float) -> float:
+def refuse_her(context: SpaceContext, algorithm: str) -> None:
+    """Refuse hindsight replay for an algorithm that has no use for it.
+
+    Args:
+        context: The problem.
+        algorithm: Name of the algorithm, for the message.
+
+    Raises:
+        ValueError: The context asks for it.
+    """
+    if context.her:
+        raise ValueError(
+            f"{algorithm} cannot relabel goals in hindsight (her=True): use an off-policy "
+            "algorithm with a policy for Dict observations, such as SAC, TQC or DQN."
+        )
+
+
+def sample_gamma(trial: TrialLike, *, highest: float, lowest: float = 1e-4) -> float:
     """Sample the discount as 1 - gamma on a log scale: the horizon is about 1 / (1 - gamma)."""
-    gamma = 1.0 - trial.suggest_float("one_minus_gamma", 1e-4, highest, log=True)
+    gamma = 1.0 - trial.suggest_float("one_minus_gamma", lowest, highest, log=True)
     trial.set_user_attr("gamma", gamma)
     return gamma
 
@@ -151,12 +190,23 @@ def sample_net_arch(trial: TrialLike, layers_by_name: Mapping[str, list[int]]) -
     return layers
 
 
-def sample_activation_fn(trial: TrialLike) -> type[torch.nn.Module]:
-    """Sample the activation by name and return its class."""
+def sample_activation_fn(trial: TrialLike, *, size: Size) -> type[torch.nn.Module]:
+    """Sample the activation by name and return its class; the full space has more of them."""
     from torch import nn
 
-    name: str = trial.suggest_categorical("activation_fn", ["tanh", "relu"])
-    return {"tanh": nn.Tanh, "relu": nn.ReLU}[name]
+    classes = {"tanh": nn.Tanh, "relu": nn.ReLU}
+    if is_at_least(size, "full"):
+        classes |= {"elu": nn.ELU, "gelu": nn.GELU}  # Zoo's list and its tuned configurations
+    name: str = trial.suggest_categorical("activation_fn", list(classes))
+    return classes[name]
+
+
+def has_images(context: SpaceContext) -> bool:
+    """Tell whether the observations are known to be images, for which SB3 has a CNN."""
+    from gymnasium.spaces import Box
+
+    space = context.observation_space
+    return isinstance(space, Box) and len(space.shape) == 3 and space.dtype == "uint8"
 
 
 def box_action_shape(context: SpaceContext) -> tuple[int, ...] | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from samplers._on_policy import ACTOR_CRITIC_DEFAULT_PARAMS, sample_actor_critic_params
-from samplers._shared import SpaceContext, is_at_least, max_rollout_steps
+from samplers._shared import SpaceContext, is_at_least, max_rollout_steps, refuse_her
+from samplers.schedules import sample_learning_rate
 
 if TYPE_CHECKING:
     from samplers._shared import Size, TrialLike
@@ -42,10 +43,11 @@ def sample_a2c_params(
         Keyword arguments for `stable_baselines3.A2C`.
     """
     context = context or SpaceContext()
+    refuse_her(context, "A2C")
     longest = min(256, max_rollout_steps(context, minimum=MIN_ROLLOUT))
     kwargs: dict[str, Any] = {
         # Zoo's 1e-5 to 2e-3, wider because A2C's default is already above PPO's.
-        "learning_rate": trial.suggest_float("learning_rate", 1e-5, 5e-3, log=True),
+        "learning_rate": sample_learning_rate(trial, 1e-5, 5e-3, size=size),
         # Zoo samples 32 to 2048, but its tuned configurations use 5, 8 and 100. A rollout of a
         # single sample would make a normalised advantage NaN.
         "n_steps": trial.suggest_int("n_steps", MIN_ROLLOUT, longest, log=True),

@@ -19,6 +19,7 @@ __all__ = ["DEFAULT_PARAMS", "MIN_ROLLOUT", "sample_ddpg_params"]
 DEFAULT_PARAMS: dict[str, float | int | str] = {
     **CONTINUOUS_DEFAULT_PARAMS,
     "learning_rate": 1e-3,
+    "tau": 0.005,
     "net_arch": "big",
     "noise_type": "none",
 }

@@ -27,11 +27,18 @@ if TYPE_CHECKING:
     from sb3_hpo.search import QuantilePruner
     from sb3_hpo.spaces import (
         sample_a2c_params,
+        sample_ars_params,
+        sample_crossq_params,
         sample_ddpg_params,
         sample_dqn_params,
+        sample_maskable_ppo_params,
         sample_ppo_params,
+        sample_qrdqn_params,
+        sample_recurrent_ppo_params,
         sample_sac_params,
         sample_td3_params,
+        sample_tqc_params,
+        sample_trpo_params,
     )
 
 __all__ = [
@@ -45,11 +52,18 @@ __all__ = [
     "load_trial",
     "make_config",
     "sample_a2c_params",
+    "sample_ars_params",
+    "sample_crossq_params",
     "sample_ddpg_params",
     "sample_dqn_params",
+    "sample_maskable_ppo_params",
     "sample_ppo_params",
+    "sample_qrdqn_params",
+    "sample_recurrent_ppo_params",
     "sample_sac_params",
     "sample_td3_params",
+    "sample_tqc_params",
+    "sample_trpo_params",
     "tune",
 ]
 

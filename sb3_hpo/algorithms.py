@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sb3_hpo.errors import check_installed
+
 
 @dataclass(frozen=True)
 class Algorithm:
@@ -14,38 +16,92 @@ class Algorithm:
         action_spaces: Names of the Gymnasium spaces it can act in; empty if not known.
         n_timesteps: Default budget of one training run, in environment steps.
         n_envs: Default number of parallel training environments.
+        supports_her: Whether it can learn from relabelled goals (hindsight experience replay).
+        needs_action_masks: Whether the environment must tell which actions are valid.
     """
 
     reference: str
     action_spaces: tuple[str, ...]
     n_timesteps: int
     n_envs: int
+    supports_her: bool = False
+    needs_action_masks: bool = False
+
+    @property
+    def is_contrib(self) -> bool:
+        """Whether the class is in sb3-contrib, which the extra `contrib` installs."""
+        return self.reference.startswith("sb3_contrib:")
 
 
 _ANY = ("Box", "Discrete", "MultiBinary", "MultiDiscrete")
+_COUNTABLE = ("Discrete", "MultiBinary", "MultiDiscrete")
 
 ALGORITHMS = {
     "a2c": Algorithm("stable_baselines3:A2C", _ANY, 40_000, 8),
-    "ddpg": Algorithm("stable_baselines3:DDPG", ("Box",), 10_000, 1),
-    "dqn": Algorithm("stable_baselines3:DQN", ("Discrete",), 50_000, 1),
+    # Long: one iteration of the default takes sixteen episodes.
+    "ars": Algorithm("sb3_contrib:ARS", ("Box", "Discrete"), 200_000, 1),
+    "crossq": Algorithm("sb3_contrib:CrossQ", ("Box",), 10_000, 1),
+    "ddpg": Algorithm("stable_baselines3:DDPG", ("Box",), 10_000, 1, supports_her=True),
+    "dqn": Algorithm("stable_baselines3:DQN", ("Discrete",), 50_000, 1, supports_her=True),
+    "maskable_ppo": Algorithm(
+        "sb3_contrib:MaskablePPO", _COUNTABLE, 40_000, 8, needs_action_masks=True
+    ),
     "ppo": Algorithm("stable_baselines3:PPO", _ANY, 40_000, 8),
-    "sac": Algorithm("stable_baselines3:SAC", ("Box",), 10_000, 1),
-    "td3": Algorithm("stable_baselines3:TD3", ("Box",), 10_000, 1),
+    "qrdqn": Algorithm("sb3_contrib:QRDQN", ("Discrete",), 50_000, 1, supports_her=True),
+    "recurrent_ppo": Algorithm("sb3_contrib:RecurrentPPO", _ANY, 40_000, 8),
+    "sac": Algorithm("stable_baselines3:SAC", ("Box",), 10_000, 1, supports_her=True),
+    "td3": Algorithm("stable_baselines3:TD3", ("Box",), 10_000, 1, supports_her=True),
+    "tqc": Algorithm("sb3_contrib:TQC", ("Box",), 10_000, 1, supports_her=True),
+    "trpo": Algorithm("sb3_contrib:TRPO", _ANY, 40_000, 8),
 }
+
+ALIASES = {"ppo_lstm": "recurrent_ppo"}
+"""RL Zoo's names, where they differ from the table's."""
+
+
+def resolve_alias(name: str) -> str:
+    """Return an algorithm's name in the table; other names come back as they are.
+
+    Args:
+        name: A key of the table, an alias, or `package.module:Class`.
+
+    Returns:
+        The name under which everything else knows the algorithm.
+
+    >>> resolve_alias("ppo_lstm"), resolve_alias("ppo")
+    ('recurrent_ppo', 'ppo')
+    """
+    return ALIASES.get(name, name)
 
 
 def find_algorithm(name: str) -> Algorithm:
     """Return the table's entry, or one made for the user's own class.
 
     Args:
-        name: A key of the table, or `package.module:Class`.
+        name: A key of the table, an alias, or `package.module:Class`.
 
     Returns:
         The entry.
 
     >>> find_algorithm("my_package:MyPPO").reference
     'my_package:MyPPO'
+    >>> find_algorithm("ppo_lstm").reference
+    'sb3_contrib:RecurrentPPO'
     """
     if ":" in name:
-        return Algorithm(name, (), 40_000, 1)
-    return ALGORITHMS[name]
+        # Whether a user's class can relabel goals shows in its constructor.
+        return Algorithm(name, (), 40_000, 1, supports_her=True)
+    return ALGORITHMS[resolve_alias(name)]
+
+
+def check_algorithm_installed(name: str) -> None:
+    """Refuse an algorithm of sb3-contrib where that package is missing.
+
+    Args:
+        name: A key of the table, an alias, or `package.module:Class`.
+
+    Raises:
+        UserError: Says how to install it.
+    """
+    if find_algorithm(name).is_contrib:
+        check_installed(f"algo: {name}", ["sb3_contrib"], extra="contrib")

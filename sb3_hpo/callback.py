@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
+import optuna
 from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
 from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from sb3_hpo.envs import SeededEpisodes, find_vec_normalize
@@ -20,8 +23,6 @@ from sb3_hpo.seeds import Stream, derive_seeds
 from sb3_hpo.trials import OUTCOME, REASON
 
 if TYPE_CHECKING:
-    import optuna
-
     from sb3_hpo.records import Evaluation
 
 
@@ -63,6 +64,9 @@ class TrialEvalCallback(EvalCallback):
     after the last update; they are reported at the nominal environment steps of the grid.
     Episodes start from the same seeds in every trial, so that trials differ by their policies
     and not by their start states.
+
+    sb3-contrib's ARS does not stop when a callback says so: there, `learn` raises
+    `optuna.TrialPruned` itself.
 
     Attributes:
         is_pruned: Whether training was stopped for the trial's sake; raise `optuna.TrialPruned`.
@@ -162,6 +166,8 @@ class TrialEvalCallback(EvalCallback):
 
     def _on_rollout_start(self) -> None:
         self._evaluate()
+        if self.is_pruned and not isinstance(self.model, OnPolicyAlgorithm | OffPolicyAlgorithm):
+            raise optuna.TrialPruned(f"pruned at step {self.num_timesteps}")
 
     def _on_step(self) -> bool:
         return self._go_on

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 _NOISE = "stable_baselines3.common.noise"
 # Constructor argument -> attribute that holds it, for the objects SB3 takes as arguments.
 _ATTRIBUTES = {
+    "stable_baselines3.common.utils:LinearSchedule": {
+        "start": "start",
+        "end": "end",
+        "end_fraction": "end_fraction",
+    },
+    "samplers.schedules:CosineSchedule": {"initial_value": "initial_value"},
     f"{_NOISE}:NormalActionNoise": {"mean": "_mu", "sigma": "_sigma"},
     f"{_NOISE}:OrnsteinUhlenbeckActionNoise": {
         "mean": "_mu",
@@ -69,7 +75,7 @@ def describe(value: Any) -> Any:
         return {"$call": name, **arguments}
     raise UserError(
         f"{value!r} cannot be written down: use numbers, text, lists, dicts, classes, "
-        "top-level functions or SB3's action noise"
+        "top-level functions, SB3's action noise or a schedule of the search spaces"
     )
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     NonNegativeInt,
     PositiveInt,
@@ -16,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from sb3_hpo.algorithms import ALGORITHMS, find_algorithm
+from sb3_hpo.algorithms import ALGORITHMS, find_algorithm, resolve_alias
 from sb3_hpo.errors import UserError, unknown_name
 from sb3_hpo.options import (
     Algorithm,
@@ -30,10 +31,12 @@ from sb3_hpo.options import (
 )
 from sb3_hpo.references import reference
 from sb3_hpo.scores import DEFAULT_SCORE
+from sb3_hpo.space_files import read_option
 from sb3_hpo.wording import hide_password
 
 SAMPLERS = ("tpe", "random", "gp", "cmaes", "qmc")
 PRUNERS = ("quantile", "median", "percentile", "halving", "hyperband", "patient", "none")
+Space = Annotated[str | dict[str, Any], BeforeValidator(read_option)]
 MIN_PRUNING_EVALUATIONS = 6  # fewer leave nothing to compare after the first 30 % of a run
 
 
@@ -72,8 +75,12 @@ class TrainingConfig(BaseModel):
     normalize: bool = option(
         "environment", "VecNormalize observations and rewards, with the trial's own gamma", False
     )
+    frame_stack: PositiveInt = option(
+        "environment", "let the agent see its last observations, this many", 1
+    )
+    her: bool = option("environment", "hindsight experience replay, for goal environments", False)
     policy: str | None = option(
-        "model", "policy (default: MlpPolicy, CnnPolicy or MultiInputPolicy by observations)", None
+        "model", "policy (default: the Mlp, Cnn or MultiInput one, by observations)", None
     )
     policy_kwargs: Plain = option(
         "model", "a policy argument, wins over a sampled one: --policy-kwargs.ortho_init false", {}
@@ -109,7 +116,7 @@ class TrainingConfig(BaseModel):
             return values
         filled = {key: value for key, value in values.items() if value is not None}
         try:
-            name = reference(filled.get("algo", ""))
+            name = resolve_alias(reference(filled.get("algo", "")))
         except UserError:
             name = ""  # the field's own check will say so
         known = ":" in name or name in ALGORITHMS
@@ -182,15 +189,24 @@ class StudyConfig(TrainingConfig):
     trial_timeout: Seconds | None = option(
         "search", "prune a trial after this long: 90, 5m", None, changes_value=False
     )
-    space: Reference | None = option(
-        "space", "own search space: package.module:function (file.py:function)", None
+    space_prefix: tuple[str, ...] = option(
+        "space", "leave this out at the beginning of a space file's names; repeatable", (),
+        changes_value=False,
+    )  # fmt: skip
+    space: Space | None = option(
+        "space", "own search space: package.module:function (file.py:function), or YAML file", None
     )
     space_size: Literal["small", "default", "full"] = option(
         "space", "how many dimensions the search space has", "default"
     )
     fixed: Plain = option("space", "hold a parameter at a value: --fixed.gamma 0.95", {})
+    range: Plain = option("space", 'search another range: --range.gamma "[0.9, 0.999]"', {})
+    choices: Plain = option("space", 'try other values: --choices.n_epochs "[4, 10]"', {})
+    drop: tuple[str, ...] = option(
+        "space", "leave a parameter at SB3's default: --drop ent_coef; repeatable", ()
+    )
     enqueue: tuple[str, ...] = option(
-        "space", "YAML file with hyperparameters to try first; repeatable", (),
+        "space", "YAML file with hyperparameters to try first, also RL Zoo's; repeatable", (),
         changes_value=False,
     )  # fmt: skip
     reevaluate: bool = option(

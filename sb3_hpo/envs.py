@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 
-from sb3_hpo.algorithms import ALGORITHMS
 from sb3_hpo.codec import build
 from sb3_hpo.errors import UserError, unknown_name
 from sb3_hpo.references import import_module, load_reference
@@ -131,6 +130,7 @@ def make_training_envs(config: TrainingConfig, gamma: float) -> VecEnv:
     venv: VecEnv = (
         DummyVecEnv(factories) if config.vec_env == "dummy" else SubprocVecEnv(factories)
     )
+    venv = _stack_frames(venv, config.frame_stack)
     return VecNormalize(venv, gamma=gamma) if config.normalize else venv
 
 
@@ -147,10 +147,17 @@ def make_evaluation_envs(config: TrainingConfig, max_episode_steps: int) -> VecE
     from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
     factory = replace(env_factory(config), max_episode_steps=max_episode_steps)
-    venv: VecEnv = DummyVecEnv([factory] * config.n_eval_envs)
+    venv = _stack_frames(DummyVecEnv([factory] * config.n_eval_envs), config.frame_stack)
     if config.normalize:
         return VecNormalize(venv, training=False, norm_reward=False)
     return venv
+
+
+def _stack_frames(venv: VecEnv, n_frames: int) -> VecEnv:
+    """Let the agent see its last observations; inside VecNormalize, which replay buffers undo."""
+    from stable_baselines3.common.vec_env import VecFrameStack
+
+    return venv if n_frames == 1 else VecFrameStack(venv, n_frames)
 
 
 def find_vec_normalize(venv: VecEnv | None) -> VecNormalize | None:
@@ -167,14 +174,37 @@ def find_vec_normalize(venv: VecEnv | None) -> VecNormalize | None:
     return None if venv is None else unwrap_vec_normalize(venv)
 
 
-def probe_spaces(config: TrainingConfig) -> tuple[gym.Space[Any], gym.Space[Any]]:
-    """Make one environment, reset it and close it, to learn its spaces before any trial.
+@dataclass(frozen=True)
+class Problem:
+    """What an agent faces.
+
+    Attributes:
+        observation_space: As the agent sees it, frames stacked.
+        action_space: Of the environment.
+        longest_episode: Steps after which a time limit ends an episode, or None if none does.
+        has_action_masks: Whether the environment tells which actions are valid.
+    """
+
+    observation_space: gym.Space[Any]
+    action_space: gym.Space[Any]
+    longest_episode: int | None = None
+    has_action_masks: bool = False
+
+    @property
+    def has_goals(self) -> bool:
+        """Whether observations carry achieved and desired goals, as HER needs them."""
+        keys = getattr(self.observation_space, "spaces", ())
+        return {"observation", "achieved_goal", "desired_goal"} <= set(keys)
+
+
+def probe(config: TrainingConfig) -> Problem:
+    """Make one environment, reset it and close it, to learn what it is before any trial.
 
     Args:
         config: The run's configuration.
 
     Returns:
-        The observation space and the action space.
+        The problem.
 
     Raises:
         UserError: The environment is unknown, or making or resetting it fails.
@@ -194,32 +224,40 @@ def probe_spaces(config: TrainingConfig) -> tuple[gym.Space[Any], gym.Space[Any]
     except Exception as error:
         raise UserError(f"env: resetting {config.env!r} failed: {_one_line(error)}") from error
     else:
-        return env.observation_space, env.action_space
+        return Problem(
+            _stacked(env.observation_space, config.frame_stack),
+            env.action_space,
+            _longest_episode(env),
+            env.has_wrapper_attr("action_masks"),
+        )
     finally:
         env.close()
+
+
+def _stacked(space: gym.Space[Any], n_frames: int) -> gym.Space[Any]:
+    from gymnasium.spaces import Box, Dict
+
+    if n_frames == 1:
+        return space
+    parts = space.spaces.values() if isinstance(space, Dict) else [space]
+    if not isinstance(space, Box | Dict) or not all(isinstance(part, Box) for part in parts):
+        raise UserError(f"frame_stack: needs Box observations, but the space is {space}")
+    from stable_baselines3.common.vec_env.stacked_observations import StackedObservations
+
+    stacked: gym.Space[Any] = StackedObservations(1, n_frames, space).stacked_observation_space
+    return stacked
+
+
+def _longest_episode(env: gym.Env[Any, Any]) -> int | None:
+    """Return the shortest of the time limits around an environment."""
+    limits = []
+    while isinstance(env, gym.Wrapper):
+        if isinstance(env, gym.wrappers.TimeLimit):
+            limits.append(env._max_episode_steps)
+        env = env.env
+    return min(limits, default=None)
 
 
 def _one_line(error: BaseException) -> str:
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def check_action_space(algo: str, allowed: Sequence[str], space: gym.Space[Any]) -> None:
-    """Refuse an algorithm that cannot act in the environment's action space.
-
-    Args:
-        algo: The algorithm's name.
-        allowed: Names of the spaces it can act in; empty if not known.
-        space: The environment's action space.
-
-    Raises:
-        UserError: It cannot.
-    """
-    kind = type(space).__name__
-    if allowed and kind not in allowed:
-        fitting = [name for name, item in ALGORITHMS.items() if kind in item.action_spaces]
-        raise UserError(
-            f"algo: {algo} acts in {' or '.join(allowed)} spaces, but the environment's action "
-            f"space is {space}; "
-            + (f"use one of {', '.join(fitting)}" if fitting else "no algorithm here can use it")
-        )

@@ -1,29 +1,20 @@
-"""Recipes for people without this package: an SB3 script, and an entry for RL Zoo."""
+"""A recipe for people without this package: a script that trains it with SB3 alone."""
 
 from __future__ import annotations
 
 import inspect
-import math
 import re
-import shlex
 import textwrap
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
-import yaml
 
 from sb3_hpo.algorithms import ALGORITHMS, find_algorithm
 from sb3_hpo.references import load_reference
 from sb3_hpo.source import (
-    NOISE_DEFAULTS,
-    NORMAL_NOISE,
-    OU_NOISE,
+    COSINE,
     Call,
     Code,
     Imports,
     comment,
-    find_home,
-    is_plain,
     write,
 )
 from sb3_hpo.statistics import MIN_SEEDS
@@ -34,19 +25,16 @@ if TYPE_CHECKING:
     from sb3_hpo.recipes import Recipe
 
 SCRIPT = "train_best.py"
-ZOO = "zoo.yml"
 _N_EPISODES = 100  # of the script's evaluation
 _TAKEN = (
     "env", "eval_env", "gym", "make_env", "mean", "model", "note", "np", "runpy", "seed", "std",
     "step", "sys", "torch", "values",
 )  # fmt: skip
-_ENV_ID = re.compile(r"[\w./-]+-v\d+$")
+ENV_ID = re.compile(r"[\w./-]+-v\d+$")
 _ENV_UTIL = "stable_baselines3.common.env_util"
 _EVALUATION = "stable_baselines3.common.evaluation"
+_MASKED_EVALUATION = "sb3_contrib.common.maskable.evaluation"
 _VEC_ENV = "stable_baselines3.common.vec_env"
-_ZOO_NOISE = {NORMAL_NOISE: "normal", OU_NOISE: "ornstein-uhlenbeck"}
-_ZOO_EVALUATES = ("policy_kwargs", "replay_buffer_class", "replay_buffer_kwargs")
-_ZOO_SCHEDULES = ("learning_rate", "clip_range", "clip_range_vf")
 
 
 def training_script(recipe: Recipe, policy: str, device: str) -> str:
@@ -63,6 +51,8 @@ def training_script(recipe: Recipe, policy: str, device: str) -> str:
         `training.train`, unless that evaluates in its training environments.
     """
     config, imports = recipe.config, Imports(_TAKEN)
+    calls = {value["$call"] for value in recipe.kwargs.values() if is_call(value)}
+    schedule = imports.copy(COSINE) if COSINE in calls else ""
     imports.module("sys")
     imports.module("torch")
     made, definition = _environment(config, imports)
@@ -70,17 +60,23 @@ def training_script(recipe: Recipe, policy: str, device: str) -> str:
     main = "\n".join([*_training(recipe, made, imports, policy, device), "", *evaluation])
     if config.vec_env == "subproc":  # its processes import the script again
         main = f'if __name__ == "__main__":\n{textwrap.indent(main, "    ")}'
-    head = comment([*_about(recipe), f"Usage: python {SCRIPT} [seed]"]) + imports.text()
+    head = comment([*about(recipe), f"Usage: python {SCRIPT} [seed]"]) + imports.text()
     settings = (
         "seed = int(sys.argv[1]) if len(sys.argv) > 1 else 0\n"
         f"torch.set_num_threads({config.n_threads})  # results depend on it"
     )
-    functions = [text for text in (definition, function) if text]
+    functions = [text for text in (schedule, definition, function) if text]
     between = "\n\n\n" if functions else "\n\n"  # as formatters have it
     return between.join([f"{head}\n\n{settings}", *functions, main]) + "\n"
 
 
-def _about(recipe: Recipe) -> list[str]:
+def is_call(value: Any) -> bool:
+    """Tell whether a description stands for an object, by its class and arguments."""
+    return isinstance(value, dict) and "$call" in value
+
+
+def about(recipe: Recipe) -> list[str]:
+    """Return what a reader should know of a recipe, a line each."""
     lines = [recipe.title]
     result = recipe.reevaluated or {}
     if "iqm" in result and "n_seeds" in result:
@@ -104,7 +100,7 @@ def _environment(config: TrainingConfig, imports: Imports) -> tuple[Call, str]:
     """
     module, colon, name = config.env.rpartition(":")
     maker: Any = name
-    if colon and not _ENV_ID.fullmatch(name):
+    if colon and not ENV_ID.fullmatch(name):
         maker = Code(imports.name(config.env))
     elif colon:
         imports.module(module, f"  # registers {name}")
@@ -128,7 +124,7 @@ def _training(recipe: Recipe, made: Call, imports: Imports, policy: str, device:
     if config.vec_env == "subproc":
         counts["vec_env_cls"] = Code(imports.name(f"{_VEC_ENV}:SubprocVecEnv"))
     venv = Call(made.name, made.args, {**counts, **made.kwargs})
-    lines = [f"env = {write(venv, imports.name, used=6)}"]
+    lines = [f"env = {write(venv, imports.name, used=6)}", *_stacking("env", config, imports)]
     if config.normalize:
         kwargs = _normalize_kwargs(recipe)
         name = imports.name(f"{_VEC_ENV}:VecNormalize")
@@ -144,6 +140,13 @@ def _training(recipe: Recipe, made: Call, imports: Imports, policy: str, device:
         'model.save("trained_model")',
     ]
     return lines + (['env.save("trained_vecnormalize.pkl")'] if config.normalize else [])
+
+
+def _stacking(name: str, config: TrainingConfig, imports: Imports) -> list[str]:
+    if config.frame_stack == 1:
+        return []
+    stack = imports.name(f"{_VEC_ENV}:VecFrameStack")
+    return [f"{name} = {stack}({name}, {config.frame_stack})"]
 
 
 def _normalize_kwargs(recipe: Recipe) -> dict[str, Any]:
@@ -164,6 +167,7 @@ def _evaluation(recipe: Recipe, made: Call, imports: Imports) -> tuple[list[str]
         counts = {"n_envs": config.n_eval_envs, "seed": Code("1000 * (seed + 1)")}
         venv: Any = Call(made.name, made.args, {**counts, **made.kwargs})
         lines = [f"eval_env = {write(venv, imports.name, used=11)}"]
+        lines += _stacking("eval_env", config, imports)
         if config.normalize:
             load = f"{imports.name(f'{_VEC_ENV}:VecNormalize')}.load"
             lines.append(f'eval_env = {load}("trained_vecnormalize.pkl", eval_env)')
@@ -174,7 +178,8 @@ def _evaluation(recipe: Recipe, made: Call, imports: Imports) -> tuple[list[str]
         options["deterministic"] = False
     if config.metric is not None:
         options["callback"] = Code("note")
-    evaluate = imports.name(f"{_EVALUATION}:evaluate_policy")
+    masked = find_algorithm(config.algo).needs_action_masks
+    evaluate = imports.name(f"{_MASKED_EVALUATION if masked else _EVALUATION}:evaluate_policy")
     call = Call(evaluate, (Code("model"), Code("eval_env")), options)
     text = f"{{mean:.2f}} +- {{std:.2f}} over {_N_EPISODES} episodes"
     if config.metric is None:
@@ -190,126 +195,3 @@ def _evaluation(recipe: Recipe, made: Call, imports: Imports) -> tuple[list[str]
         f'        values.append(float(step["info"][{metric}]))'
     )
     return [*lines, f'print(f"seed {{seed}}:", {metric}, f"{text}")'], function
-
-
-def zoo_yaml(recipe: Recipe, policy: str, device: str) -> str:
-    """Write an entry for RL Zoo's `--conf-file`.
-
-    Args:
-        recipe: The recipe.
-        policy: Name of the policy class, as training chooses it.
-        device: Torch device, likewise.
-
-    Returns:
-        YAML; in comments above it the command that trains it, and what RL Zoo cannot do.
-    """
-    return _Zoo(recipe).text(policy, device)
-
-
-class _Zoo:
-    """One entry for RL Zoo, with the flags it needs and what the entry cannot say."""
-
-    def __init__(self, recipe: Recipe) -> None:
-        self._recipe = recipe
-        self._entry: dict[str, Any] = {}
-        self._flags: list[str] = []
-        self._missing: list[str] = []
-        self._folders: dict[str, None] = {}
-
-    def text(self, policy: str, device: str) -> str:
-        config = self._recipe.config
-        self._entry = {"n_timesteps": config.n_timesteps, "n_envs": config.n_envs}
-        self._entry["policy"] = policy
-        if config.normalize:
-            self._entry["normalize"] = True  # RL Zoo puts the algorithm's gamma in by itself
-        name = self._add_environment(config)
-        for key, value in self._recipe.kwargs.items():
-            self._add_argument(key, value)
-        if config.algo not in ALGORITHMS:
-            self._missing.append(f"train {config.algo}; these would be its arguments")
-        if config.metric is not None:
-            self._missing.append(f"evaluate {config.metric!r}; what it prints are returns")
-        if config.stochastic_eval:
-            self._missing.append("be told to evaluate sampled actions, as the study did")
-        if config.vec_env != "dummy":
-            self._flags += ["--vec-env", config.vec_env]
-        options = ["--num-threads", str(config.n_threads), "--device", device, *self._flags]
-        words = ["--algo", config.algo, "--env", name, "--conf-file", ZOO, "--seed", "0"]
-        command = shlex.join(["python", "-m", "rl_zoo3.train", *words, *options])
-        if self._folders:
-            command = f"PYTHONPATH={shlex.quote(':'.join(self._folders))} {command}"
-        lines = [*_about(self._recipe), *(f"RL Zoo cannot {text}" for text in self._missing)]
-        entry = yaml.safe_dump(
-            {name: self._entry}, sort_keys=False, width=math.inf, allow_unicode=True
-        )
-        return f"{comment(lines)}# {command}\n{entry}"
-
-    def _add_environment(self, config: TrainingConfig) -> str:
-        """Add the environment's arguments and wrappers; return its name for RL Zoo."""
-        module, colon, name = config.env.rpartition(":")
-        if colon and not _ENV_ID.fullmatch(name):
-            name = f"{name}-v0"
-            self._missing.append(
-                f"train unregistered environments; register {config.env} as {name} in a module "
-                "and name that in place of YOUR_MODULE"
-            )
-            self._flags += ["--gym-packages", "YOUR_MODULE"]
-        elif colon:
-            self._flags += ["--gym-packages", self._importable(module)]
-        if not is_plain(config.env_kwargs):
-            self._missing.append(f"read env_kwargs {config.env_kwargs}")
-        elif config.env_kwargs:
-            self._entry["env_kwargs"] = config.env_kwargs
-            # The entry's are for training only.
-            pairs = [f"{key}:{value!r}" for key, value in config.env_kwargs.items()]
-            self._flags += ["--eval-env-kwargs", *pairs]
-        wrappers = [wrapper.rpartition(":") for wrapper in config.wrapper]
-        if any("." in name for _, _, name in wrappers):
-            self._missing.append(f"find wrappers inside of classes: {', '.join(config.wrapper)}")
-        elif wrappers:
-            names = [f"{self._importable(module)}.{name}" for module, _, name in wrappers]
-            self._entry["env_wrapper"] = names
-            self._missing.append(
-                "put Monitor around wrappers; what it prints are returns and lengths without them"
-            )
-        return name
-
-    def _add_argument(self, key: str, value: Any) -> None:
-        if key == "action_noise" and (noise := _zoo_noise(value)):
-            self._entry |= noise
-        elif key in _ZOO_EVALUATES and value is not None:
-            self._entry[key] = write(value, self._expression, used=-math.inf)
-        elif key == "train_freq" and isinstance(value, dict) and "$tuple" in value:
-            self._entry[key] = value["$tuple"]
-        elif key in _ZOO_SCHEDULES and value is None:
-            pass  # it refuses None, SB3's default for clip_range_vf
-        elif is_plain(value) and not (key in _ZOO_SCHEDULES and isinstance(value, str)):
-            self._entry[key] = value
-        else:
-            self._missing.append(f"read {key}={value}; it is left out here")
-
-    def _expression(self, reference: str) -> str:
-        """Name an object in the expressions that RL Zoo evaluates."""
-        module, _, path = reference.rpartition(":")
-        if module.startswith("torch.nn.modules."):
-            return f"nn.{path}"
-        if module.split(".")[0] == "torch":
-            return f"th{module.removeprefix('torch')}.{path}"
-        return f'__import__("importlib").import_module("{self._importable(module)}").{path}'
-
-    def _importable(self, module: str) -> str:
-        folder, name = find_home(module)
-        if folder is not None:
-            self._folders[folder] = None
-        return name
-
-
-def _zoo_noise(value: Any) -> dict[str, Any]:
-    """Return noise in RL Zoo's words: mean zero and one sigma for all actions; else nothing."""
-    if value is None or value["$call"] not in _ZOO_NOISE:
-        return {}
-    mean, sigma = np.asarray(value["mean"]), np.asarray(value["sigma"])
-    usual = all(value.get(key, default) == default for key, default in NOISE_DEFAULTS.items())
-    if mean.ndim != 1 or mean.any() or (sigma != sigma.flat[0]).any() or not usual:
-        return {}
-    return {"noise_type": _ZOO_NOISE[value["$call"]], "noise_std": sigma.flat[0].item()}

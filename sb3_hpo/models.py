@@ -1,4 +1,4 @@
-"""Which class, policy, device and threads a model gets."""
+"""Which class, policy, device and threads a model gets, and whether it fits the problem."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from stable_baselines3.common.preprocessing import is_image_space
 
-from sb3_hpo.algorithms import find_algorithm
+from sb3_hpo.algorithms import ALGORITHMS, check_algorithm_installed, find_algorithm
+from sb3_hpo.errors import UserError
 from sb3_hpo.references import load_reference
 
 if TYPE_CHECKING:
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
     import gymnasium as gym
     from stable_baselines3.common.base_class import BaseAlgorithm
+
+    from sb3_hpo.config import TrainingConfig
+    from sb3_hpo.envs import Problem
 
 
 def load_algorithm(algo: str) -> type[BaseAlgorithm]:
@@ -28,8 +32,15 @@ def load_algorithm(algo: str) -> type[BaseAlgorithm]:
 
     Returns:
         The class.
+
+    Raises:
+        UserError: It is not there.
     """
-    algorithm: type[BaseAlgorithm] = load_reference(find_algorithm(algo).reference)
+    check_algorithm_installed(algo)
+    try:
+        algorithm: type[BaseAlgorithm] = load_reference(find_algorithm(algo).reference)
+    except UserError as error:
+        raise UserError(f"algo: {error}") from error
     return algorithm
 
 
@@ -39,17 +50,139 @@ def default_gamma(algorithm_class: type[BaseAlgorithm]) -> float:
     return 0.99 if parameter is None else float(parameter.default)
 
 
-def choose_policy(observation_space: gym.Space[Any]) -> str:
-    """Return the name of the policy class for an observation space."""
+def choose_policy(algorithm_class: type[BaseAlgorithm], observation_space: gym.Space[Any]) -> str:
+    """Return the name of an algorithm's policy class for an observation space.
+
+    Args:
+        algorithm_class: The algorithm.
+        observation_space: As the agent sees it.
+
+    Returns:
+        Its Mlp, Cnn or MultiInput policy; the one with an LSTM where it has no other.
+
+    Raises:
+        UserError: It has none for such observations.
+    """
+    kind = "Cnn" if is_image_space(observation_space) else "Mlp"
     if type(observation_space).__name__ == "Dict":
-        return "MultiInputPolicy"
-    return "CnnPolicy" if is_image_space(observation_space) else "MlpPolicy"
+        kind = "MultiInput"
+    known = algorithm_class.policy_aliases
+    for name in (f"{kind}Policy", f"{kind}LstmPolicy"):
+        if name in known:
+            return name
+    raise UserError(
+        f"algo: {algorithm_class.__name__} has no {kind}Policy, which the observations "
+        f"{observation_space} need; it has {', '.join(sorted(known))}"
+    )
+
+
+def check_problem(config: TrainingConfig, problem: Problem) -> None:
+    """Refuse an algorithm or an option that does not fit the environment.
+
+    Args:
+        config: The run's configuration.
+        problem: The environment, probed.
+
+    Raises:
+        UserError: All that does not fit.
+    """
+    algorithm_class = load_algorithm(config.algo)
+    mistakes = [
+        mistake
+        for mistake in (
+            _action_mistake(config.algo, problem.action_space),
+            _mask_mistake(config, algorithm_class, problem),
+            _normalize_mistake(config, problem),
+            _her_mistake(config, algorithm_class, problem),
+        )
+        if mistake is not None
+    ]
+    if mistakes:
+        raise UserError("; ".join(mistakes))
+    if config.policy is None:
+        choose_policy(algorithm_class, problem.observation_space)
+
+
+def _action_mistake(algo: str, space: gym.Space[Any]) -> str | None:
+    kind, allowed = type(space).__name__, find_algorithm(algo).action_spaces
+    if not allowed or kind in allowed:
+        return None
+    fitting = [name for name, item in ALGORITHMS.items() if kind in item.action_spaces]
+    return (
+        f"algo: {algo} acts in {' or '.join(allowed)} spaces, but the environment's action "
+        f"space is {space}; "
+        + (f"use one of {', '.join(fitting)}" if fitting else "no algorithm here can use it")
+    )
+
+
+def _mask_mistake(
+    config: TrainingConfig, algorithm_class: type[BaseAlgorithm], problem: Problem
+) -> str | None:
+    if problem.has_action_masks or not takes_masks(algorithm_class):
+        return None
+    return (
+        f"algo: {config.algo} needs an environment with a method `action_masks()` that returns "
+        "which actions are valid, but this one has none; wrap it in sb3_contrib's ActionMasker "
+        "with --wrapper, or use ppo"
+    )
+
+
+def _normalize_mistake(config: TrainingConfig, problem: Problem) -> str | None:
+    space = problem.observation_space
+    if not config.normalize:
+        return None
+    if type(space).__name__ not in ("Box", "Dict"):
+        return f"normalize: needs Box or Dict observations, but the space is {space}"
+    if has_images(space):
+        return "normalize: does not go with images, which the policy scales itself"
+    return None
+
+
+def _her_mistake(
+    config: TrainingConfig, algorithm_class: type[BaseAlgorithm], problem: Problem
+) -> str | None:
+    if not config.her:
+        return None
+    known = ALGORITHMS.get(config.algo)
+    parameters = inspect.signature(algorithm_class).parameters
+    if not (known.supports_her if known else "replay_buffer_class" in parameters):
+        fitting = [name for name, item in ALGORITHMS.items() if item.supports_her]
+        return f"her: {config.algo} cannot use it; {', '.join(fitting)} can"
+    if not problem.has_goals:
+        return (
+            "her: needs observations with `observation`, `achieved_goal` and `desired_goal`, but "
+            f"the space is {problem.observation_space}"
+        )
+    if problem.longest_episode is None:
+        return (
+            "her: needs to know the longest episode, because learning starts after one, but the "
+            "environment has no time limit; wrap it in gymnasium.wrappers.TimeLimit, or register "
+            "it with max_episode_steps"
+        )
+    first_end = problem.longest_episode * config.n_envs
+    if first_end >= config.n_timesteps:
+        return (
+            "her: `longest episode * n_envs < n_timesteps` must hold, or nothing is learned, but "
+            f"got {problem.longest_episode} * {config.n_envs} = {first_end} >= "
+            f"{config.n_timesteps}; train longer or use fewer environments"
+        )
+    return None
+
+
+def takes_masks(algorithm_class: type[BaseAlgorithm]) -> bool:
+    """Return whether an algorithm's policy asks which actions are valid."""
+    return "action_masks" in inspect.signature(algorithm_class.predict).parameters
+
+
+def has_images(space: gym.Space[Any]) -> bool:
+    """Return whether observations are images or have images among them."""
+    spaces = getattr(space, "spaces", {"": space}).values()
+    return any(is_image_space(part) for part in spaces)
 
 
 def choose_device(observation_space: gym.Space[Any]) -> str:
     """Return `cpu` for vectors, where a GPU only costs, and `auto` for images."""
-    spaces = getattr(observation_space, "spaces", {"": observation_space}).values()
-    return "auto" if any(is_image_space(space) for space in spaces) else "cpu"
+    return "auto" if has_images(observation_space) else "cpu"
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, PositiveFloat, PositiveInt
 
-from sb3_hpo.algorithms import ALGORITHMS
+from sb3_hpo.algorithms import ALGORITHMS, resolve_alias
 from sb3_hpo.codec import build, describe
 from sb3_hpo.errors import UserError, unknown_name
 from sb3_hpo.references import reference
@@ -40,6 +40,7 @@ def one_of(kind: str, names: tuple[str, ...]) -> AfterValidator:
 
 
 def _check_algo(name: str) -> str:
+    name = resolve_alias(name)
     if ":" not in name and name not in ALGORITHMS:
         raise UserError(unknown_name("algorithm", name, ALGORITHMS))
     return name

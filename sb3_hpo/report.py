@@ -11,7 +11,7 @@ from rich.console import Console
 from sb3_hpo.advice import advise
 from sb3_hpo.answer import Answer, Tested, best_trials, read_answer, record_of
 from sb3_hpo.config import StudyConfig, TrainingConfig, make_config
-from sb3_hpo.exports import SCRIPT, ZOO, training_script, zoo_yaml
+from sb3_hpo.exports import SCRIPT, training_script
 from sb3_hpo.files import read_yaml_mapping, write_atomically
 from sb3_hpo.pages import write_pages
 from sb3_hpo.places import check_maximises, find_study, home_of
@@ -20,6 +20,7 @@ from sb3_hpo.reruns import LOG_FILE, RerunLog
 from sb3_hpo.summary import print_answer
 from sb3_hpo.terminal import near, run_command, say
 from sb3_hpo.trials import CONFIG, trials_of
+from sb3_hpo.zoo_entries import ZOO, zoo_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

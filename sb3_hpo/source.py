@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import keyword
 import math
@@ -16,8 +17,12 @@ from typing import Any
 
 import numpy as np
 
+from sb3_hpo.references import load_reference
+
 NORMAL_NOISE = "stable_baselines3.common.noise:NormalActionNoise"
 OU_NOISE = "stable_baselines3.common.noise:OrnsteinUhlenbeckActionNoise"
+LINEAR = "stable_baselines3.common.utils:LinearSchedule"
+COSINE = "samplers.schedules:CosineSchedule"
 NOISE_DEFAULTS = {"theta": 0.15, "dt": 0.01, "initial_noise": None}  # SB3's
 _WIDTH = 84  # all lines may be indented once more and then fit into 88
 
@@ -195,6 +200,21 @@ class Imports:
         self._names: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
         self._folders: dict[str, None] = {}
         self._files: dict[str, str] = {}  # path -> line that loads it
+        self._copies: dict[str, str] = {}  # reference -> name of the copy in the script
+
+    def copy(self, reference: str) -> str:
+        """Define a class of the search spaces in the script, which must run without them.
+
+        Args:
+            reference: `module:Class`; it may use `math` and `dataclass`.
+
+        Returns:
+            Its source.
+        """
+        self.module("math")
+        self.name("dataclasses:dataclass")
+        self._copies[reference] = reference.rpartition(":")[2]
+        return inspect.getsource(load_reference(reference)).rstrip()
 
     def name(self, reference: str) -> str:
         """Import an object.
@@ -205,6 +225,8 @@ class Imports:
         Returns:
             What it is called in the script.
         """
+        if reference in self._copies:
+            return self._copies[reference]
         module, _, path = reference.rpartition(":")
         head, *rest = path.split(".")
         if module == "numpy":

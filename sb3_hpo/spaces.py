@@ -3,50 +3,76 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, get_args
 
 import optuna
-from optuna.distributions import CategoricalDistribution
 
 from samplers import (
     SEARCH_SPACES,
+    Size,
     SpaceContext,
     sample_a2c_params,
+    sample_ars_params,
+    sample_crossq_params,
     sample_ddpg_params,
     sample_dqn_params,
+    sample_maskable_ppo_params,
     sample_ppo_params,
+    sample_qrdqn_params,
+    sample_recurrent_ppo_params,
     sample_sac_params,
     sample_td3_params,
+    sample_tqc_params,
+    sample_trpo_params,
 )
-from sb3_hpo.codec import describe
+from sb3_hpo.codec import describe, merge
+from sb3_hpo.constructors import put
+from sb3_hpo.dimensions import names_held_by
+from sb3_hpo.enqueued import EnqueuedPoint, read_enqueued
 from sb3_hpo.errors import UserError, unknown_name
-from sb3_hpo.files import read_yaml_mapping
-from sb3_hpo.overrides import Fixed, Sample, check_inside, names_held_by, sort_fixed, to_dimension
+from sb3_hpo.file_spaces import FileSpace
+from sb3_hpo.points import draw_at, nearest_point, try_points
 from sb3_hpo.references import load_reference
+from sb3_hpo.space_files import BASED_ON, SIZE, check_arguments
+from sb3_hpo.understanding import Given, understand
+from sb3_hpo.wishes import Wishes, wishes_of_file, wishes_of_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     import gymnasium as gym
     from optuna.distributions import BaseDistribution
 
-    from samplers import TrialLike
     from sb3_hpo.config import StudyConfig
+    from sb3_hpo.envs import Problem
+    from sb3_hpo.overrides import Overrides, Sample
 
 __all__ = [
     "BoundSpace",
+    "EnqueuedPoint",
+    "SpaceContext",
     "bind_space",
     "read_enqueued",
     "sample_a2c_params",
+    "sample_ars_params",
+    "sample_crossq_params",
     "sample_ddpg_params",
     "sample_dqn_params",
+    "sample_maskable_ppo_params",
     "sample_ppo_params",
+    "sample_qrdqn_params",
+    "sample_recurrent_ppo_params",
     "sample_sac_params",
     "sample_td3_params",
+    "sample_tqc_params",
+    "sample_trpo_params",
+    "try_points",
 ]
 
+_LEARNING_STARTS = 100  # the default of all off-policy algorithms
 _N_PROBES = 64  # random draws; every branch of the shipped spaces has probability >= 1/4
 
 
@@ -57,65 +83,145 @@ class BoundSpace:
     Attributes:
         sample: From a trial to keyword arguments of the algorithm.
         dimensions: What it may suggest, by name.
-        default_params: The point of the space next to SB3's defaults; empty for a user's space.
+        default_params: The point of the space next to SB3's defaults; empty for a user's function.
         first_points: Points to be tried after SB3's defaults; none for a user's space.
         default_override: Description of the arguments that, with everything else at SB3's
             default, respect the user's fixed values.
+        edited: Dimensions whose values the user has chosen, so that nobody has tried them yet.
+        config: The configuration it is bound to.
+        action_space: Of the environment.
     """
 
     sample: Sample
     dimensions: dict[str, BaseDistribution]
+    config: StudyConfig
+    action_space: gym.Space[Any]
     default_params: dict[str, Any] = field(default_factory=dict)
     first_points: tuple[dict[str, Any], ...] = ()
     default_override: dict[str, Any] = field(default_factory=dict)
+    edited: frozenset[str] = frozenset()
 
 
-def bind_space(
-    config: StudyConfig, observation_space: gym.Space[Any], action_space: gym.Space[Any]
-) -> BoundSpace:
+@dataclass(frozen=True)
+class _Source:
+    """A space as it comes, before overrides.
+
+    Attributes:
+        sample: From a trial to keyword arguments.
+        name: What the user calls it.
+        defaults: SB3's defaults in its dimensions; None if nobody knows.
+        first_points: Points that learn fast.
+        constants: Description of arguments that the user has given one value in it.
+        sample_all: The same space in its largest size.
+        wishes: Overrides that come with it.
+        is_edited: Whether all of it is the user's.
+    """
+
+    sample: Sample
+    name: str
+    defaults: Mapping[str, Any] | None = None
+    first_points: tuple[Mapping[str, Any], ...] = ()
+    constants: Mapping[str, Any] = field(default_factory=dict)
+    sample_all: Sample | None = None
+    wishes: Wishes | None = None
+    is_edited: bool = False
+
+
+def bind_space(config: StudyConfig, problem: Problem) -> BoundSpace:
     """Make the configured search space valid for the configured problem.
 
     Args:
         config: The study's configuration.
-        observation_space: Of the environment.
-        action_space: Of the environment.
+        problem: What the agent faces.
 
     Returns:
         The space.
 
     Raises:
-        UserError: The budget is too short for the space, a fixed name or value does not exist,
-            or the user's function does not return keyword arguments.
+        UserError: The budget is too short for the space, an overridden name or value does not
+            exist, or the user's function does not return keyword arguments.
     """
-    shipped = SEARCH_SPACES.get(config.algo) if config.space is None else None
+    source = _find_source(config, problem)
+    sample, defaults = source.sample, source.defaults or {}
+    dimensions = probe(sample, source.name)
+    all_overrides = []
+    for wishes in (source.wishes, wishes_of_options(config)):
+        if wishes is not None:
+            find_all = partial(probe, source.sample_all or sample, source.name)
+            given = Given(config, dimensions, defaults, find_all)
+            overrides = understand(wishes, given)
+            sample = partial(overrides.apply, sample)
+            dimensions = probe(sample, source.name)
+            all_overrides.append(overrides)
+    override: dict[str, Any] = {}
+    firsts: list[dict[str, Any]] = []
+    if source.defaults is not None:
+        override = merge(source.constants, _override(sample, dimensions, defaults, all_overrides))
+        override = _needed_by_her(config, problem) | override
+        for point in source.first_points:
+            nearest = nearest_point(point, dimensions)
+            if nearest not in firsts:  # what tells them apart may be fixed
+                firsts.append(nearest)
+    edited = {name for item in all_overrides for name in item.changed} & set(dimensions)
+    return BoundSpace(
+        sample,
+        dimensions,
+        config,
+        problem.action_space,
+        nearest_point(defaults, dimensions),
+        tuple(firsts),
+        override,
+        frozenset(dimensions if source.is_edited else edited),
+    )
+
+
+def _find_source(config: StudyConfig, problem: Problem) -> _Source:
     context = SpaceContext(
         n_envs=config.n_envs,
         n_timesteps=config.n_timesteps,
         n_evaluations=config.n_evaluations,
-        action_space=action_space,
-        observation_space=observation_space,
-        goal_env=type(observation_space).__name__ == "Dict"
-        and "achieved_goal" in observation_space.spaces,  # type: ignore[attr-defined]
+        action_space=problem.action_space,
+        observation_space=problem.observation_space,
+        goal_env=problem.has_goals,
+        her=config.her,
+        longest_episode=problem.longest_episode,
     )
-    _check_budget(config, 1 if shipped is None else shipped.min_rollout)
-    function = _load_space(config.space or "") if shipped is None else shipped.sample
-    raw = _with_context(function, context, config.space_size)
-    dimensions = _probe(raw, config.space or config.algo)
-    defaults = {} if shipped is None else _nearest(shipped.default_params, dimensions)
-    fixed = sort_fixed(config, dimensions, defaults)
+    if isinstance(config.space, str):
+        _check_budget(config, 1)
+        function = _load_space(config.space)
+        return _Source(_with_context(function, context, config.space_size), config.space)
+    names = dict(config.space or {})
+    base, size = names.pop(BASED_ON, None), names.pop(SIZE, config.space_size)
+    if config.space is not None and base is None:
+        _check_budget(config, 1)
+        check_arguments(names, "space: ", config.algo, config.policy)
+        space = FileSpace(names, config, problem.action_space)
+        return _Source(space, "space", space.default_params, (), space.constants, is_edited=True)
+    _check_base(base, size, config)
+    shipped = SEARCH_SPACES[config.algo]
+    _check_budget(config, shipped.min_rollout)
+    sample = _with_context(shipped.sample, context, size)
+    wishes = None
+    if config.space is not None:
+        dimensions = probe(sample, config.algo)
+        wishes = wishes_of_file(names, dimensions)
+    return _Source(
+        sample,
+        config.algo,
+        shipped.default_params,
+        shipped.first_points,
+        sample_all=_with_context(shipped.sample, context, "full"),
+        wishes=wishes,
+    )
 
-    def sample(trial: TrialLike) -> dict[str, Any]:
-        return fixed.apply(raw, trial)
 
-    free = _probe(sample, config.space or config.algo)
-    params = {name: value for name, value in defaults.items() if name in free}
-    override = _override(raw, fixed, defaults) if shipped is not None else {}
-    firsts: list[dict[str, Any]] = []
-    for point in () if shipped is None else shipped.first_points:
-        nearest = _nearest(point, free)
-        if nearest not in firsts:  # what tells them apart may be fixed
-            firsts.append(nearest)
-    return BoundSpace(sample, free, params, tuple(firsts), override)
+def _check_base(base: Any, size: Any, config: StudyConfig) -> None:
+    if base is not None and base != config.algo:
+        raise UserError(
+            f"space: {BASED_ON}: must be the study's algorithm {config.algo!r}, but got {base!r}"
+        )
+    if size not in get_args(Size):
+        raise UserError(f"space: {SIZE}: {unknown_name('size', str(size), get_args(Size))}")
 
 
 def _load_space(name: str) -> Any:
@@ -143,8 +249,19 @@ def _with_context(function: Any, context: SpaceContext, size: str) -> Sample:
     return lambda trial: function(trial, **taken)
 
 
-def _probe(sample: Sample, name: str) -> dict[str, BaseDistribution]:
-    """Find the dimensions of a space by drawing from it."""
+def probe(sample: Sample, name: str) -> dict[str, BaseDistribution]:
+    """Find the dimensions of a space by drawing from it.
+
+    Args:
+        sample: The space.
+        name: What the user calls it.
+
+    Returns:
+        What it may suggest, by name.
+
+    Raises:
+        UserError: It does not return keyword arguments.
+    """
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     dimensions: dict[str, BaseDistribution] = {}
     for _ in range(_N_PROBES):
@@ -159,83 +276,37 @@ def _probe(sample: Sample, name: str) -> dict[str, BaseDistribution]:
     return dimensions
 
 
-def _nearest(params: Mapping[str, Any], dimensions: dict[str, BaseDistribution]) -> dict[str, Any]:
-    """Move a point into the space and leave out what the space does not have."""
-    nearest = {}
-    for name, value in params.items():
-        distribution = dimensions.get(name)
-        if distribution is None:
-            continue
-        if not isinstance(distribution, CategoricalDistribution):
-            low, high = distribution.low, distribution.high  # type: ignore[attr-defined]
-            value = min(max(value, low), high)  # noqa: PLW2901
-        nearest[name] = value
-    return nearest
+def _needed_by_her(config: StudyConfig, problem: Problem) -> dict[str, Any]:
+    """Return what SB3's defaults lack for hindsight replay: it cannot begin within an episode."""
+    if not config.her:
+        return {}
+    first_end = (problem.longest_episode or 0) * config.n_envs
+    return {"learning_starts": max(_LEARNING_STARTS, first_end)}
 
 
-def _override(raw: Sample, fixed: Fixed, defaults: dict[str, Any]) -> dict[str, Any]:
+def _override(
+    sample: Sample,
+    dimensions: dict[str, BaseDistribution],
+    defaults: Mapping[str, Any],
+    all_overrides: list[Overrides],
+) -> dict[str, Any]:
     """Describe what the user has fixed; all else stays SB3's literal default."""
     # Fixing a choice may open dimensions that SB3's default does not have: those are drawn.
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    study.enqueue_trial(defaults)
-    held = describe(fixed.apply(raw, study.ask()))
-    override = dict(fixed.kwargs)
-    for dimension in fixed.dimensions:
-        for name in names_held_by(dimension):
-            if name in held:
-                override[name] = held[name]
-            elif name in held.get("policy_kwargs", {}):
-                value = {name: held["policy_kwargs"][name]}
-                override["policy_kwargs"] = override.get("policy_kwargs", {}) | value
+    held = describe(sample(draw_at(nearest_point(defaults, dimensions))))
+    override: dict[str, Any] = {}
+    for overrides in all_overrides:
+        for name in overrides.kwargs:
+            put(override, name, overrides.kwargs[name])
+        for dimension in set(overrides.held) - set(overrides.unasked):
+            for name in names_held_by(dimension):
+                if name in held:
+                    override[name] = held[name]
+                elif name in held.get("policy_kwargs", {}):
+                    put(override, f"policy_kwargs.{name}", held["policy_kwargs"][name])
     return override
 
 
-@dataclass(frozen=True)
-class EnqueuedPoint:
-    """A point that the user wants tried.
+if __name__ == "__main__":  # the command bears the name that people know
+    from sb3_hpo.space_table import main
 
-    Attributes:
-        source: Name of the file it comes from.
-        params: Values by dimension; what is left out is sampled.
-        kwargs: Description of the exact keyword arguments, where the file has them.
-    """
-
-    source: str
-    params: dict[str, Any]
-    kwargs: dict[str, Any] | None = None
-
-
-def read_enqueued(path: Path, space: BoundSpace) -> EnqueuedPoint:
-    """Read a point from a file.
-
-    Args:
-        path: YAML with dimensions or SB3 names; or the `best.yaml` of another study, which is
-            tried as it is, also where this study's space does not reach.
-        space: The bound space.
-
-    Returns:
-        The point.
-
-    Raises:
-        UserError: All unknown names and impossible values.
-    """
-    values = read_yaml_mapping(path)
-    if "params" in values and "kwargs" in values:
-        nearest = _nearest(values["params"], space.dimensions)
-        return EnqueuedPoint(path.name, nearest, values["kwargs"])
-    params: dict[str, Any] = {}
-    mistakes = []
-    for name, value in values.items():
-        try:
-            dimension = to_dimension(name, value, space.dimensions)
-            if dimension is not None:
-                check_inside(*dimension, space.dimensions)
-                params.update([dimension])
-        except UserError as error:
-            mistakes.append(f"{name}: {error}")
-            continue
-        if dimension is None:
-            mistakes.append(unknown_name("parameter", name, space.dimensions))
-    if mistakes:
-        raise UserError(f"enqueue: {path}: {'; '.join(mistakes)}")
-    return EnqueuedPoint(path.name, params)
+    sys.exit(main())

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 
-from sb3_hpo.algorithms import find_algorithm
 from sb3_hpo.config import StudyConfig, make_config
-from sb3_hpo.envs import check_action_space, probe_spaces
+from sb3_hpo.envs import probe
 from sb3_hpo.errors import UserError, check_installed
 from sb3_hpo.journals import check_free_space
-from sb3_hpo.models import choose_device, choose_policy, load_algorithm
+from sb3_hpo.models import check_problem, choose_device, choose_policy, load_algorithm
 from sb3_hpo.search import LateSeededSampler, build_pruner, check_sampler_installed
-from sb3_hpo.spaces import BoundSpace, EnqueuedPoint, bind_space
+from sb3_hpo.spaces import BoundSpace, EnqueuedPoint, bind_space, try_points
 from sb3_hpo.training import build_once
 from sb3_hpo.trials import (
     CONFIG,
@@ -54,17 +53,10 @@ def prepare(config: StudyConfig) -> BoundSpace:
     check_sampler_installed(config.sampler)
     if config.tensorboard:
         check_installed("tensorboard: it", ["tensorboard"], extra="tensorboard")
-    try:
-        load_algorithm(config.algo)
-    except UserError as error:
-        raise UserError(f"algo: {error}") from error
-    observation_space, action_space = probe_spaces(config)
-    check_action_space(config.algo, find_algorithm(config.algo).action_spaces, action_space)
-    if config.normalize and type(observation_space).__name__ not in ("Box", "Dict"):
-        raise UserError(
-            f"normalize: needs Box or Dict observations, but the space is {observation_space}"
-        )
-    return bind_space(config, observation_space, action_space)
+    load_algorithm(config.algo)
+    problem = probe(config)
+    check_problem(config, problem)
+    return bind_space(config, problem)
 
 
 def model_choices(config: StudyConfig) -> tuple[str, str]:
@@ -76,15 +68,17 @@ def model_choices(config: StudyConfig) -> tuple[str, str]:
     Returns:
         Their names.
     """
-    observation_space, _ = probe_spaces(config)
+    space = probe(config).observation_space
     return (
-        config.policy or choose_policy(observation_space),
-        config.device or choose_device(observation_space),
+        config.policy or choose_policy(load_algorithm(config.algo), space),
+        config.device or choose_device(space),
     )
 
 
 def try_model(config: StudyConfig, space: BoundSpace) -> None:
-    """Build one model, untrained, as the last check before the study is written.
+    """Build models, untrained, as the last check before the study is written.
+
+    One of a first sample, and one for each choice and each end of a range that the user has made.
 
     Args:
         config: The study's configuration.
@@ -93,15 +87,7 @@ def try_model(config: StudyConfig, space: BoundSpace) -> None:
     Raises:
         UserError: The constructor refuses the policy, its arguments, the device or a sample.
     """
-    probe = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    try:
-        build_once(config, space.sample(probe.ask()))
-    except Exception as error:
-        text = " ".join(str(error).split())
-        raise UserError(
-            f"{config.algo} cannot be built with these options and a first sample: "
-            f"{type(error).__name__}: {text}"
-        ) from error
+    try_points(space, lambda kwargs: build_once(config, kwargs))
 
 
 def create_or_resume(

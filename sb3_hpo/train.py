@@ -49,12 +49,11 @@ def train_recipe(
     Raises:
         UserError: The algorithm or the environment is not there, or an option is wrong.
     """
-    from sb3_hpo.envs import probe_spaces
-    from sb3_hpo.models import load_algorithm
+    from sb3_hpo.envs import probe
+    from sb3_hpo.models import check_problem
 
     config = _config(recipe, options)
-    load_algorithm(config.algo)
-    probe_spaces(config)
+    check_problem(config, probe(config))
     candidate = Candidate(trial=recipe.trial, kwargs=recipe.kwargs, trial_value=recipe.trial_value)
     specs = [make_spec(config, "test", candidate, _FIRST_SEED_INDEX + i) for i in range(n_seeds)]
     out.mkdir(parents=True, exist_ok=True)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
+from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
 from sb3_hpo.codec import build, describe, merge
 from sb3_hpo.envs import find_vec_normalize, make_evaluation_envs, make_training_envs
@@ -219,6 +220,8 @@ class _Run:
     def build(self) -> None:
         config = self._config
         kwargs = merge(self._member.kwargs, {"policy_kwargs": build(config.policy_kwargs)})
+        if config.her:
+            kwargs.setdefault("replay_buffer_class", HerReplayBuffer)
         if not kwargs["policy_kwargs"]:
             del kwargs["policy_kwargs"]
         self._kwargs = describe(kwargs)
@@ -233,7 +236,7 @@ class _Run:
             self._envs.append(make_evaluation_envs(config, self._plan.max_episode_steps))
         tensorboard = self._hooks.tensorboard_dir
         self._model = algorithm_class(
-            config.policy or choose_policy(venv.observation_space),
+            config.policy or choose_policy(algorithm_class, venv.observation_space),
             venv,
             seed=self._member.seed,
             device=config.device or choose_device(venv.observation_space),

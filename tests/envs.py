@@ -137,9 +137,77 @@ class DictEnv(KnownReturnEnv):
         return {"state": super()._observation()}
 
 
+class StepEnv(KnownReturnEnv):
+    """Shows nothing but how many steps are done, so that stacked frames are known."""
+
+    def _observation(self) -> np.ndarray:
+        return np.full(2, self._t / N_STEPS, dtype=np.float32)
+
+
+class MaskedEnv(KnownReturnEnv):
+    """Has four actions of which one is not valid, and raises when that one is taken."""
+
+    def __init__(self) -> None:
+        super().__init__("discrete")
+        self.action_space = gym.spaces.Discrete(4)
+
+    def action_masks(self) -> np.ndarray:
+        """Return which actions are valid now."""
+        return np.asarray(np.arange(4) != self._t % 4)
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        if not self.action_masks()[int(action)]:
+            raise ValueError(f"action {action} is not valid at step {self._t}")
+        return super().step(action)
+
+
+class GoalEnv(gym.Env[dict[str, np.ndarray], Any]):
+    """A point on a line that has to go near a goal; pays -1 at every step where it is not."""
+
+    def __init__(self) -> None:
+        part = gym.spaces.Box(-1, 1, (1,), dtype=np.float32)
+        names = ("observation", "achieved_goal", "desired_goal")
+        self.observation_space: gym.Space[Any] = gym.spaces.Dict(dict.fromkeys(names, part))
+        self.action_space: gym.Space[Any] = gym.spaces.Box(-1, 1, (1,), dtype=np.float32)
+        self._position, self._goal = np.zeros(1, np.float32), np.zeros(1, np.float32)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        super().reset(seed=seed)
+        self._position = np.zeros(1, np.float32)
+        self._goal = self.np_random.uniform(-1, 1, 1).astype(np.float32)
+        return self._observe(), {}
+
+    def step(self, action: Any) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
+        moved = self._position + 0.3 * np.asarray(action, np.float32)
+        self._position = np.clip(moved, -1, 1).astype(np.float32)
+        reward = float(self.compute_reward(self._position, self._goal, {}))
+        return self._observe(), reward, False, False, {"is_success": reward == 0}
+
+    def compute_reward(self, achieved: np.ndarray, desired: np.ndarray, _info: Any) -> np.ndarray:
+        """Return the rewards of one or many pairs of goals, as HER asks for them."""
+        far = np.abs(achieved - desired)[..., 0] > 0.15
+        return np.asarray(-far.astype(np.float32))
+
+    def _observe(self) -> dict[str, np.ndarray]:
+        names = ("observation", "achieved_goal", "desired_goal")
+        return dict(zip(names, (self._position, self._position, self._goal), strict=True))
+
+
+def make_goal_env() -> gym.Env[Any, Any]:
+    """A goal environment whose episodes have ten steps."""
+    return gym.wrappers.TimeLimit(GoalEnv(), N_STEPS)
+
+
 def start_of(seed: int) -> float:
     """Return the start state that a seed leads to."""
     return float(np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed))).uniform())
+
+
+def make_discrete_env() -> gym.Env[Any, Any]:
+    """The same returns with two discrete actions."""
+    return KnownReturnEnv("discrete")
 
 
 def make_failing() -> gym.Env[Any, Any]:

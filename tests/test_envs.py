@@ -12,12 +12,11 @@ from sb3_hpo.config import StudyConfig, make_config
 from sb3_hpo.envs import (
     EnvFactory,
     SeededEpisodes,
-    check_action_space,
     env_factory,
     find_vec_normalize,
     make_evaluation_envs,
     make_training_envs,
-    probe_spaces,
+    probe,
 )
 from sb3_hpo.errors import UserError
 from tests.envs import N_STEPS, KnownReturnEnv, start_of
@@ -168,12 +167,11 @@ def test_make_evaluation_envs_cuts_endless_episodes() -> None:
     assert [bool(venv.step(np.zeros((1, 1)))[2][0]) for _ in range(3)] == [False, False, True]
 
 
-def test_probe_spaces_gives_the_wrapped_envs_spaces() -> None:
-    observation, action = probe_spaces(
-        config("CartPole-v1", wrapper=["gymnasium.wrappers:FlattenObservation"])
-    )
-    assert observation.shape == (4,)
-    assert action == gym.spaces.Discrete(2)
+def test_probe_gives_the_wrapped_envs_spaces() -> None:
+    problem = probe(config("CartPole-v1", wrapper=["gymnasium.wrappers:FlattenObservation"]))
+    assert problem.observation_space.shape == (4,)
+    assert problem.action_space == gym.spaces.Discrete(2)
+    assert problem.longest_episode == 500
 
 
 @pytest.mark.parametrize(
@@ -192,42 +190,17 @@ def test_probe_spaces_gives_the_wrapped_envs_spaces() -> None:
         ),
     ],
 )
-def test_probe_spaces_env_that_cannot_be_made_says_why(env: str, message: str) -> None:
+def test_probe_env_that_cannot_be_made_says_why(env: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        probe_spaces(config(env))
+        probe(config(env))
 
 
-def test_probe_spaces_wrong_env_kwargs_says_why() -> None:
+def test_probe_wrong_env_kwargs_says_why() -> None:
     with pytest.raises(UserError, match=r"^env: making .* failed: TypeError: .*'obs_scael'"):
-        probe_spaces(config(env_kwargs={"obs_scael": 2.0}))
+        probe(config(env_kwargs={"obs_scael": 2.0}))
 
 
-def test_probe_spaces_failing_reset_says_why_in_one_line(module: str) -> None:
+def test_probe_failing_reset_says_why_in_one_line(module: str) -> None:
     message = "^env: resetting '.*FailingReset' failed: ConnectionError: simulator is down$"
     with pytest.raises(UserError, match=message):
-        probe_spaces(config(f"{module}:FailingReset"))
-
-
-def test_check_action_space_that_fits_passes_and_other_is_refused() -> None:
-    box, discrete = gym.spaces.Box(-1, 1, (2,)), gym.spaces.Discrete(3)
-    check_action_space("sac", ("Box",), box)
-    with pytest.raises(
-        UserError,
-        match=r"^algo: sac acts in Box spaces, but the environment's action space is "
-        r"Discrete\(3\); use one of a2c, dqn, ppo$",
-    ):
-        check_action_space("sac", ("Box",), discrete)
-
-
-def test_check_action_space_dqn_on_box_suggests_ppo() -> None:
-    with pytest.raises(
-        UserError, match=r"^algo: dqn acts in Discrete spaces, .*use one of a2c, ddpg, ppo, "
-    ):
-        check_action_space("dqn", ("Discrete",), gym.spaces.Box(-1, 1, (2,)))
-
-
-def test_check_action_space_own_class_is_never_refused() -> None:
-    space = gym.spaces.Dict({"a": gym.spaces.Discrete(2)})
-    check_action_space("my:Algo", (), space)
-    with pytest.raises(UserError, match="no algorithm here can use it"):
-        check_action_space("my:Algo", ("Box",), space)
+        probe(config(f"{module}:FailingReset"))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import runpy
 import subprocess
 import sys
@@ -15,14 +16,17 @@ import pytest
 import torch
 import yaml
 from stable_baselines3.common.noise import NormalActionNoise, OrnsteinUhlenbeckActionNoise
+from stable_baselines3.common.utils import LinearSchedule
 
 from samplers import SEARCH_SPACES, Size, SpaceContext
+from samplers.schedules import CosineSchedule
 from sb3_hpo.codec import build, describe
 from sb3_hpo.config import TrainingConfig
-from sb3_hpo.exports import training_script, zoo_yaml
-from sb3_hpo.models import load_algorithm
+from sb3_hpo.exports import training_script
+from sb3_hpo.models import choose_policy, load_algorithm
 from sb3_hpo.recipes import Recipe
 from sb3_hpo.training import Member, train
+from sb3_hpo.zoo_entries import zoo_yaml
 
 REPOSITORY = Path(__file__).parents[1]
 POINTS = [(algo, size, seed) for algo in SEARCH_SPACES for size in ("default", "full")
@@ -32,12 +36,20 @@ SMALL = {"net_arch": [8]}
 OFF_POLICY = {"learning_starts": 20, "batch_size": 16, "policy_kwargs": SMALL}
 TINY: dict[str, dict[str, Any]] = {
     "a2c": {"n_steps": 8, "policy_kwargs": SMALL},
+    "ars": {"n_delta": 2, "n_top": 1, "policy_kwargs": SMALL},
+    "crossq": OFF_POLICY,
     "ddpg": {**OFF_POLICY, "action_noise": NOISE},
     "dqn": {**OFF_POLICY, "train_freq": 4},
+    "maskable_ppo": {"n_steps": 16, "batch_size": 16, "policy_kwargs": SMALL},
     "ppo": {"n_steps": 16, "batch_size": 16, "gamma": 0.9, "policy_kwargs": SMALL},
+    "qrdqn": {**OFF_POLICY, "train_freq": 4},
+    "recurrent_ppo": {"n_steps": 16, "batch_size": 16, "policy_kwargs": {"lstm_hidden_size": 8}},
     "sac": OFF_POLICY,
     "td3": {**OFF_POLICY, "train_freq": (1, "episode")},
+    "tqc": OFF_POLICY,
+    "trpo": {"n_steps": 16, "batch_size": 16, "policy_kwargs": SMALL},
 }
+DISCRETE = ("dqn", "maskable_ppo", "qrdqn")
 OWN_ENVS = """
 import gymnasium as gym
 
@@ -61,7 +73,7 @@ gym.register("Own{module}-v0", entry_point=Light, max_episode_steps=5)
 
 
 def recipe(algo: str = "ppo", kwargs: Any = None, **values: Any) -> Recipe:
-    env = "CartPole-v1" if algo == "dqn" else "Pendulum-v1"
+    env = "CartPole-v1" if algo in DISCRETE else "Pendulum-v1"
     config = TrainingConfig.model_validate({"algo": algo, "env": env, **values})
     return Recipe(config=config, kwargs=describe(kwargs or {}), root_seed=0, study="s", trial=0)
 
@@ -81,20 +93,29 @@ def sampled(algo: str, size: Size, seed: int) -> Recipe:
 
 def tiny(algo: str, **values: Any) -> Recipe:
     """A recipe that trains in a moment, in an environment with episodes of ten steps."""
-    kwargs: dict[str, Any] = {"env_kwargs": {"action": "discrete"}} if algo == "dqn" else {}
-    kwargs |= {"env": "tests.envs:TargetEnv", "n_timesteps": 64, "n_envs": 2, **values}
+    env = "MaskedEnv" if algo == "maskable_ppo" else "TargetEnv"
+    kwargs: dict[str, Any] = {"env": f"tests.envs:{env}"}
+    if algo in ("dqn", "qrdqn"):
+        kwargs["env_kwargs"] = {"action": "discrete"}
+    kwargs |= {"n_timesteps": 64, "n_envs": 2, **values}
     if TINY[algo].get("train_freq") == (1, "episode"):
         kwargs["n_envs"] = 1  # SB3 allows no other
     kwargs = {"n_evaluations": 1, "n_eval_episodes": 2, "n_eval_envs": 20, **kwargs}
     return recipe(algo, TINY[algo], **kwargs)
 
 
+def policy(recipe_: Recipe) -> str:
+    if recipe_.config.algo not in SEARCH_SPACES:
+        return "MlpPolicy"
+    return choose_policy(load_algorithm(recipe_.config.algo), gym.spaces.Box(-1, 1, (2,)))
+
+
 def script(recipe_: Recipe) -> str:
-    return training_script(recipe_, "MlpPolicy", "cpu")
+    return training_script(recipe_, policy(recipe_), "cpu")
 
 
 def zoo(recipe_: Recipe) -> tuple[list[str], Any]:
-    text = zoo_yaml(recipe_, "MlpPolicy", "cpu")
+    text = zoo_yaml(recipe_, policy(recipe_), "cpu")
     return [line for line in text.splitlines() if line.startswith("#")], yaml.safe_load(text)
 
 
@@ -252,7 +273,47 @@ def test_script_trains_the_same_policy_as_training(
     item = tiny(algo)
     run_script(item, tmp_path / "empty", monkeypatch)
     assert_same_weights(tmp_path / "empty" / "trained_model.zip", item)
-    assert capsys.readouterr().out.startswith("seed 5: return -")
+    assert re.match(r"seed 5: return -?\d", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("schedule", [CosineSchedule(0.003), LinearSchedule(0.003, 0.0, 1.0)])
+def test_script_with_a_schedule_trains_the_same_policy_without_this_package(
+    schedule: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    item = recipe(
+        "ppo", {**TINY["ppo"], "learning_rate": schedule}, env="tests.envs:TargetEnv",
+        n_timesteps=64, n_envs=2, n_evaluations=1, n_eval_episodes=2, n_eval_envs=20,
+    )  # fmt: skip
+    run_script(item, tmp_path / "empty", monkeypatch)
+    assert_same_weights(tmp_path / "empty" / "trained_model.zip", item)
+    assert "sb3_hpo" not in script(item)
+    assert "samplers" not in script(item)
+
+
+def test_script_stacks_frames_as_training_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    item = tiny("ppo", frame_stack=3, normalize=True)
+    names = run_script(item, tmp_path / "empty", monkeypatch)
+    assert_same_weights(tmp_path / "empty" / "trained_model.zip", item)
+    assert names["eval_env"].observation_space.shape == (6,)
+
+
+def test_zoo_says_a_schedule_in_its_own_word_or_that_it_cannot() -> None:
+    _, entry = zoo(
+        recipe("ppo", {"learning_rate": LinearSchedule(0.003, 0.0, 1.0)}, frame_stack=2)
+    )
+    assert entry["Pendulum-v1"]["learning_rate"] == "lin_0.003"
+    assert entry["Pendulum-v1"]["frame_stack"] == 2
+    comments, entry = zoo(recipe("ppo", {"learning_rate": CosineSchedule(0.003)}))
+    assert "learning_rate" not in entry["Pendulum-v1"]
+    assert any("cannot read learning_rate=" in line for line in comments)
+
+
+def test_zoo_knows_recurrent_ppo_by_another_name() -> None:
+    comments, entry = zoo(recipe("recurrent_ppo"))
+    assert "rl_zoo3.train --algo ppo_lstm " in comments[-1]
+    assert entry["Pendulum-v1"]["policy"] == "MlpLstmPolicy"
 
 
 def test_script_normalises_as_training_does(
@@ -478,7 +539,7 @@ def test_zoo_reads_every_sampled_point_as_it_is(tmp_path: Path) -> None:
     entries = []
     for number, item in enumerate(recipes):
         path = tmp_path / f"{number}.yml"
-        path.write_text(zoo_yaml(item, "MlpPolicy", "cpu"))
+        path.write_text(zoo_yaml(item, policy(item), "cpu"))
         entries.append([item.config.algo, item.config.env, str(path)])
     (tmp_path / "entries.json").write_text(json.dumps(entries))
     # A process of its own: RL Zoo replaces Gymnasium's TimeLimit when it is imported.

@@ -159,8 +159,9 @@ def test_read_needs_three_keys_only(tmp_path: Path) -> None:
                 "root_seed: -1\n"
             ),
             (
-                "training.algo: unknown algorithm 'ppoo'; did you mean 'ppo'? Known: a2c, ddpg, "
-                "dqn, ppo, sac, td3; training.n_timesteps: Input should be a valid integer, "
+                "training.algo: unknown algorithm 'ppoo'; did you mean 'ppo'? Known: a2c, ars, "
+                "crossq, ddpg, dqn, maskable_ppo, ppo, qrdqn, recurrent_ppo, sac, td3, tqc, trpo; "
+                "training.n_timesteps: Input should be a valid integer, "
                 "unable to parse string as an integer, but got 'many'; "
                 "training: unknown key 'n_env'"
             ),
@@ -327,7 +328,7 @@ def test_load_trial_from_a_recipe_says_what_to_use() -> None:
 
 def test_import_needs_no_training_stack() -> None:
     code = (
-        "import sys, sb3_hpo.recipes, sb3_hpo.exports; "
+        "import sys, sb3_hpo.recipes, sb3_hpo.zoo_entries; "
         "print([name for name in ('torch', 'stable_baselines3') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -1,28 +1,25 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import optuna
 import pytest
-import yaml
 from optuna.trial import FixedTrial
 
 import samplers
 import sb3_hpo
 from sb3_hpo.codec import describe
 from sb3_hpo.config import make_config
+from sb3_hpo.envs import Problem
 from sb3_hpo.errors import UserError
-from sb3_hpo.spaces import BoundSpace, bind_space, read_enqueued
+from sb3_hpo.spaces import BoundSpace, bind_space
 from tests.envs import KnownReturnEnv
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def bind(algo: str = "ppo", **values: Any) -> BoundSpace:
-    env = KnownReturnEnv("discrete" if algo == "dqn" else "box")
+    env = KnownReturnEnv("discrete" if algo in ("dqn", "maskable_ppo", "qrdqn") else "box")
     config = make_config({"algo": algo, "env": "tests.envs:KnownReturnEnv", **values})
-    return bind_space(config, env.observation_space, env.action_space)
+    return bind_space(config, Problem(env.observation_space, env.action_space))
 
 
 def no_dict(trial: optuna.Trial) -> list[float]:
@@ -150,53 +147,6 @@ def test_users_space_must_return_a_dict() -> None:
         bind(space="tests.test_spaces:no_dict")
 
 
-def test_enqueued_file_takes_sb3_names_and_dimensions(tmp_path: Path) -> None:
-    path = tmp_path / "first.yaml"
-    path.write_text("gamma: 0.9\nn_steps: 128\nlearning_rate: 1e-3\n")
-    point = read_enqueued(path, bind())
-    assert (point.source, point.kwargs) == ("first.yaml", None)
-    assert point.params == {
-        "one_minus_gamma": pytest.approx(0.1),
-        "n_steps_pow": 7,
-        "learning_rate": 0.001,
-    }
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("n_steps: 100", r"n_steps_pow = 6.64386 is not in the space .* whole numbers"),
-        ("learning_rate: 5.0", r"learning_rate = 5 is not in the space \(1e-05 to 0.003\)"),
-    ],
-)
-def test_enqueued_point_outside_the_space_is_refused(
-    tmp_path: Path, line: str, message: str
-) -> None:
-    path = tmp_path / "first.yaml"
-    path.write_text(line)
-    with pytest.raises(UserError, match=message):
-        read_enqueued(path, bind())
-
-
-def test_enqueued_best_yaml_gives_its_params(tmp_path: Path) -> None:
-    path = tmp_path / "best.yaml"
-    best = {"params": {"learning_rate": 0.5, "other": 1}, "kwargs": {"learning_rate": 0.5}}
-    path.write_text(yaml.safe_dump(best))
-    point = read_enqueued(path, bind())
-    assert point.params == {"learning_rate": 0.003}  # the nearest point of this space
-    assert point.kwargs == {"learning_rate": 0.5}  # what is trained
-
-
-def test_enqueued_unknown_names_are_all_reported(tmp_path: Path) -> None:
-    path = tmp_path / "first.yaml"
-    path.write_text("learning_rat: 1\nclip: 2\nn_epochs: many\n")
-    with pytest.raises(UserError) as error:
-        read_enqueued(path, bind())
-    assert "unknown parameter 'learning_rat'; did you mean 'learning_rate'?" in str(error.value)
-    assert "unknown parameter 'clip'" in str(error.value)
-    assert "n_epochs: must be a number, but got 'many'" in str(error.value)
-
-
 @pytest.mark.parametrize(
     ("algo", "fixed", "message"),
     [
@@ -228,3 +178,63 @@ def test_fixed_choice_that_opens_a_dimension_gives_a_complete_default() -> None:
     noise = space.default_override["action_noise"]
     assert noise["$call"] == "stable_baselines3.common.noise:NormalActionNoise"
     assert "noise_std" in space.dimensions
+
+
+def test_override_of_a_larger_size_s_dimension_says_so() -> None:
+    with pytest.raises(UserError, match=r"^range\.vf_coef: is not sea.* --space-size full"):
+        bind(range={"vf_coef": [0.1, 0.9]})
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"range": {"learning_rate": [1e-3, 1e-2]}},
+        {"choices": {"learning_rate": [1e-2, 1e-3]}},
+    ],
+)
+def test_changed_space_moves_first_points_but_not_sb3_s_default(values: dict[str, Any]) -> None:
+    space = bind(**values)
+    assert space.default_params["learning_rate"] == 1e-3
+    assert [point["learning_rate"] for point in space.first_points] == [1e-3, 1e-3]
+    assert space.default_override == {}
+    assert space.edited == {"learning_rate"}
+
+
+def test_drop_notes_sb3_s_value_in_the_trial() -> None:
+    trial = optuna.create_study().ask()
+    assert "batch_size" not in bind(drop=("batch_size",)).sample(trial)
+    assert trial.user_attrs["batch_size"] == 64
+
+
+def test_dropped_choice_is_not_in_the_default_point() -> None:
+    space = bind(choices={"net_arch": ["tiny"]})
+    assert "net_arch" not in space.default_params
+
+
+def test_schedule_is_still_searched_from_a_fixed_learning_rate() -> None:
+    space = bind("sac", space_size="full", fixed={"learning_rate": 1e-3})
+    params = {**space.default_params, "learning_rate_schedule": "linear"}
+    assert describe(space.sample(FixedTrial(params)))["learning_rate"]["start"] == 1e-3
+    assert space.default_override == {"learning_rate": 1e-3}
+
+
+def test_drop_of_a_learning_rate_ends_its_schedule() -> None:
+    space = bind("sac", space_size="full", drop=("learning_rate",))
+    assert not {"learning_rate", "learning_rate_schedule"} & set(space.dimensions)
+    assert "learning_rate" not in space.sample(FixedTrial(space.default_params))
+    assert space.default_override == {}
+
+
+def test_overrides_are_part_of_the_study_s_identity() -> None:
+    base = {"algo": "ppo", "env": "Pendulum-v1"}
+    names = {
+        make_config({**base, **values}).name()
+        for values in (
+            {},
+            {"range": {"gamma": [0.9, 0.99]}},
+            {"range": {"gamma": [0.9, 0.98]}},
+            {"choices": {"gamma": [0.9, 0.99]}},
+            {"drop": ("gamma",)},
+        )
+    }
+    assert len(names) == 5

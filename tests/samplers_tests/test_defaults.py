@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from optuna.trial import FixedTrial
 from torch import nn
@@ -16,19 +18,35 @@ from tests.samplers_tests.support import (
     make_context,
 )
 
-POLICY_DEFAULTS = {
-    "a2c": {
-        "net_arch": {"pi": [64, 64], "vf": [64, 64]},
-        "activation_fn": nn.Tanh,
-        "ortho_init": True,
-        "log_std_init": 0.0,
+ACTOR_CRITIC = {
+    "net_arch": {"pi": [64, 64], "vf": [64, 64]},
+    "activation_fn": nn.Tanh,
+    "ortho_init": True,
+    "log_std_init": 0.0,
+}
+SAC = {"net_arch": [256, 256], "activation_fn": nn.ReLU, "n_critics": 2}
+DQN = {"net_arch": [64, 64], "activation_fn": nn.ReLU}
+LSTM = {"lstm_hidden_size": 256, "n_lstm_layers": 1, "enable_critic_lstm": True}
+POLICY_DEFAULTS: dict[str, dict[str, Any]] = {
+    "a2c": ACTOR_CRITIC,
+    "ars": {"net_arch": [64, 64]},
+    "crossq": {
+        "net_arch": {"pi": [256, 256], "qf": [1024, 1024]},
+        "activation_fn": nn.ReLU,
+        "batch_norm_momentum": 0.01,
+        "renorm_warmup_steps": 100_000,
     },
     "ddpg": {"net_arch": [400, 300], "activation_fn": nn.ReLU},
-    "dqn": {"net_arch": [64, 64], "activation_fn": nn.ReLU},
-    "sac": {"net_arch": [256, 256], "activation_fn": nn.ReLU, "n_critics": 2},
+    "dqn": DQN,
+    "maskable_ppo": ACTOR_CRITIC,
+    "ppo": ACTOR_CRITIC,
+    "qrdqn": {**DQN, "n_quantiles": 200},
+    "recurrent_ppo": {**ACTOR_CRITIC, **LSTM},
+    "sac": SAC,
     "td3": {"net_arch": [400, 300], "activation_fn": nn.ReLU},
+    "tqc": {**SAC, "n_quantiles": 25},
+    "trpo": ACTOR_CRITIC,
 }
-POLICY_DEFAULTS["ppo"] = POLICY_DEFAULTS["a2c"]
 
 
 @pytest.mark.parametrize("algo", ALGORITHMS)
@@ -41,6 +59,8 @@ def test_default_params_give_the_constructor_defaults(algo: str, size: Size) -> 
     policy_kwargs = kwargs.pop("policy_kwargs", {})
 
     defaults = constructor_defaults(algo)
+    if algo == "ars":
+        defaults["n_top"] = defaults["n_delta"]  # which is what None means
     assert kwargs == {name: defaults[name] for name in kwargs}
     expected = POLICY_DEFAULTS[algo]
     assert policy_kwargs == {name: expected[name] for name in policy_kwargs}
@@ -53,12 +73,12 @@ def test_default_params_are_dimensions_of_the_full_space(algo: str) -> None:
     assert set(SEARCH_SPACES[algo].default_params) <= set().union(*(p.params for p in points))
 
 
-@pytest.mark.parametrize("algo", ["dqn", "ppo"])
+@pytest.mark.parametrize("algo", ["dqn", "maskable_ppo", "ppo", "qrdqn", "recurrent_ppo"])
 def test_first_points_lie_in_the_space_of_the_command_s_own_defaults(algo: str) -> None:
     """They are moved into narrower spaces, but where nothing is narrow they are as written."""
     algorithm = find_algorithm(algo)
     context = make_context(
-        algo, n_envs=algorithm.n_envs, n_timesteps=algorithm.n_timesteps, discrete=True
+        algo, n_envs=algorithm.n_envs, n_timesteps=algorithm.n_timesteps, kind="discrete"
     )
     dimensions = {
         name: item for point in draw(algo, context, "default", 64)

@@ -2,72 +2,47 @@
 
 from __future__ import annotations
 
-import functools
-from typing import TYPE_CHECKING, Any
-
 import pytest
 from optuna.trial import FixedTrial
-from stable_baselines3.common.env_util import make_vec_env
 
 from samplers import SEARCH_SPACES, Size
 from tests.samplers_tests.arrivals import ARRIVALS, Arrival
-from tests.samplers_tests.support import (
-    ALGORITHMS,
-    SIZES,
-    algorithm_class,
-    draw,
-    make_context,
+from tests.samplers_tests.random_points import (
+    MODEL_PROBLEMS,
+    build,
+    check_point,
+    check_points,
+    context_of,
 )
+from tests.samplers_tests.support import ALGORITHMS, DISCRETE_ONLY, SIZES, draw, make_context
 
-if TYPE_CHECKING:
-    from stable_baselines3.common.vec_env import VecEnv
-
-# Box and Discrete actions for the algorithms that take both.
-PROBLEMS = [(algo, algo == "dqn") for algo in ALGORITHMS] + [("a2c", True), ("ppo", True)]
+SMALL_PROBLEMS = [(algo, kind) for algo, kind in MODEL_PROBLEMS if kind in ("box", "discrete")]
 
 
-@functools.cache
-def vec_env(discrete: bool, n_envs: int) -> VecEnv:
-    return make_vec_env("CartPole-v1" if discrete else "Pendulum-v1", n_envs=n_envs)
-
-
-def build(algo: str, kwargs: dict[str, Any], *, discrete: bool, n_envs: int = 1) -> Any:
-    env = vec_env(discrete, n_envs)
-    return algorithm_class(algo)("MlpPolicy", env, device="cpu", seed=0, **kwargs)
-
-
-def build_random_points(algo: str, size: Size, discrete: bool, n_points: int) -> list[float]:
-    """Build models at random points, where warnings are errors; return their discounts."""
-    gammas = []
-    for seed, n_envs in enumerate((1, 4, 8)):
-        context = make_context(algo, n_envs=n_envs, discrete=discrete)
-        for point in draw(algo, context, size, n_points, seed):
-            model = build(algo, point.kwargs, discrete=discrete, n_envs=n_envs)
-            assert model.gamma == point.kwargs["gamma"]
-            gammas.append(model.gamma)
-    return gammas
-
-
-@pytest.mark.parametrize(("algo", "discrete"), PROBLEMS)
+@pytest.mark.parametrize(("algo", "kind"), SMALL_PROBLEMS)
 @pytest.mark.parametrize("size", SIZES)
-def test_some_random_points_are_valid(algo: str, discrete: bool, size: Size) -> None:
-    assert len(set(build_random_points(algo, size, discrete, n_points=4))) == 12
+def test_random_points_of_usual_budgets_are_valid(algo: str, kind: str, size: Size) -> None:
+    gammas = set()
+    for seed, n_envs in enumerate((1, 8)):
+        context = context_of(algo, kind, n_envs, 20_000)
+        for point in draw(algo, context, size, 2, seed):
+            model = build(algo, point.kwargs, kind=kind, n_envs=n_envs)
+            gammas.add(getattr(model, "gamma", seed))
+            assert getattr(model, "gamma", seed) == point.kwargs.get("gamma", seed)
+    assert len(gammas) == (2 if algo == "ars" else 4)
+
+
+@pytest.mark.parametrize(("algo", "kind"), MODEL_PROBLEMS)
+def test_random_point_is_updated_once(algo: str, kind: str) -> None:
+    context = context_of(algo, kind, 4, 640)
+    for point in draw(algo, context, "full", 1, seed=3):
+        check_point(algo, kind, point.kwargs, 4)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("algo", "discrete"), PROBLEMS)
-@pytest.mark.parametrize("size", SIZES)
-def test_many_random_points_are_valid(algo: str, discrete: bool, size: Size) -> None:
-    assert len(set(build_random_points(algo, size, discrete, n_points=167))) == 501
-
-
-@pytest.mark.parametrize(("algo", "discrete"), PROBLEMS)
-def test_random_points_learn(algo: str, discrete: bool) -> None:
-    context = make_context(algo, n_envs=4, n_timesteps=320, discrete=discrete)
-    for point in draw(algo, context, "full", 2):
-        model = build(algo, point.kwargs, discrete=discrete, n_envs=4)
-        model.learn(36)
-        assert model._n_updates > 0
+@pytest.mark.parametrize(("algo", "kind"), MODEL_PROBLEMS)
+def test_many_random_points_are_updated_once(algo: str, kind: str) -> None:
+    assert check_points(algo, kind, n_points=5) == 20
 
 
 @pytest.mark.parametrize(
@@ -85,7 +60,7 @@ def test_value_arrives_in_the_model(algo: str, arrival: Arrival) -> None:
     params = {**base, **arrival.given, arrival.dimension: arrival.value}
     context = make_context(algo, n_timesteps=100_000)
     kwargs = space.sample(FixedTrial(params), context=context, size="full")
-    model = build(algo, kwargs, discrete=algo == "dqn")
+    model = build(algo, kwargs, kind="discrete" if algo in DISCRETE_ONLY else "box")
     assert arrival.read(model) == arrival.expected
 
 

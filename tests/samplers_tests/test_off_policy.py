@@ -1,18 +1,27 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from gymnasium.spaces import Box, Dict
 from optuna.trial import FixedTrial
+from stable_baselines3 import HerReplayBuffer
 
 from samplers import SEARCH_SPACES, SpaceContext, sample_dqn_params, sample_sac_params
 from samplers.dqn import DEFAULT_PARAMS as DQN_DEFAULTS
 from samplers.sac import DEFAULT_PARAMS as SAC_DEFAULTS
 from samplers.td3 import DEFAULT_PARAMS as TD3_DEFAULTS
 from samplers.td3 import sample_td3_params
-from tests.samplers_tests.support import BOX_OBSERVATIONS, draw, make_context
+from tests.samplers_tests.support import (
+    BOX_OBSERVATIONS,
+    HER,
+    LONGEST_EPISODE,
+    OFF_POLICY,
+    draw,
+    make_context,
+)
 
-OFF_POLICY = ["ddpg", "dqn", "sac", "td3"]
 for_off_policy = pytest.mark.parametrize("algo", OFF_POLICY)
 
 
@@ -54,12 +63,12 @@ def test_buffer_holds_a_batch_and_learning_starts_early(algo: str, n_timesteps: 
     for point in draw(algo, make_context(algo, n_timesteps=n_timesteps), "full", 30):
         buffer_size = point.kwargs["buffer_size"]
         assert point.kwargs["batch_size"] <= buffer_size <= min(1_000_000, n_timesteps)
-        assert point.kwargs["learning_starts"] < 0.1 * n_timesteps
+        assert point.kwargs["learning_starts"] <= 0.1 * n_timesteps
 
 
 @for_off_policy
 def test_small_space_keeps_the_default_batch(algo: str) -> None:
-    expected = 32 if algo == "dqn" else 256
+    expected = 32 if algo in ("dqn", "qrdqn") else 256
     for point in draw(algo, make_context(algo), "small", 5):
         assert point.kwargs["batch_size"] == expected
 
@@ -85,9 +94,10 @@ def test_n_step_returns_are_absent_for_unknown_observations(algo: str) -> None:
         assert "n_steps" not in point.params
 
 
+@pytest.mark.parametrize("algo", ["dqn", "qrdqn"])
 @pytest.mark.parametrize("n_envs", [1, 4, 16])
-def test_dqn_target_is_updated_within_the_budget(n_envs: int) -> None:
-    for point in draw("dqn", make_context("dqn", n_envs=n_envs), "full", 100):
+def test_q_network_target_is_updated_within_the_budget(algo: str, n_envs: int) -> None:
+    for point in draw(algo, make_context(algo, n_envs=n_envs), "full", 100):
         assert n_envs <= point.kwargs["target_update_interval"] <= 2_000
 
 
@@ -112,13 +122,15 @@ def test_noise_is_absent_for_unknown_actions() -> None:
     assert "action_noise" not in kwargs
 
 
-def test_sac_conditional_dimensions_are_sampled_only_where_they_matter() -> None:
-    for point in draw("sac", make_context("sac"), "full", 100):
+@pytest.mark.parametrize("algo", ["crossq", "sac", "tqc"])
+def test_conditional_dimensions_are_sampled_only_where_they_matter(algo: str) -> None:
+    for point in draw(algo, make_context(algo), "full", 100):
         fixed = point.params["ent_coef_mode"] == "fixed"
         assert ("ent_coef_fixed" in point.params) == fixed
         assert ("target_entropy_scale" in point.params) == (not fixed)
         assert ("sde_sample_freq" in point.params) == point.params["use_sde"]
         assert ("log_std_init" in point.params) == point.params["use_sde"]
+        assert ("use_expln" in point.params) == point.params["use_sde"]
 
 
 def test_sac_target_entropy_is_a_multiple_of_the_action_dimensions() -> None:
@@ -126,3 +138,68 @@ def test_sac_target_entropy_is_a_multiple_of_the_action_dimensions() -> None:
     context = SpaceContext(n_timesteps=1_000_000, action_space=Box(-1.0, 1.0, (3,)))
     assert sample_sac_params(trial, context=context, size="full")["target_entropy"] == -1.5
     assert trial.user_attrs["target_entropy"] == -1.5
+
+
+@pytest.mark.parametrize(("sampled", "used"), [(5, 0), (9, 0), (10, 10), (500, 500)])
+def test_warm_up_is_absent_below_ten_steps(sampled: int, used: int) -> None:
+    trial = FixedTrial({**DQN_DEFAULTS, "buffer_size": 20_000, "learning_starts": sampled})
+    context = make_context("dqn", n_timesteps=100_000)
+    assert sample_dqn_params(trial, context=context, size="full")["learning_starts"] == used
+    assert trial.user_attrs["learning_starts"] == used
+
+
+@pytest.mark.parametrize("algo", HER)
+@pytest.mark.parametrize("n_envs", [1, 4])
+@pytest.mark.parametrize("longest_episode", [4, 600])
+def test_hindsight_starts_after_the_first_episodes(
+    algo: str, n_envs: int, longest_episode: int
+) -> None:
+    context = make_context(algo, kind="goal", n_envs=n_envs)
+    context = replace(context, longest_episode=longest_episode)
+    for point in draw(algo, context, "full", 20):
+        first_end = longest_episode * n_envs
+        assert first_end <= point.kwargs["learning_starts"] <= max(first_end, 2_000)
+        assert point.kwargs["buffer_size"] >= 2 * first_end
+        assert 0.9 <= point.kwargs["gamma"] <= 0.995
+        assert "n_steps" not in point.kwargs
+        assert point.kwargs["replay_buffer_class"] is HerReplayBuffer
+        assert set(point.kwargs["replay_buffer_kwargs"]) == {
+            "n_sampled_goal",
+            "goal_selection_strategy",
+        }
+
+
+@pytest.mark.parametrize("algo", HER)
+def test_goals_are_not_relabelled_unless_asked_for(algo: str) -> None:
+    context = replace(make_context(algo, kind="goal"), her=False)
+    for point in draw(algo, context, "full", 5):
+        assert not {"replay_buffer_class", "replay_buffer_kwargs"} & set(point.kwargs)
+
+
+def test_hindsight_offers_the_batches_and_networks_of_rl_zoo_by_default() -> None:
+    context = make_context("tqc", kind="goal", n_timesteps=1_000_000)
+    points = draw("tqc", context, "default", 200)
+    assert max(point.kwargs["batch_size"] for point in points) == 2048
+    assert [512, 512, 512] in [point.attrs["net_arch"] for point in points]
+    assert {point.kwargs["learning_starts"] for point in points} == {LONGEST_EPISODE}
+
+
+def test_tqc_always_keeps_a_quantile() -> None:
+    points = draw("tqc", make_context("tqc"), "full", 300)
+    left = [
+        point.kwargs["policy_kwargs"]["n_quantiles"]
+        - point.kwargs["top_quantiles_to_drop_per_net"]
+        for point in points
+    ]
+    assert 1 <= min(left) <= 3
+
+
+@pytest.mark.parametrize(("n_timesteps", "warm_up"), [(20_000, 2_000), (5_000_000, 100_000)])
+def test_crossq_trusts_its_statistics_within_the_budget(n_timesteps: int, warm_up: int) -> None:
+    for point in draw("crossq", make_context("crossq", n_timesteps=n_timesteps), "small", 3):
+        assert point.kwargs["policy_kwargs"] == {"renorm_warmup_steps": warm_up}
+
+
+def test_crossq_has_no_target_network() -> None:
+    for point in draw("crossq", make_context("crossq"), "full", 20):
+        assert not {"tau", "target_update_interval"} & set(point.kwargs)

@@ -1,0 +1,226 @@
+"""Points of a search space: the nearest to given ones, and those to be tried for errors."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.distributions import CategoricalDistribution, IntDistribution
+
+from sb3_hpo.codec import describe
+from sb3_hpo.dimensions import is_shared, names_held_by, short_name, to_dimension
+from sb3_hpo.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from optuna.distributions import BaseDistribution
+
+    from sb3_hpo.spaces import BoundSpace
+
+    Dimensions = Mapping[str, BaseDistribution]
+
+_MAX_CANDIDATES = 64  # of one dimension, where its value is found by trying
+
+
+def draw_at(params: Mapping[str, Any]) -> optuna.Trial:
+    """Return a trial that suggests these parameters, and draws what they lack.
+
+    Args:
+        params: By dimension.
+    """
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    study.enqueue_trial(dict(params))
+    return study.ask()
+
+
+def nearest_point(params: Mapping[str, Any], dimensions: Dimensions) -> dict[str, Any]:
+    """Move a point into the space and leave out what the space does not have.
+
+    Args:
+        params: By dimension.
+        dimensions: The space.
+
+    Returns:
+        The nearest point; without the choices that are not in the space.
+    """
+    nearest = {}
+    for name, value in params.items():
+        if name in dimensions and (near := _nearest_value(value, dimensions[name])) is not None:
+            nearest[name] = near
+    return nearest
+
+
+def _nearest_value(value: Any, distribution: BaseDistribution) -> Any:
+    """Return the nearest value that can be suggested; None if there is nothing near."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(distribution, CategoricalDistribution):
+        if value in distribution.choices:
+            return value
+        numbers = [c for c in distribution.choices if isinstance(c, int | float)]
+        if not is_number or len(numbers) < len(distribution.choices):
+            return None
+        return min(numbers, key=lambda choice: abs(choice - value))
+    if not is_number:
+        return None
+    low, high = distribution.low, distribution.high  # type: ignore[attr-defined]
+    near = min(max(value, low), high)
+    step = distribution.step  # type: ignore[attr-defined]
+    if step is not None and near != low:
+        near = min(low + round((near - low) / step) * step, high)
+    return near
+
+
+def try_points(space: BoundSpace, build: Callable[[dict[str, Any]], None]) -> None:
+    """Build a model at a first sample, and at all choices and ends of ranges of the user's.
+
+    Nobody has built one with these yet. A few points have them all: the first has the first
+    choice of each dimension, and so on.
+
+    Args:
+        space: The bound space.
+        build: Builds a model of keyword arguments, or raises.
+
+    Raises:
+        UserError: One is refused; the message says which.
+    """
+    values = {name: _values_to_try(space.dimensions[name]) for name in sorted(space.edited)}
+    n_points = max(map(len, values.values()), default=0)
+    points = [
+        {name: items[i % len(items)] for name, items in values.items()} for i in range(n_points)
+    ]
+    for point in [{}, *points]:
+        trial = draw_at({**space.default_params, **point} if point else {})
+        try:
+            build(space.sample(trial))
+        except Exception as error:
+            culprit = _find_culprit(trial.params, values, space, build)
+            text = " ".join(str(error).split())
+            raise UserError(
+                f"{space.config.algo} cannot be built with these options and "
+                f"{culprit or 'a first sample'}: {type(error).__name__}: {text}"
+            ) from error
+
+
+def _find_culprit(
+    params: dict[str, Any],
+    values: Mapping[str, tuple[Any, ...]],
+    space: BoundSpace,
+    build: Callable[[dict[str, Any]], None],
+) -> str:
+    """Return the user's value without which a point that was refused is not; or nothing."""
+    for name in values.keys() & params.keys():
+        for other in values[name]:
+            # Whatever is wrong with another value is not what is looked for.
+            with contextlib.suppress(Exception):
+                build(space.sample(draw_at({**params, name: other})))
+                return f"{name}={params[name]}"
+    return ""
+
+
+def _values_to_try(distribution: BaseDistribution) -> tuple[Any, ...]:
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices
+    return distribution.low, distribution.high  # type: ignore[attr-defined]
+
+
+def params_near(kwargs: Mapping[str, Any], space: BoundSpace) -> dict[str, Any]:
+    """Find the point of a space whose arguments are next to given ones.
+
+    Numbers are read through the names of the dimensions; what decides an argument in words of its
+    own (a number of minibatches, a kind of noise) is found by trying its values.
+
+    Args:
+        kwargs: Description of keyword arguments; what it lacks has SB3's default.
+        space: The bound space.
+
+    Returns:
+        Parameters by dimension; what cannot be found is left out, for the sampler to draw.
+    """
+    target = {**kwargs.get("policy_kwargs", {}), **kwargs}
+    params = dict(space.default_params)
+    unread = []
+    for name in space.dimensions:
+        held = [key for key in names_held_by(name) if key in target]
+        if held:
+            params.pop(name, None)
+            read = {} if is_shared(name) else _read(name, target[held[0]], space.dimensions)
+            params.update(read)
+            if not read:
+                unread.append((name, held))
+    for name, held in unread:
+        params.update(_find(name, held, target, params, space))
+    return nearest_point(params, space.dimensions)
+
+
+def _read(name: str, value: Any, dimensions: Dimensions) -> dict[str, Any]:
+    """Read a number through the name of its dimension; nothing if it is none."""
+    if isinstance(value, dict) and "start" in value:  # a schedule
+        value = value["start"]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return {}
+    try:
+        found = to_dimension(short_name(name), value, dimensions)
+    except UserError:
+        return {}
+    return {} if found is None else nearest_point(dict([found]), dimensions)
+
+
+def _find(
+    name: str,
+    held: list[str],
+    target: Mapping[str, Any],
+    params: Mapping[str, Any],
+    space: BoundSpace,
+) -> dict[str, Any]:
+    """Find a dimension's value by trying: the one whose arguments differ least."""
+    best: tuple[float, Any] = (1.0, None)
+    for candidate in _candidates(name, held, target, space.dimensions[name]):
+        trial = draw_at({**params, name: candidate})
+        made = describe(space.sample(trial))
+        made = {**made.get("policy_kwargs", {}), **made}
+        if name in trial.params:
+            distance = max(_distance(made.get(key), target[key]) for key in held)
+            best = min(best, (distance, candidate), key=lambda pair: pair[0])
+    return {} if best[1] is None else {name: best[1]}
+
+
+def _candidates(
+    name: str, held: list[str], target: Mapping[str, Any], distribution: BaseDistribution
+) -> Iterator[Any]:
+    """Yield the values of a dimension that may be the one."""
+    if isinstance(distribution, CategoricalDistribution):
+        yield from distribution.choices
+    elif isinstance(distribution, IntDistribution):
+        if distribution.high - distribution.low < _MAX_CANDIDATES:
+            yield from range(distribution.low, distribution.high + 1, distribution.step)
+    else:
+        for key in held:
+            value = target[key]
+            if isinstance(value, dict) and "sigma" in value:
+                value = value["sigma"][0]
+            yield from nearest_point({name: value}, {name: distribution}).values()
+
+
+def _distance(made: Any, wanted: Any) -> float:
+    """Return how far two descriptions are apart: below 1 for different values of one kind."""
+    made, wanted = _one_for_both(made), _one_for_both(wanted)
+    if made == wanted:
+        return 0.0
+    if isinstance(made, dict) and isinstance(wanted, dict) and "$call" in made:
+        return 0.5 if made["$call"] == wanted.get("$call") else math.inf
+    numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in (made, wanted))
+    if not numbers or made <= 0 or wanted <= 0:
+        return math.inf
+    apart = abs(math.log(made / wanted))
+    return apart / (1 + apart)
+
+
+def _one_for_both(layers: Any) -> Any:
+    """Return the layers of actor and critic as one list where they are the same."""
+    if isinstance(layers, dict) and set(layers) in ({"pi", "vf"}, {"pi", "qf"}):
+        first, second = layers.values()
+        return first if first == second else layers
+    return layers
