@@ -19,8 +19,8 @@ layers:
 	$(PYTHON) -c "from importlinter.cli import lint_imports_command; lint_imports_command()"
 
 test:
-	$(PYTHON) -m pytest --cov --cov-report=term
-	$(PYTHON) -m pytest -m slow
+	$(PYTHON) -m pytest --numprocesses 2 --cov --cov-report=term
+	$(PYTHON) -m pytest --numprocesses 2 --dist worksteal --durations 15 -m slow
 
 # Half an hour of killed processes, full disks and restarted servers; by hand.
 faults:

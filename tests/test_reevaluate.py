@@ -224,9 +224,9 @@ def test_a_time_limit_holds_for_search_and_re_evaluation_together(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     start = time.monotonic()
-    assert optimize([*TINY, "--n-trials", "10000", "--run-dir", "run", "--timeout", "30",
+    assert optimize([*TINY, "--n-trials", "10000", "--run-dir", "run", "--timeout", "45",
                      "--test-episodes", "5", "--test-seeds", "200"]) == 0  # fmt: skip
-    assert time.monotonic() - start < 50
+    assert time.monotonic() - start < 75
     output = capsys.readouterr().out
     assert "The time is over" in output
     assert "The answer: trial" in output

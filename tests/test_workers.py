@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,6 @@ from sb3_hpo.places import Place
 from sb3_hpo.study import create_or_resume, prepare
 from sb3_hpo.trials import count_trials, trials_of
 from sb3_hpo.workers import Workers, WorkersResult, _Worker
-from tests.own_processes import pids_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,31 +47,6 @@ def names(study: optuna.Study) -> list[str]:
     return [trial.state.name for trial in trials_of(study)]
 
 
-def pids_of_workers(run_dir: Path) -> list[int]:
-    """Find the worker processes of a run folder."""
-    return pids_of("sb3_hpo.worker", str(run_dir))
-
-
-class KillNow:
-    """Kills a running worker with SIGKILL, again after each trial that finishes."""
-
-    def __init__(self, study: optuna.Study, run_dir: Path, n_kills: int) -> None:
-        self._study, self._run_dir, self._left = study, run_dir, n_kills
-        self._n_finished = -1
-
-    def __call__(self) -> None:
-        counts = count_trials(trials_of(self._study))
-        pids = pids_of_workers(self._run_dir)
-        if self._left and counts.running == 2 and pids and counts.finished > self._n_finished:
-            self._n_finished = counts.finished
-            os.kill(pids[self._left % len(pids)], signal.SIGKILL)
-            self._left -= 1
-
-    @property
-    def done(self) -> bool:
-        return self._left == 0
-
-
 def test_two_workers_share_a_study_exactly(tmp_path: Path) -> None:
     config_ = config(tmp_path, n_trials=6)
     study, result = run_workers(config_, 2)
@@ -83,22 +56,6 @@ def test_two_workers_share_a_study_exactly(tmp_path: Path) -> None:
     assert "ends: the study is complete" in (tmp_path / "worker-0.log").read_text()
     threads = {trial.user_attrs["run"]["n_threads"] for trial in trials_of(study)}
     assert threads == {1}
-
-
-def test_three_kills_leave_the_exact_total_and_no_running_trial(tmp_path: Path) -> None:
-    config_ = config(tmp_path, n_trials=9, n_timesteps=4096)
-    place = Place.of(config_)
-    study = create_or_resume(config_, place, prepare(config_))
-    kill = KillNow(study, tmp_path, 3)
-    result = Workers(study, config_, place, None).run(2, kill)
-    counts = count_trials(trials_of(study))
-    assert (result, kill.done) == (WorkersResult(), True)
-    assert (counts.finished, counts.running, counts.waiting) == (9, 0, 0)
-    lost = [trial for trial in trials_of(study) if trial.user_attrs.get("outcome") == "lost"]
-    assert 1 <= len(lost) <= 3  # a kill may hit a worker between two trials
-    retried = {trial.user_attrs.get("retry_of") for trial in trials_of(study)}
-    first_losses = [trial for trial in lost if "retry_of" not in trial.user_attrs]
-    assert {trial.number for trial in first_losses if trial.params} <= retried
 
 
 def test_worker_that_always_dies_is_given_up_after_three_deaths(tmp_path: Path) -> None:
@@ -137,50 +94,25 @@ def test_hung_worker_without_time_limit_is_found_by_its_missing_beat(tmp_path: P
     assert [trial.user_attrs["outcome"] for trial in trials_of(study)] == ["lost"] * 3
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signal_hands_trials_back_and_resuming_reaches_the_exact_total(
-    tmp_path: Path, number: signal.Signals
-) -> None:
+def test_signal_hands_trials_back_and_resuming_reaches_the_exact_total(tmp_path: Path) -> None:
     config_ = config(tmp_path, n_trials=3, n_timesteps=10_000)
 
     def interrupt() -> None:
         if not sent and count_trials(trials_of(study)).running == 2:
-            sent.append(number)
-            os.kill(os.getpid(), number)
+            sent.append(signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)
 
     sent: list[signal.Signals] = []
     place = Place.of(config_)
     study = create_or_resume(config_, place, prepare(config_))
     assert threading.current_thread() is threading.main_thread()
     result = Workers(study, config_, place, None).run(2, interrupt)
-    assert result.signal is number
+    assert result.signal is signal.SIGTERM
     assert names(study).count("RUNNING") == 0
     assert names(study)[:2] == ["FAIL", "FAIL"]
     study, result = run_workers(config_, 2)
     counts = count_trials(trials_of(study))
     assert (counts.finished, counts.running, counts.waiting) == (3, 0, 0)
-
-
-def test_workers_end_when_the_parent_is_killed(tmp_path: Path) -> None:
-    command = [
-        sys.executable, "-m", "sb3_hpo.optimize", "--algo", "ppo", "--env", "tests.envs:TargetEnv",
-        "--space", "tests.envs:sample_target_params", "--n-timesteps", "400000",
-        "--run-dir", str(tmp_path), "--n-workers", "1",
-    ]  # fmt: skip
-    with (tmp_path / "out").open("wb") as out:
-        parent = subprocess.Popen(command, stdout=out, stderr=out)
-    deadline = time.monotonic() + 60
-    while not (workers := pids_of_workers(tmp_path)):
-        assert time.monotonic() < deadline, (tmp_path / "out").read_text()
-        time.sleep(0.2)
-    parent.kill()
-    parent.wait()
-    deadline = time.monotonic() + 15
-    while pids_of_workers(tmp_path):
-        assert time.monotonic() < deadline, f"workers {workers} outlived their parent"
-        time.sleep(0.2)
-    log = (tmp_path / "worker-0.log").read_text()
-    assert "the process that started this worker is gone" in log
 
 
 def test_second_signal_kills_workers_and_is_not_counted_as_a_loss(tmp_path: Path) -> None:
