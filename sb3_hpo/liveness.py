@@ -14,9 +14,11 @@ import optuna
 from optuna.trial import TrialState
 
 from sb3_hpo.callback import mark_infeasible
+from sb3_hpo.patience import outages
 from sb3_hpo.trials import (
     BEAT,
     KWARGS_OVERRIDE,
+    LOSS_CHECK,
     N_LOSSES,
     OUTCOME,
     RETRY_OF,
@@ -159,3 +161,23 @@ class StaleTrials:
             self._seen[trial.number] = (state, now)
             return False
         return now - since >= self._config.stale_after
+
+
+def find_lost(
+    study: optuna.Study, stale: StaleTrials, trials: list[FrozenTrial]
+) -> list[FrozenTrial]:
+    """Return the running trials whose workers are gone.
+
+    A full disk can be read and not written: then nobody beats, and everybody looks lost. So
+    whoever finds a stale trial first writes something, and forgets it if that had to wait.
+
+    Args:
+        study: The study.
+        stale: Watches it.
+        trials: All its trials, as they are now.
+    """
+    n_outages = outages(study)
+    found = stale.find(trials, n_outages)
+    if found:
+        study.set_user_attr(LOSS_CHECK, [trial.number for trial in found])
+    return found if outages(study) == n_outages else []

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import optuna
 from optuna.trial import TrialState
 
-from sb3_hpo.liveness import StaleTrials, hand_back, handle_loss
-from sb3_hpo.patience import StorageAwayError, hurry, outages
+from sb3_hpo.liveness import StaleTrials, find_lost, hand_back, handle_loss
+from sb3_hpo.patience import StorageAwayError, hurry
 from sb3_hpo.training import StopRun
 from sb3_hpo.trials import (
     BEAT,
@@ -140,7 +140,7 @@ def run_trials(
     stale = StaleTrials(config)
     while (reason := watch.stop_reason(study)) is None:
         trials = trials_of(study)
-        for trial in stale.find(trials, outages(study)):
+        for trial in find_lost(study, stale, trials):
             _logger.warning("trial %d shows no progress; handing it on", trial.number)
             handle_loss(study, trial)
         counts = count_trials(trials)

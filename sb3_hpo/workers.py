@@ -12,8 +12,8 @@ from typing import IO, TYPE_CHECKING
 
 from optuna.trial import TrialState
 
-from sb3_hpo.liveness import StaleTrials, hand_back, handle_loss, write_off
-from sb3_hpo.patience import hurry, outages
+from sb3_hpo.liveness import StaleTrials, find_lost, hand_back, handle_loss, write_off
+from sb3_hpo.patience import hurry
 from sb3_hpo.processes import STORAGE, start_module
 from sb3_hpo.signals import stop_signals
 from sb3_hpo.trials import FINISHED, RUN, WORKER, trials_of
@@ -165,7 +165,7 @@ class Workers:
             if limit is not None and _age(trial) > limit + _TIMEOUT_GRACE_S:
                 worker.process.kill()
                 write_off(self._study, trial, "timeout", f"hung; killed after {limit:g} s")
-        for trial in self._stale.find(trials, outages(self._study)):
+        for trial in find_lost(self._study, self._stale, trials):
             if trial in own:
                 worker.process.kill()
             handle_loss(self._study, trial)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -7,7 +8,8 @@ import pytest
 from optuna.trial import TrialState
 
 from sb3_hpo.config import make_config
-from sb3_hpo.liveness import StaleTrials, hand_back, handle_loss, write_off
+from sb3_hpo.liveness import StaleTrials, find_lost, hand_back, handle_loss, write_off
+from sb3_hpo.patience import PatientStorage
 from sb3_hpo.storage import open_storage
 from sb3_hpo.trials import trials_of
 
@@ -120,6 +122,31 @@ def test_time_in_which_the_storage_was_away_makes_no_trial_stale(study: optuna.S
     for clock.now, n_outages in ((0.0, 0), (400.0, 1), (699.0, 1), (700.0, 1)):
         found.append([item.number for item in stale.find(trials_of(study), n_outages)])
     assert found == [[], [], [], [0]]
+
+
+def test_nobody_is_lost_while_nobody_can_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    stale = stale_trials(clock)
+    study = optuna.create_study(storage=open_storage(":memory:", patience_s=60))
+    storage = study._storage
+    assert isinstance(storage, PatientStorage)
+    trial = study.ask()
+    assert find_lost(study, stale, trials_of(study)) == []
+    clock.now = 301.0
+    write, failures = storage.storage.set_study_user_attr, [OSError(errno.ENOSPC, "full")]
+
+    def write_later(*args: Any) -> None:
+        if failures:
+            raise failures.pop()
+        write(*args)
+
+    monkeypatch.setattr(storage.storage, "set_study_user_attr", write_later)
+    assert find_lost(study, stale, trials_of(study)) == []
+    clock.now = 400.0
+    assert find_lost(study, stale, trials_of(study)) == []  # the time began anew
+    clock.now = 700.0
+    assert [lost.number for lost in find_lost(study, stale, trials_of(study))] == [trial.number]
+    assert study.user_attrs["loss_check"] == [trial.number]
 
 
 def test_finished_trial_is_never_stale(study: optuna.Study) -> None:

@@ -201,11 +201,11 @@ def test_disk_full_for_longer_than_stale_after_costs_no_trial(
     conclude: Callable[[Figures], None],
 ) -> None:
     figures = Figures("disk full for longer than --stale-after", injected=1)
-    study = new_study(str(small_disk / "study.journal"), n_trials=12, stale_after=4)
+    study = new_study(str(small_disk / "study.journal"), n_trials=12, stale_after=8)
     command = study.start()
     study.wait_for_finished(2)
     filler = fill(small_disk)
-    assert not command.ends_within(12), command.output
+    assert not command.ends_within(20), command.output
     filler.unlink()
     assert command.wait() == 0, command.output
     study.judge(figures)
