@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from sb3_hpo.config import StudyConfig
 
 SIZES = ("small", "default", "full")
+_MIN_WIDTH = 120
 
 
 def space_table(spaces: Mapping[str, BoundSpace], size: str) -> Table:
@@ -51,8 +52,8 @@ def space_table(spaces: Mapping[str, BoundSpace], size: str) -> Table:
         title_justify="left",
     )
     for column in ("name", "kind", "range", "scale", "default", "size"):
-        table.add_column(column, no_wrap=column in ("name", "size"))
-    table.add_column("comment on the range", overflow="fold")
+        table.add_column(column, no_wrap=column != "range", min_width=10)
+    table.add_column("comment on the range", min_width=24)
     order = [size, *SIZES[SIZES.index(size) + 1 :]]
     sources = comments_of(spaces["full"].sample)
     for name in spaces["full"].dimensions:
@@ -160,7 +161,9 @@ def _command(argv: Sequence[str]) -> int:
     if as_yaml:
         sys.stdout.write(space_yaml(spaces[size], size))
         return 0
-    Console().print(space_table(spaces, size))
+    # Seven columns in less would be columns of syllables.
+    console = Console(width=max(Console().width, _MIN_WIDTH))
+    console.print(space_table(spaces, size))
     return 0
 
 
