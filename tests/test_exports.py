@@ -586,7 +586,9 @@ def test_zoo_trains_the_same_policy_as_training(
 def test_script_runs_from_an_empty_folder(algo: str, tmp_path: Path) -> None:
     item = sampled(algo, "full", 1)
     config = item.config.model_copy(update={"n_timesteps": 600})
-    kwargs = {**item.kwargs, "learning_starts": 100} if algo == "sac" else item.kwargs
+    kwargs = item.kwargs
+    if algo == "sac":  # SB3 warns when it loads a model that was trained with n-step returns
+        kwargs = {**kwargs, "learning_starts": 100, "n_steps": 1}
     item = Recipe(config=config, kwargs=kwargs, root_seed=0)
     (tmp_path / "train_best.py").write_text(script(item))
     done = subprocess.run(
