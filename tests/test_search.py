@@ -81,6 +81,15 @@ def test_quantile_pruner_compares_at_the_same_step_only() -> None:
     assert prunes(QuantilePruner(), study_of(EIGHT), -1.0, step=20) is False
 
 
+def test_quantile_pruner_keeps_pruned_trials_in_the_comparison() -> None:
+    study = study_of([(PRUNED, float(i)) for i in range(8)])
+    for value in (9.0, 10.0):
+        curve = {10: value, 20: value}
+        study.add_trial(create_trial(state=COMPLETE, value=value, intermediate_values=curve))
+    assert prunes(QuantilePruner(), study, 8.5, step=20) is False  # third of eleven
+    assert prunes(QuantilePruner(), study, 7.0, step=20) is True  # behind three of twelve
+
+
 def test_quantile_pruner_without_report_does_not_prune() -> None:
     study = study_of(EIGHT)
     study.ask()
