@@ -143,7 +143,7 @@ class StudyConfig(TrainingConfig):
     n_trials: PositiveInt = option(
         "common",
         "finished trials wanted in the study, over all workers and resumes",
-        60,
+        40,
         changes_value=False,
     )
     n_workers: PositiveInt | None = option(
