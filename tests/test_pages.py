@@ -132,7 +132,7 @@ def test_answer_says_what_was_trained_and_judged(
     winner = best_trials(study, 1)[0]
     assert f"hyperparameters of trial {winner.number}, trained again from 5 fresh seeds" in text
     assert "for 40,000 environment steps each; each final policy judged on 8 episodes" in text
-    assert f"{answer.counts.finished} of 60 trials are finished." in text
+    assert f"{answer.counts.finished} of 40 trials are finished." in text
     assert CAUTION not in text
 
 
@@ -208,7 +208,7 @@ def test_answer_of_a_running_study_says_so() -> None:
     study.enqueue_trial({"x": 1})
     text = section_of(markdown_of(study, no_answer(study, CONFIG)), "The answer")
     assert "There is no answer yet: no trial is COMPLETE." in text
-    assert "0 of 60 trials are finished; 1 running, 1 waiting." in text
+    assert "0 of 40 trials are finished; 1 running, 1 waiting." in text
 
 
 # The other sections.
