@@ -199,7 +199,7 @@ def test_read_options_help_lists_every_option(capsys: pytest.CaptureFixture[str]
     text = capsys.readouterr().out
     for part in ("--algo ALGO", "--fixed.NAME VALUE", "--no-normalize", "--config FILE"):
         assert part in text
-    assert "finished trials wanted in the study, over all workers and resumes (default: 60)" in (
+    assert "finished trials wanted in the study, over all workers and resumes (default: 40)" in (
         " ".join(text.split())
     )
 
