@@ -18,17 +18,16 @@ from sb3_hpo.references import load_reference, reference
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_NOISE = "stable_baselines3.common.noise"
+NORMAL_NOISE = "stable_baselines3.common.noise:NormalActionNoise"
+OU_NOISE = "stable_baselines3.common.noise:OrnsteinUhlenbeckActionNoise"
+LINEAR = "stable_baselines3.common.utils:LinearSchedule"
+COSINE = "samplers.schedules:CosineSchedule"
 # Constructor argument -> attribute that holds it, for the objects SB3 takes as arguments.
 _ATTRIBUTES = {
-    "stable_baselines3.common.utils:LinearSchedule": {
-        "start": "start",
-        "end": "end",
-        "end_fraction": "end_fraction",
-    },
-    "samplers.schedules:CosineSchedule": {"initial_value": "initial_value"},
-    f"{_NOISE}:NormalActionNoise": {"mean": "_mu", "sigma": "_sigma"},
-    f"{_NOISE}:OrnsteinUhlenbeckActionNoise": {
+    LINEAR: {"start": "start", "end": "end", "end_fraction": "end_fraction"},
+    COSINE: {"initial_value": "initial_value"},
+    NORMAL_NOISE: {"mean": "_mu", "sigma": "_sigma"},
+    OU_NOISE: {
         "mean": "_mu",
         "sigma": "_sigma",
         "theta": "_theta",

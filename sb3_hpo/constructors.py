@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 from sb3_hpo.algorithms import find_algorithm
+from sb3_hpo.codec import LINEAR
 from sb3_hpo.errors import UserError, unknown_name
 from sb3_hpo.references import load_reference
 
@@ -197,7 +198,7 @@ def _spell_schedule(text: str) -> dict[str, Any]:
             f"must be a number, or lin_<number> for one that falls to 0, but got {text!r}"
         )
     return {
-        "$call": "stable_baselines3.common.utils:LinearSchedule",
+        "$call": LINEAR,
         "start": start,
         "end": 0.0,
         "end_fraction": 1.0,

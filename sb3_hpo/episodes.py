@@ -190,9 +190,14 @@ def _read_metric(info: Any, name: str) -> float:
     return float(info[name])
 
 
+def takes_masks(model: BaseAlgorithm | type[BaseAlgorithm]) -> bool:
+    """Return whether an algorithm's policy asks which actions are valid."""
+    return "action_masks" in inspect.signature(model.predict).parameters
+
+
 def _predictor(model: BaseAlgorithm, venv: VecEnv, plan: EpisodePlan) -> Callable[..., Any]:
     """Return `predict` for batches of one size, with action masks where the policy takes them."""
-    maskable = "action_masks" in inspect.signature(model.predict).parameters
+    maskable = takes_masks(model)
     n = venv.num_envs
     padded = n < _BATCH_SIZE and not maskable and not _has_images(venv.observation_space)
 

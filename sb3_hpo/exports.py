@@ -8,9 +8,9 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 from sb3_hpo.algorithms import ALGORITHMS, find_algorithm
+from sb3_hpo.codec import COSINE
 from sb3_hpo.references import load_reference
 from sb3_hpo.source import (
-    COSINE,
     Call,
     Code,
     Imports,

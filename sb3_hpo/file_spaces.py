@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from sb3_hpo.codec import build
+from sb3_hpo.codec import NORMAL_NOISE, OU_NOISE, build
 from sb3_hpo.constructors import NOISE, constructor_defaults, put, spell, true_name, true_value
 from sb3_hpo.dimensions import check_budget
 from sb3_hpo.entries import Choices, Constant, Entry, Range
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from sb3_hpo.config import StudyConfig
 
 _NOISE_CLASSES = {
-    "normal": "stable_baselines3.common.noise:NormalActionNoise",
-    "ou": "stable_baselines3.common.noise:OrnsteinUhlenbeckActionNoise",
-    "ornstein-uhlenbeck": "stable_baselines3.common.noise:OrnsteinUhlenbeckActionNoise",
+    "normal": NORMAL_NOISE,
+    "ou": OU_NOISE,
+    "ornstein-uhlenbeck": OU_NOISE,
 }
 
 

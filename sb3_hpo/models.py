@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from stable_baselines3.common.preprocessing import is_image_space
 
 from sb3_hpo.algorithms import ALGORITHMS, check_algorithm_installed, find_algorithm
+from sb3_hpo.episodes import takes_masks
 from sb3_hpo.errors import UserError
 from sb3_hpo.references import load_reference
 
@@ -143,9 +144,8 @@ def _her_mistake(
 ) -> str | None:
     if not config.her:
         return None
-    known = ALGORITHMS.get(config.algo)
-    parameters = inspect.signature(algorithm_class).parameters
-    if not (known.supports_her if known else "replay_buffer_class" in parameters):
+    takes_buffers = "replay_buffer_class" in inspect.signature(algorithm_class).parameters
+    if not (find_algorithm(config.algo).supports_her and takes_buffers):
         fitting = [name for name, item in ALGORITHMS.items() if item.supports_her]
         return f"her: {config.algo} cannot use it; {', '.join(fitting)} can"
     if not problem.has_goals:
@@ -167,11 +167,6 @@ def _her_mistake(
             f"{config.n_timesteps}; train longer or use fewer environments"
         )
     return None
-
-
-def takes_masks(algorithm_class: type[BaseAlgorithm]) -> bool:
-    """Return whether an algorithm's policy asks which actions are valid."""
-    return "action_masks" in inspect.signature(algorithm_class.predict).parameters
 
 
 def has_images(space: gym.Space[Any]) -> bool:

@@ -61,7 +61,7 @@ def start_module(
     )
 
 
-def end_hung_orphan(parent: int, grace_s: float = ORPHAN_GRACE_S) -> threading.Thread:
+def end_hung_orphan(parent: int, grace_s: float = ORPHAN_GRACE_S) -> None:
     """End this process if it outlives the one that started it, even when it hangs in a step.
 
     A process whose starter is killed notices that at its next step and ends properly. One that
@@ -71,9 +71,6 @@ def end_hung_orphan(parent: int, grace_s: float = ORPHAN_GRACE_S) -> threading.T
     Args:
         parent: The process that started this one.
         grace_s: Seconds in which it may end by itself.
-
-    Returns:
-        The daemon thread that watches.
     """
 
     def watch() -> None:
@@ -82,9 +79,7 @@ def end_hung_orphan(parent: int, grace_s: float = ORPHAN_GRACE_S) -> threading.T
         time.sleep(grace_s)
         os._exit(1)  # the main thread hangs: there is nobody to raise an exception for
 
-    thread = threading.Thread(target=watch, name="orphan watch", daemon=True)
-    thread.start()
-    return thread
+    threading.Thread(target=watch, name="orphan watch", daemon=True).start()
 
 
 def n_cores() -> int:

@@ -17,12 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from sb3_hpo.codec import NORMAL_NOISE, OU_NOISE
 from sb3_hpo.references import load_reference
 
-NORMAL_NOISE = "stable_baselines3.common.noise:NormalActionNoise"
-OU_NOISE = "stable_baselines3.common.noise:OrnsteinUhlenbeckActionNoise"
-LINEAR = "stable_baselines3.common.utils:LinearSchedule"
-COSINE = "samplers.schedules:CosineSchedule"
 NOISE_DEFAULTS = {"theta": 0.15, "dt": 0.01, "initial_noise": None}  # SB3's
 _WIDTH = 84  # all lines may be indented once more and then fit into 88
 

@@ -19,7 +19,7 @@ from sb3_hpo.files import format_yaml
 from sb3_hpo.models import load_algorithm
 from sb3_hpo.space_files import BASED_ON, SIZE
 from sb3_hpo.space_sources import comments_of
-from sb3_hpo.spaces import BoundSpace, bind_space
+from sb3_hpo.spaces import SIZES, BoundSpace, bind_space
 from sb3_hpo.terminal import run_command
 from sb3_hpo.wording import plural
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from sb3_hpo.config import StudyConfig
 
-SIZES = ("small", "default", "full")
 _MIN_WIDTH = 120
 
 

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from sb3_hpo.overrides import Overrides, Sample
 
 __all__ = [
+    "SIZES",
     "BoundSpace",
     "EnqueuedPoint",
     "SpaceContext",
@@ -72,6 +73,7 @@ __all__ = [
     "try_points",
 ]
 
+SIZES: tuple[Size, ...] = get_args(Size)
 _LEARNING_STARTS = 100  # the default of all off-policy algorithms
 _N_PROBES = 64  # random draws; every branch of the shipped spaces has probability >= 1/4
 
@@ -220,8 +222,8 @@ def _check_base(base: Any, size: Any, config: StudyConfig) -> None:
         raise UserError(
             f"space: {BASED_ON}: must be the study's algorithm {config.algo!r}, but got {base!r}"
         )
-    if size not in get_args(Size):
-        raise UserError(f"space: {SIZE}: {unknown_name('size', str(size), get_args(Size))}")
+    if size not in SIZES:
+        raise UserError(f"space: {SIZE}: {unknown_name('size', str(size), SIZES)}")
 
 
 def _load_space(name: str) -> Any:

@@ -153,9 +153,8 @@ class _Reader:
         try:
             range_ = Range(new["low"], new["high"], spec.get("log", old.log), step)
         except UserError as error:
-            raise UserError(
-                f"{error}" if dimension == name else f"{dimension}: {error}"
-            ) from error
+            place = "" if dimension == name else f"{dimension}: "
+            raise UserError(f"{place}{error}") from error
         self._changed[dimension] = _distribution(range_, old)
 
     def _end(self, name: str, value: Any) -> float:
@@ -226,7 +225,7 @@ class _Reader:
             default = self._arguments.get(path)
             check_budget(short_name(dimension), default, self._config)
             self._leave(path)
-            self._silence(deciding(f"{path}", [f"{path}_schedule"]))
+            self._silence(deciding(path, [f"{path}_schedule"]))
         self._held[dimension] = self._any_value(dimension)
         self._defaulted.append(dimension)
 

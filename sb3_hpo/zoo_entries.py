@@ -10,12 +10,10 @@ import numpy as np
 import yaml
 
 from sb3_hpo.algorithms import ALGORITHMS, ALIASES, find_algorithm
+from sb3_hpo.codec import LINEAR, NORMAL_NOISE, OU_NOISE
 from sb3_hpo.exports import ENV_ID, about, is_call
 from sb3_hpo.source import (
-    LINEAR,
     NOISE_DEFAULTS,
-    NORMAL_NOISE,
-    OU_NOISE,
     comment,
     find_home,
     is_plain,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from gymnasium.spaces import Box, Dict, Discrete
 
 from samplers import SpaceContext
+from sb3_hpo.models import load_algorithm
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -175,17 +176,8 @@ def _both_networks(net_arch: Any) -> tuple[list[int], list[int]]:
     return net_arch, net_arch
 
 
-def _constructor(algo: str) -> Any:
-    import sb3_contrib
-    import stable_baselines3
-
-    names = {"maskable_ppo": "MaskablePPO", "recurrent_ppo": "RecurrentPPO", "crossq": "CrossQ"}
-    name = names.get(algo, algo.upper())
-    return getattr(sb3_contrib, name, None) or getattr(stable_baselines3, name)
-
-
 def _default(algo: str, name: str) -> Any:
-    parameters = inspect.signature(_constructor(algo)).parameters
+    parameters = inspect.signature(load_algorithm(algo)).parameters
     return parameters[name].default if name in parameters else None
 
 

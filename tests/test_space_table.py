@@ -9,8 +9,8 @@ from rich.console import Console
 from sb3_hpo.config import make_config
 from sb3_hpo.envs import Problem
 from sb3_hpo.space_sources import comments_of
-from sb3_hpo.space_table import SIZES, main, space_table, space_yaml
-from sb3_hpo.spaces import BoundSpace, bind_space
+from sb3_hpo.space_table import main, space_table, space_yaml
+from sb3_hpo.spaces import SIZES, BoundSpace, bind_space
 from tests.envs import KnownReturnEnv
 
 if TYPE_CHECKING:
