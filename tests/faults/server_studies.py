@@ -81,11 +81,13 @@ class ServedStudy(AttackedStudy):
         return command
 
     def kill_running_worker(self) -> int:
-        """Kill one worker of this machine that runs a trial; return how many were hit."""
+        """Kill one worker of this machine that runs a trial; return how many trials it hit."""
         while self.commands[-1].runs:
             for trial in self.running():
-                if hit := kill(pids_of("sb3_hpo.worker", trial.user_attrs.get(WORKER, "-"))):
-                    return hit
+                killed = kill(pids_of("sb3_hpo.worker", trial.user_attrs.get(WORKER, "-")))
+                # The trial may have come to its end just before.
+                if killed and trial.number not in {ended.number for ended in self.finished()}:
+                    return 1
         return 0
 
     def resume(self, figures: Figures) -> None:
@@ -114,7 +116,7 @@ class Drill:
         n_workers: Worker processes.
         n_kills: How many of them are killed while they run a trial, one after the other.
         n_kills_away: How many are killed while the server is away.
-        away_s: For how long it is away, in seconds.
+        away_s: For how long it is away at least, in seconds; it comes back once it was missed.
     """
 
     n_trials: int
@@ -144,6 +146,8 @@ class Drill:
                 end()
                 n_injected += 1 + kill(command.workers()[: self.n_kills_away])
                 time.sleep(self.away_s)
+                # Without this, a database may come back before anybody has asked it anything.
+                wait_for(lambda: "trying again for" in command.log() + command.output, "an outage")
                 server.start()
             else:
                 n_injected += study.kill_running_worker()
