@@ -199,7 +199,7 @@ def _predictor(model: BaseAlgorithm, venv: VecEnv, plan: EpisodePlan) -> Callabl
     """Return `predict` for batches of one size, with action masks where the policy takes them."""
     maskable = takes_masks(model)
     n = venv.num_envs
-    padded = n < _BATCH_SIZE and not maskable and not _has_images(venv.observation_space)
+    padded = n < _BATCH_SIZE and not maskable and not _is_large(venv.observation_space)
 
     def predict(observations: Any, state: Any, starts: np.ndarray) -> Any:
         options: dict[str, Any] = {"deterministic": plan.deterministic}
@@ -214,7 +214,8 @@ def _predictor(model: BaseAlgorithm, venv: VecEnv, plan: EpisodePlan) -> Callabl
     return predict
 
 
-def _has_images(space: Any) -> bool:
+def _is_large(space: Any) -> bool:
+    """Return whether observations are images or other grids, which cost time to pad."""
     spaces = space.spaces.values() if hasattr(space, "spaces") else [space]
     return any(len(item.shape or ()) >= 3 for item in spaces)
 
