@@ -39,13 +39,16 @@ def outage(error: BaseException) -> str | None:
     Returns:
         The reason in words, or None for everything else: bugs, and answers such as "finished".
     """
-    from sqlalchemy.exc import InterfaceError, OperationalError
+    from sqlalchemy.exc import InterfaceError, OperationalError, PendingRollbackError
 
     if isinstance(error, OSError) and error.errno in _PASSING_ERRORS:
         return error.strerror
     if isinstance(error, ConnectionError):  # Python's own, which Optuna's gRPC client raises
         return str(error)
     cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+    if isinstance(cause, PendingRollbackError):
+        # Optuna asks once more in the session that has just lost its connection.
+        cause = cause.__context__
     if isinstance(cause, OperationalError | InterfaceError):
         return _short(cause.orig)
     redis, grpc = sys.modules.get("redis"), sys.modules.get("grpc")  # optional packages

@@ -11,7 +11,7 @@ import pytest
 import redis
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage, InMemoryStorage
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError, PendingRollbackError
 
 from sb3_hpo.errors import UserError
 from sb3_hpo.patience import PatientStorage, hurry, outage, persist
@@ -64,6 +64,12 @@ def wrapped(cause: Exception) -> StorageInternalError:
     return error
 
 
+def asked_again(first: Exception) -> PendingRollbackError:
+    error = PendingRollbackError("Can't reconnect until invalid transaction is rolled back.")
+    error.__context__ = first
+    return error
+
+
 DRIVER_ERROR = Exception("server closed the connection")
 
 
@@ -77,6 +83,8 @@ DRIVER_ERROR = Exception("server closed the connection")
         (Away(grpc.StatusCode.UNAVAILABLE), "Connection refused"),
         (OperationalError(None, None, DRIVER_ERROR), "server closed"),
         (wrapped(OperationalError(None, None, DRIVER_ERROR)), "server closed"),
+        (wrapped(asked_again(OperationalError(None, None, DRIVER_ERROR))), "server closed"),
+        (wrapped(asked_again(IntegrityError(None, None, DRIVER_ERROR))), None),
         (OSError(errno.EACCES, "Permission denied"), None),
         (Away(grpc.StatusCode.UNKNOWN), None),
         (redis.ResponseError("WRONGTYPE"), None),

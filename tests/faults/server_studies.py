@@ -72,6 +72,10 @@ class ServedStudy(AttackedStudy):
         """Expect nothing of what was there before."""
         self._study, self._ledger = None, Ledger()
 
+    def end(self) -> None:
+        super().end()
+        self._study = None  # with its connections
+
     def start_other(self, machine: str, *words: str) -> OtherCommand:
         """Start the command with words of its own on this study."""
         run_dir, out = self._folder / machine, self._folder / f"{len(self.commands)}.out"
