@@ -1,0 +1,296 @@
+"""PPO and A2C, many models at once."""
+
+from __future__ import annotations
+
+import abc
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from gymnasium.spaces import Discrete
+from torch.nn import functional
+
+from sb3_hpo.batch.acting import draw_noise, example, sampling, with_parameters
+from sb3_hpo.batch.learner import LEARN, Learner, clipped
+from sb3_hpo.batch.optimizers import Optimizer
+from sb3_hpo.batch.rows import Rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from sb3_hpo.batch.graphs import Tree
+
+_FIELDS = ("actions", "values", "log_probs", "advantages", "returns")
+
+
+class OnPolicyLearner(Learner):
+    """Models that learn from a rollout and throw it away."""
+
+    def __init__(self, models: Sequence[Any], randomness: Sequence[np.random.RandomState]) -> None:
+        """Take the models' policies over.
+
+        Args:
+            models: The models.
+            randomness: What each of them draws from in place of `numpy.random`.
+        """
+        super().__init__(models)
+        policies = [model.policy for model in models]
+        self.networks["policy"] = Rows("policy", policies)
+        self.optimizers["policy"] = Optimizer(
+            self.networks["policy"], [policy.optimizer for policy in policies]
+        )
+        self._randomness = list(randomness)
+        draw_noise(policies[0].action_dist, 1)
+
+    def install(self, row: int, ask: Callable[[str, Any], Any]) -> None:
+        """Let a model ask where its policy would act, and when a rollout is complete."""
+        model = self.models[row]
+        policy = model.policy
+
+        def forward(obs: Tree, deterministic: bool = False) -> Any:
+            if deterministic:
+                return type(policy).forward(policy, obs, deterministic=True)
+            return ask("forward", (obs, draw_noise(policy.action_dist, model.n_envs)))
+
+        def predict(observation: Tree, deterministic: bool = False) -> Any:
+            if deterministic:
+                return ask("predict", (observation,))
+            return type(policy)._predict(policy, observation, deterministic=False)
+
+        self.attach(row, {"forward": forward, "_predict": predict}, lambda: ask(LEARN, {}))
+
+    def passes(self) -> Mapping[str, Callable[..., Tree]]:
+        """Return `forward`, for rollouts, and `predict`, for evaluations."""
+        policy = self.models[0].policy
+        kind = type(policy)
+        named = self.networks["policy"].named
+
+        def forward(networks: dict[str, torch.Tensor], payload: Any) -> Tree:
+            obs, noise = payload
+            with sampling(policy.action_dist, noise):
+                return with_parameters(
+                    policy, named(networks["policy"]), lambda: kind.forward(policy, obs)
+                )
+
+        def predict(networks: dict[str, torch.Tensor], payload: Any) -> Tree:
+            return with_parameters(
+                policy,
+                named(networks["policy"]),
+                lambda: kind._predict(policy, payload[0], deterministic=True),
+            )
+
+        return {"forward": forward, "predict": predict}
+
+    def rehearse(self) -> None:
+        """Trace both passes and a gradient step, without their effects."""
+        model = self.models[0]
+        obs = model.policy.obs_to_tensor(example(model.observation_space, model.n_envs))[0]
+        self.act("forward", {0: (obs, draw_noise(model.policy.action_dist, model.n_envs))})
+        self.act("predict", {0: (obs,)})
+        data = self.stack({0: _rollout(model.rollout_buffer)})
+        self._rehearse_step(data)
+
+    @abc.abstractmethod
+    def _rehearse_step(self, data: dict[str, Any]) -> None:
+        """Trace a gradient step on a rollout of zeros."""
+
+    def keep(self, rows: list[int]) -> None:
+        """Keep these rows only; the members of the others must have been released."""
+        super().keep(rows)
+        self._randomness = [self._randomness[row] for row in rows]
+
+    def _evaluate(self, row: torch.Tensor, data: dict[str, Any]) -> tuple[torch.Tensor, ...]:
+        """Return values, log probabilities and the entropy loss of a minibatch."""
+        policy = self.models[0].policy
+        actions = data["actions"]
+        if isinstance(policy.action_space, Discrete):
+            actions = actions.long().flatten()
+        values, log_probs, entropy = with_parameters(
+            policy,
+            self.networks["policy"].named(row),
+            lambda: policy.evaluate_actions(data["observations"], actions),
+        )
+        entropy_loss = -torch.mean(-log_probs if entropy is None else entropy)
+        return values.flatten(), log_probs, entropy_loss
+
+    def _begin(self, rows: Mapping[int, Any]) -> dict[str, Any]:
+        """Do what SB3 does before the first gradient step; return the rollouts, flat."""
+        for row in rows:
+            model = self.models[row]
+            model._update_learning_rate(model.policy.optimizer)
+        rollouts = {row: _rollout(self.models[row].rollout_buffer) for row in rows}
+        stacked: dict[str, Any] = self.stack(rollouts)
+        return stacked
+
+    def _permutations(self, rows: Mapping[int, Any], n: int) -> torch.Tensor:
+        """Draw the order of an epoch for those who learn, [members, n]."""
+        orders = np.zeros((len(self.models), n), dtype=np.int64)
+        for row in rows:
+            orders[row] = self._randomness[row].permutation(n)
+        return torch.as_tensor(orders)
+
+
+class A2CLearner(OnPolicyLearner):
+    """A2C: one step on the whole rollout."""
+
+    structure = ("n_steps", "normalize_advantage")
+
+    @staticmethod
+    def n_gradient_steps(model: Any, n_vec_steps: int) -> int:  # noqa: D102 - as declared
+        return n_vec_steps // int(model.n_steps)
+
+    def learn(self, payloads: Mapping[int, Any]) -> None:
+        """Make one step on the whole rollout of each member."""
+        data = self._begin(payloads)
+        order = self._permutations(payloads, data["values"].shape[1])
+        members = torch.arange(len(self.models))[:, None]
+        self.step("a2c", self._one, _chosen(data, members, order), self._scalars())
+        for row in payloads:
+            self.models[row]._n_updates += 1
+
+    def _rehearse_step(self, data: dict[str, Any]) -> None:
+        self._graph("a2c", self._one, self._arguments(data, self._scalars()))
+
+    def _scalars(self) -> dict[str, torch.Tensor]:
+        return {
+            "rate": self.optimizers["policy"].rates(),
+            "ent_coef": self.scalar(lambda model: model.ent_coef),
+            "vf_coef": self.scalar(lambda model: model.vf_coef),
+            "max_grad_norm": self.scalar(lambda model: model.max_grad_norm),
+        }
+
+    def _one(self, networks: Any, states: Any, data: Any, scalars: Any) -> Tree:
+        def loss_of(row: torch.Tensor) -> torch.Tensor:
+            values, log_probs, entropy_loss = self._evaluate(row, data)
+            advantages = data["advantages"]
+            if self.models[0].normalize_advantage:
+                advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+            policy_loss = -(advantages * log_probs).mean()
+            value_loss = functional.mse_loss(data["returns"], values)
+            entropy_cost: torch.Tensor = scalars["ent_coef"] * entropy_loss
+            loss: torch.Tensor = policy_loss + entropy_cost + scalars["vf_coef"] * value_loss
+            return loss
+
+        row = networks["policy"]
+        gradient = clipped(torch.func.grad(loss_of)(row), scalars["max_grad_norm"])
+        new, state = self.optimizers["policy"].update(
+            row, gradient, states["policy"], scalars["rate"]
+        )
+        return {"policy": new}, {"policy": state}, ()
+
+
+class PPOLearner(OnPolicyLearner):
+    """PPO: epochs of minibatches, with an early stop for each member by its `target_kl`."""
+
+    structure = ("n_steps", "batch_size", "n_epochs", "normalize_advantage", "clip_range_vf")
+
+    @staticmethod
+    def n_gradient_steps(model: Any, n_vec_steps: int) -> int:  # noqa: D102 - as declared
+        n_minibatches = -(-model.n_steps * model.n_envs // model.batch_size)
+        return int(n_vec_steps // model.n_steps * model.n_epochs * n_minibatches)
+
+    def learn(self, payloads: Mapping[int, Any]) -> None:
+        """Make all steps on the rollout of each member."""
+        data, scalars = self._begin(payloads), self._scalars()
+        n, size = data["values"].shape[1], self.models[0].batch_size
+        members = torch.arange(len(self.models))[:, None]
+        stops = any(model.target_kl is not None for model in self.models)
+        going = torch.tensor([row in payloads for row in range(len(self.models))])
+        for _ in range(self.models[0].n_epochs):
+            goes = [row for row in payloads if going[row]]
+            if not goes:
+                break
+            order = self._permutations(dict.fromkeys(goes), n)
+            for start in range(0, n, size):
+                chosen = order[:, start : start + size]
+                scalars["going"] = going
+                name = f"ppo/{chosen.shape[1]}"
+                rest = self.step(name, self._one, _chosen(data, members, chosen), scalars)
+                going = rest if stops else going
+            for row in goes:
+                self.models[row]._n_updates += 1
+
+    def _rehearse_step(self, data: dict[str, Any]) -> None:
+        members, size = torch.arange(len(self.models))[:, None], self.models[0].batch_size
+        chosen = torch.zeros(1, min(size, data["values"].shape[1]), dtype=torch.int64)
+        scalars = self._scalars() | {"going": torch.ones(len(self.models), dtype=torch.bool)}
+        given = self._arguments(_chosen(data, members, chosen), scalars)
+        self._graph(f"ppo/{chosen.shape[1]}", self._one, given)
+
+    def _scalars(self) -> dict[str, torch.Tensor]:
+        def now(schedule: Any) -> Callable[[Any], float]:
+            return lambda model: float(getattr(model, schedule)(model._current_progress_remaining))
+
+        never = float("inf")
+        scalars = {
+            "rate": self.optimizers["policy"].rates(),
+            "clip_range": self.scalar(now("clip_range")),
+            "ent_coef": self.scalar(lambda model: model.ent_coef),
+            "vf_coef": self.scalar(lambda model: model.vf_coef),
+            "max_grad_norm": self.scalar(lambda model: model.max_grad_norm),
+            "most_kl": self.scalar(
+                lambda model: never if model.target_kl is None else 1.5 * model.target_kl
+            ),
+        }
+        if self.models[0].clip_range_vf is not None:
+            scalars["clip_range_vf"] = self.scalar(now("clip_range_vf"))
+        return scalars
+
+    def _one(self, networks: Any, states: Any, data: Any, scalars: Any) -> Tree:
+        def loss_of(row: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            values, log_probs, entropy_loss = self._evaluate(row, data)
+            advantages = data["advantages"]
+            if self.models[0].normalize_advantage and len(advantages) > 1:
+                advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+            log_ratio = log_probs - data["log_probs"]
+            ratio = torch.exp(log_ratio)
+            clip = scalars["clip_range"]
+            near = torch.minimum(torch.maximum(ratio, 1 - clip), 1 + clip)
+            policy_loss = -torch.min(advantages * ratio, advantages * near).mean()
+            if "clip_range_vf" in scalars:
+                most = scalars["clip_range_vf"]
+                change = values - data["values"]
+                values = data["values"] + torch.minimum(torch.maximum(change, -most), most)
+            value_loss = functional.mse_loss(data["returns"], values)
+            loss = (
+                policy_loss + scalars["ent_coef"] * entropy_loss + scalars["vf_coef"] * value_loss
+            )
+            return loss, torch.mean((ratio - 1) - log_ratio)
+
+        row, state = networks["policy"], states["policy"]
+        gradient, kl = torch.func.grad(loss_of, has_aux=True)(row)
+        gradient = clipped(gradient, scalars["max_grad_norm"])
+        new, new_state = self.optimizers["policy"].update(row, gradient, state, scalars["rate"])
+        going = scalars["going"] & ~(kl > scalars["most_kl"])
+        new = torch.where(going, new, row)
+        new_state = {
+            name: torch.where(going, value, state[name]) for name, value in new_state.items()
+        }
+        return {"policy": new}, {"policy": new_state}, going
+
+
+def _chosen(data: dict[str, Any], members: torch.Tensor, chosen: torch.Tensor) -> dict[str, Any]:
+    """Return the chosen steps of each member's rollout."""
+    return {
+        name: _chosen(value, members, chosen)
+        if isinstance(value, dict)
+        else value[members, chosen]
+        for name, value in data.items()
+    }
+
+
+def _rollout(buffer: Any) -> dict[str, Any]:
+    """Return a rollout as tensors, [steps x environments, …], in the order of SB3's buffers."""
+    flat: dict[str, Any] = {name: _flat(buffer, getattr(buffer, name)) for name in _FIELDS}
+    for name in _FIELDS[1:]:
+        flat[name] = flat[name].flatten()
+    observations = buffer.observations
+    if isinstance(observations, dict):
+        flat["observations"] = {k: _flat(buffer, value) for k, value in observations.items()}
+    else:
+        flat["observations"] = _flat(buffer, observations)
+    return flat
+
+
+def _flat(buffer: Any, values: np.ndarray) -> torch.Tensor:
+    return torch.as_tensor(buffer.swap_and_flatten(values))

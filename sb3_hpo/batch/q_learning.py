@@ -1,0 +1,111 @@
+"""DQN and QR-DQN, many models at once. Their target networks are updated by SB3 itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.nn import functional
+
+from sb3_hpo.batch.learner import clipped
+from sb3_hpo.batch.off_policy import OffPolicyLearner, targets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import numpy as np
+
+
+class _QLearner(OffPolicyLearner):
+    """Models whose networks give values of actions."""
+
+    def __init__(self, models: Sequence[Any], streams: Sequence[np.random.RandomState]) -> None:
+        super().__init__(models, streams)
+        self._take_over(
+            self.acting,
+            lambda model: getattr(model, self.acting),
+            lambda model: model.policy.optimizer,
+        )
+        self._take_over(
+            f"{self.acting}_target", lambda model: getattr(model, f"{self.acting}_target")
+        )
+
+    def _steps(self) -> Mapping[str, Callable[..., Any]]:
+        return {"step": self._one}
+
+    def _step_name(self, model: Any) -> str:  # noqa: ARG002 - there is one kind
+        return "step"
+
+    def _optimizers_of(self, model: Any) -> Any:
+        return model.policy.optimizer
+
+    def _scalars(self) -> dict[str, torch.Tensor]:
+        never = float("inf")
+        return {
+            "rate": self.optimizers[self.acting].rates(),
+            "max_grad_norm": self.scalar(
+                lambda model: never if model.max_grad_norm is None else model.max_grad_norm
+            ),
+        }
+
+    def _one(self, networks: Any, states: Any, data: Any, scalars: Any) -> Any:
+        name = self.acting
+        gradient = torch.func.grad(self._loss(networks, data))(networks[name])
+        gradient = clipped(gradient, scalars["max_grad_norm"])
+        new, state = self.optimizers[name].update(
+            networks[name], gradient, states[name], scalars["rate"]
+        )
+        return {name: new}, {name: state}, ()
+
+    def _loss(self, networks: Any, data: Any) -> Callable[[torch.Tensor], torch.Tensor]:
+        raise NotImplementedError
+
+
+class DQNLearner(_QLearner):
+    """DQN."""
+
+    acting = "q_net"
+
+    def _loss(self, networks: Any, data: Any) -> Callable[[torch.Tensor], torch.Tensor]:
+        following = self._call(
+            "q_net_target",
+            networks["q_net_target"],
+            lambda net: net(data["next_observations"]).max(dim=1)[0].reshape(-1, 1),
+        )
+        wanted = targets(data, following)
+
+        def loss(row: torch.Tensor) -> torch.Tensor:
+            values = self._call("q_net", row, lambda net: net(data["observations"]))
+            chosen = torch.gather(values, dim=1, index=data["actions"].long())
+            return functional.smooth_l1_loss(chosen, wanted)
+
+        return loss
+
+
+class QRDQNLearner(_QLearner):
+    """QR-DQN: quantiles of returns in place of their means."""
+
+    acting = "quantile_net"
+    structure = (*_QLearner.structure, "n_quantiles")
+
+    def _loss(self, networks: Any, data: Any) -> Callable[[torch.Tensor], torch.Tensor]:
+        from sb3_contrib.common.utils import quantile_huber_loss
+
+        n, n_quantiles = len(data["rewards"]), self.models[0].n_quantiles
+
+        def best(net: Any) -> torch.Tensor:
+            quantiles = net(data["next_observations"])
+            greedy = quantiles.mean(dim=1, keepdim=True).argmax(dim=2, keepdim=True)
+            chosen = greedy.expand(n, n_quantiles, 1)
+            return torch.gather(quantiles, dim=2, index=chosen).squeeze(dim=2)
+
+        target = "quantile_net_target"
+        wanted = targets(data, self._call(target, networks[target], best))
+        actions = data["actions"][..., None].long().expand(n, n_quantiles, 1)
+
+        def loss(row: torch.Tensor) -> torch.Tensor:
+            quantiles = self._call("quantile_net", row, lambda net: net(data["observations"]))
+            chosen = torch.gather(quantiles, dim=2, index=actions).squeeze(dim=2)
+            return quantile_huber_loss(chosen, wanted, sum_over_quantiles=True)
+
+        return loss
