@@ -1,4 +1,4 @@
-.PHONY: check format lint types layers test faults
+.PHONY: check format lint types layers test faults equality
 
 PYTHON ?= python
 
@@ -19,9 +19,13 @@ layers:
 	$(PYTHON) -c "from importlinter.cli import lint_imports_command; lint_imports_command()"
 
 test:
-	$(PYTHON) -m pytest --numprocesses 2 --cov --cov-report=term
+	$(PYTHON) -m pytest --numprocesses 2 --dist worksteal --cov --cov-report=term
 	$(PYTHON) -m pytest --numprocesses 2 --dist worksteal --durations 15 -m slow
 
 # Half an hour of killed processes, full disks and restarted servers; by hand.
 faults:
 	$(PYTHON) -m pytest -m faults tests/faults
+
+# Runs trained together beside as many of SB3's own; by hand, on a quiet machine.
+equality:
+	$(PYTHON) scripts/check_equality.py
