@@ -211,7 +211,10 @@ def read_answer(
         improvement=improvement,
         gain=gain,
         optimism=None if tested is None or value is None else value - tested.iqm.value,
-        search=_spent([record for trial in trials_of(study) if (record := record_of(trial))]),
+        search=_spent(
+            [record for trial in trials_of(study) if (record := record_of(trial))],
+            1 if config is None else config.n_seeds,
+        ),
         race=_spent(races),
         test=_spent(tests),
         default_won=default_won,
@@ -275,9 +278,9 @@ def read_test(config: StudyConfig, reruns: Sequence[Rerun], candidate: Candidate
     )
 
 
-def _spent(records: Sequence[RunRecord]) -> Spent:
+def _spent(records: Sequence[RunRecord], n_seeds: int = 1) -> Spent:
     return Spent(
-        n_runs=len(records),
+        n_runs=len(records) * n_seeds,
         n_steps=sum(record.n_steps for record in records),
         seconds=sum(record.seconds for record in records),
     )

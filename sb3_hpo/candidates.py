@@ -13,6 +13,7 @@ from sb3_hpo.codec import describe
 from sb3_hpo.errors import UserError
 from sb3_hpo.race import Round, plan_race
 from sb3_hpo.reruns import Candidate
+from sb3_hpo.training import CHEAP, price_together
 from sb3_hpo.trials import count_trials, trials_of
 
 if TYPE_CHECKING:
@@ -46,7 +47,9 @@ def pick_candidates(
     Raises:
         UserError: No trial is COMPLETE, or there are fewer different ones than asked for.
     """
-    rounds = plan_race(count_trials(trials_of(study)).finished, config.top)
+    n_finished = count_trials(trials_of(study)).finished
+    is_cheap = price_of_seeds(study, config) <= CHEAP
+    rounds = plan_race(n_finished, config.top, is_cheap=is_cheap)
     n_wanted = rounds[0].n_candidates if rounds else 1
     candidates: dict[str, Candidate] = {}
     for trial in best_trials(study):
@@ -66,6 +69,18 @@ def pick_candidates(
     n = len(candidates)
     fitting = tuple(Round(min(r.n_candidates, n), r.n_seeds) for r in rounds)
     return list(candidates.values()), fitting if n > 1 else ()
+
+
+def price_of_seeds(study: optuna.Study, config: StudyConfig) -> float:
+    """Return what another seed of a configuration costs in the same batch, in runs alone.
+
+    Args:
+        study: The study; where its best trial was SB3's own, its seeds are taken to be so too.
+        config: Its configuration.
+    """
+    best = next(iter(best_trials(study)), None)
+    record = None if best is None else record_of(best)
+    return price_together(config) if record is not None and record.n_together else 1.0
 
 
 def count_different(study: optuna.Study) -> int:

@@ -91,6 +91,11 @@ class TrainingConfig(BaseModel):
     n_threads: PositiveInt = option(
         "model", "torch threads of one run; results depend on it, and 1 is fastest for MLPs", 1
     )
+    exact: bool = option(
+        "model",
+        "train each run by SB3 alone, bit for bit; without it, equal up to rounding and faster",
+        False,
+    )
     n_evaluations: PositiveInt = option("evaluation", "evaluations during one training run", 10)
     n_eval_episodes: PositiveInt = option(
         "evaluation", "episodes of one evaluation; the same start states for all trials", 20
@@ -123,6 +128,8 @@ class TrainingConfig(BaseModel):
         algorithm = find_algorithm(name if known else "ppo")
         filled.setdefault("n_timesteps", algorithm.n_timesteps)
         filled.setdefault("n_envs", algorithm.n_envs)
+        if "n_trials" in cls.model_fields:
+            filled.setdefault("n_trials", algorithm.n_trials)
         episodes = str(filled.get("n_eval_episodes", cls.model_fields["n_eval_episodes"].default))
         filled.setdefault("n_eval_envs", min(int(episodes), 32) if episodes.isdecimal() else 1)
         return filled
@@ -142,8 +149,8 @@ class StudyConfig(TrainingConfig):
 
     n_trials: PositiveInt = option(
         "common",
-        "finished trials wanted in the study, over all workers and resumes",
-        40,
+        "finished trials wanted in the study, over all workers and resumes (default: 100 for ppo "
+        "and a2c, 40 for others)",
         changes_value=False,
     )
     n_workers: PositiveInt | None = option(
@@ -185,6 +192,16 @@ class StudyConfig(TrainingConfig):
         "from learning curve to trial value: last_half, final, best, auc, last_<k>, "
         "package.module:function",
         DEFAULT_SCORE,
+    )
+    n_seeds: PositiveInt = option(
+        "search", "training seeds of each trial, whose value is their mean", 1
+    )
+    batch_trials: PositiveInt | None = option(
+        "search",
+        "trials of equal structure that a worker trains together (default: up to 8, where another "
+        "one is cheap, and a tenth of all at most)",
+        None,
+        changes_value=False,
     )
     trial_timeout: Seconds | None = option(
         "search", "prune a trial after this long: 90, 5m", None, changes_value=False

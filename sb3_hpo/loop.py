@@ -5,121 +5,44 @@ from __future__ import annotations
 import logging
 import time
 import traceback
+from collections import deque
 from typing import TYPE_CHECKING
 
 import optuna
 from optuna.trial import TrialState
 
+from sb3_hpo.batch.errors import CannotBatch
+from sb3_hpo.claims import claim_group
 from sb3_hpo.liveness import StaleTrials, find_lost, hand_back, handle_loss
-from sb3_hpo.patience import StorageAwayError, hurry
-from sb3_hpo.training import StopRun
+from sb3_hpo.patience import StorageAwayError
+from sb3_hpo.training import CHEAP, check_batch, price_together
 from sb3_hpo.trials import (
-    BEAT,
     ERROR,
     ERROR_SITE,
     OUTCOME,
     SESSION_START,
     STOP,
-    TIME_OVER,
     TRACEBACK,
-    WORKER,
     count_trials,
-    enqueued_point,
     outcome_of,
     trials_of,
 )
 
 if TYPE_CHECKING:
-    import signal
-    from collections.abc import Callable
-
-    from optuna.trial import FrozenTrial
+    from collections.abc import Sequence
 
     from sb3_hpo.config import StudyConfig
-    from sb3_hpo.objective import Objective
+    from sb3_hpo.objective import Objective, Verdict
+    from sb3_hpo.watch import Watch
 
 _logger = logging.getLogger(__name__)
 
 _POLL_S = 0.5
-_STOP_CHECK_S = 2.0
 _MAX_SAME_ERROR = 3
-
-
-class Watch:
-    """Knows why this process should stop, and shows that its trial makes progress."""
-
-    def __init__(
-        self,
-        config: StudyConfig,
-        *,
-        deadline: float | None = None,
-        orphaned: Callable[[], bool] = lambda: False,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        """Prepare.
-
-        Args:
-            config: The study's configuration.
-            deadline: When the search ends, on `clock`.
-            orphaned: Whether the process that started this one is gone.
-            clock: Seconds; tests pass their own.
-        """
-        self._config, self._deadline = config, deadline
-        self._orphaned, self._clock = orphaned, clock
-        self._signal: str | None = None
-        self._study: optuna.Study | None = None
-        self._trial: optuna.Trial | None = None
-        self._started = self._next_check = self._next_beat = 0.0
-        self._beat = 0
-
-    def begin(self, study: optuna.Study, trial: optuna.Trial) -> None:
-        """Start watching a trial that this process has claimed."""
-        self._study, self._trial = study, trial
-        self._started = self._clock()
-        self._next_check = self._started + _STOP_CHECK_S
-        self._next_beat = self._started + self._config.beat_interval
-        self._beat = 0
-
-    def stop_reason(self, study: optuna.Study) -> str | None:
-        """Return why the process should stop, or None."""
-        if self._signal is not None:
-            return self._signal
-        if self._deadline is not None and self._clock() >= self._deadline:
-            return TIME_OVER
-        if self._orphaned():
-            return "the process that started this worker is gone"
-        reason: str | None = study.user_attrs.get(STOP)
-        return reason
-
-    def on_step(self, _n_steps: int) -> None:
-        """Go on, or raise. Called at every environment step, so it must cost next to nothing.
-
-        Raises:
-            StopRun: The trial has to end here.
-        """
-        if self._signal is not None:
-            raise StopRun("interrupted", self._signal)
-        now = self._clock()
-        if now < self._next_check or self._study is None or self._trial is None:
-            return
-        self._next_check = now + _STOP_CHECK_S
-        if (reason := self.stop_reason(self._study)) is not None:
-            raise StopRun("interrupted", reason)
-        limit = self._config.trial_timeout
-        if limit is not None and now - self._started >= limit:
-            raise StopRun("timeout", f"the trial took longer than {limit:g} s")
-        if now >= self._next_beat:
-            self._beat += 1
-            self._trial.set_user_attr(BEAT, self._beat)
-            self._next_beat = now + self._config.beat_interval
-
-    def take_signal(self, received: signal.Signals) -> None:
-        """Let the first signal end the trial cleanly and the second one end it at once."""
-        if self._signal is not None:
-            raise KeyboardInterrupt
-        self._signal = f"received {received.name}"
-        if self._study is not None:
-            hurry(self._study)
+# Eight together finish two to three times as many trials in the same time as one after the other
+# (README), but the sampler sees results a batch at a time: a study needs some of them.
+_MOST_TOGETHER = 8
+_BATCHES = 10
 
 
 def run_trials(
@@ -138,6 +61,7 @@ def run_trials(
         Why the loop ended before the study was complete, or None.
     """
     stale = StaleTrials(config)
+    n_together, _ = trials_together(config)
     while (reason := watch.stop_reason(study)) is None:
         trials = trials_of(study)
         for trial in find_lost(study, stale, trials):
@@ -149,71 +73,87 @@ def run_trials(
         if counts.finished + counts.running >= config.n_trials:
             time.sleep(_POLL_S)  # stay: a worker that runs one of the last trials may die
             continue
-        claimed = claim(study, config.n_trials, worker)
-        if claimed is not None:
-            _run_one(study, claimed, objective, config, watch)
+        n_most = min(n_together, config.n_trials - counts.finished - counts.running)
+        groups = claim_group(study, objective, config, worker, n_most)
+        _run_all(study, groups, objective, config, watch)
     return reason
 
 
-def claim(study: optuna.Study, n_trials: int, worker: str) -> optuna.Trial | None:
-    """Ask for a trial, and give it back if it is surplus: the study has enough without it.
-
-    Or it is a point of `--enqueue` that two commands have enqueued at the same moment.
-
-    Numbers are handed out atomically, so counting the lower ones that have not failed makes the
-    total exact over any number of workers without a coordinator.
+def trials_together(config: StudyConfig) -> tuple[int, str | None]:
+    """Return how many trials a worker trains together at most, and why not those asked for.
 
     Args:
-        study: The study.
-        n_trials: How many trials it should have.
-        worker: Name of this process.
-
-    Returns:
-        The trial, or None if it was surplus or given up meanwhile.
+        config: The study's configuration.
     """
-    trial = study.ask()
+    wish = config.batch_trials
+    if wish == 1 or config.exact:
+        return 1, None
+    if config.tensorboard or config.verbose:
+        return 1, None if wish is None else "SB3's logs are for one run at a time"
     try:
-        trial.set_user_attr(WORKER, worker)
-        *lower, frozen = trials_of(study)[: trial.number + 1]
-        if (point := enqueued_point(frozen)) and point in map(enqueued_point, lower):
-            trial.set_user_attr(OUTCOME, "surplus")
-            study.tell(trial, state=TrialState.FAIL)
-        elif sum(t.state is not TrialState.FAIL for t in lower) < n_trials:
-            return trial
-        else:  # an enqueued point waits for the day when more trials are asked for
-            hand_back(study, frozen, "surplus")
-    except optuna.exceptions.UpdateFinishedTrialError:
-        _logger.warning("trial %d was given up while this process was paused", trial.number)
-    return None
+        check_batch(config, 2)
+    except CannotBatch as reason:
+        return 1, None if wish is None else str(reason)
+    if wish is not None:
+        return wish, None
+    is_cheap = price_together(config) <= CHEAP
+    return (min(_MOST_TOGETHER, max(config.n_trials // _BATCHES, 1)) if is_cheap else 1), None
 
 
-def _run_one(
+def _run_all(
     study: optuna.Study,
-    trial: optuna.Trial,
+    groups: Sequence[Sequence[optuna.Trial]],
     objective: Objective,
     config: StudyConfig,
     watch: Watch,
 ) -> None:
-    watch.begin(study, trial)
+    def take(trial: optuna.Trial, outcome: Verdict | Exception) -> None:
+        watch.end(trial)
+        if isinstance(outcome, Exception):
+            _take_error(study, trial, outcome, config)
+        else:
+            _tell(study, trial, outcome)
+
+    watch.begin(study, [trial for group in groups for trial in group])
+    rest = deque(groups)
+    while rest:
+        group = [trial for trial in rest.popleft() if trial in watch.watched]
+        if not group:
+            continue
+        watch.give_time(len(group))
+        try:
+            objective.judge_all(group, take)
+        except StorageAwayError:
+            raise
+        except CannotBatch as reason:
+            _logger.info("trials are trained one after the other: %s", reason)
+            rest.extendleft([trial] for trial in reversed(group))
+        except Exception as error:  # noqa: BLE001 - of what is common to the runs
+            if len(group) == 1:
+                take(group[0], error)
+            else:
+                _give_up_together(study, group, error, watch)
+
+
+def _give_up_together(
+    study: optuna.Study, group: Sequence[optuna.Trial], error: Exception, watch: Watch
+) -> None:
+    """Let trials that failed as a batch be tried again, each alone."""
+    _logger.error("trials could not be trained together", exc_info=error)
+    for trial in group:
+        if trial in watch.watched:
+            watch.end(trial)
+            handle_loss(study, trials_of(study)[trial.number])
+
+
+def _tell(study: optuna.Study, trial: optuna.Trial, verdict: Verdict) -> None:
     try:
-        verdict = objective.judge(trial)
         if verdict.state is TrialState.FAIL:
-            hand_back(study, _frozen(study, trial), verdict.record.outcome)
+            hand_back(study, trials_of(study)[trial.number], verdict.record.outcome)
         else:
             study.tell(trial, verdict.value, state=verdict.state, skip_if_finished=True)
     except optuna.exceptions.UpdateFinishedTrialError:
-        # This process was paused for so long that its trial was given to another.
-        _logger.warning("trial %d was given to another worker; dropped here", trial.number)
-        return
-    except StorageAwayError:
-        raise  # no fault of the trial, and nothing can be told
-    except Exception as error:
-        _logger.exception("trial %d failed", trial.number)
-        try:
-            _record_error(study, trial, error)
-        except optuna.exceptions.UpdateFinishedTrialError:
-            return  # as above; the error is in the log
-        _stop_if_hopeless(study, config, error=(type(error).__name__, _site(error)))
+        _log_revoked(trial)
         return
     _logger.info(
         "trial %d: %s, value %s, %.1f s",
@@ -221,8 +161,25 @@ def _run_one(
     )  # fmt: skip
 
 
-def _frozen(study: optuna.Study, trial: optuna.Trial) -> FrozenTrial:
-    return trials_of(study)[trial.number]
+def _log_revoked(trial: optuna.Trial) -> None:
+    # This process was paused for so long that its trial was given to another.
+    _logger.warning("trial %d was given to another worker; dropped here", trial.number)
+
+
+def _take_error(
+    study: optuna.Study, trial: optuna.Trial, error: Exception, config: StudyConfig
+) -> None:
+    if isinstance(error, optuna.exceptions.UpdateFinishedTrialError):
+        _log_revoked(trial)
+        return
+    if isinstance(error, StorageAwayError):
+        raise error  # no fault of the trial, and nothing can be told
+    _logger.error("trial %d failed", trial.number, exc_info=error)
+    try:
+        _record_error(study, trial, error)
+    except optuna.exceptions.UpdateFinishedTrialError:
+        return  # as above; the error is in the log
+    _stop_if_hopeless(study, config, error=(type(error).__name__, _site(error)))
 
 
 def _record_error(study: optuna.Study, trial: optuna.Trial, error: Exception) -> None:

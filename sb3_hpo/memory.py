@@ -212,7 +212,12 @@ def workers_here() -> tuple[int, int]:
 
 
 def memory_shortage(
-    algorithm_class: type[BaseAlgorithm], kwargs: Mapping[str, Any], venv: VecEnv, n_timesteps: int
+    algorithm_class: type[BaseAlgorithm],
+    kwargs: Mapping[str, Any],
+    venv: VecEnv,
+    n_timesteps: int,
+    *,
+    n_runs: int = 1,
 ) -> str | None:
     """Say why the replay buffers of all workers, each with this one's, would not fit.
 
@@ -221,6 +226,7 @@ def memory_shortage(
         kwargs: Its keyword arguments.
         venv: The training environments.
         n_timesteps: Environment steps of the run.
+        n_runs: How many such runs each worker trains at a time.
 
     Returns:
         What is needed, what is there and how to mend it; None if they fit, or nobody can tell.
@@ -237,9 +243,10 @@ def memory_shortage(
         return None
     n_workers, held = workers_here()
     available = available_memory() + held
-    if need.n_bytes * n_workers <= available:
+    if need.n_bytes * n_runs * n_workers <= available:
         return None
-    each = f" in each of {plural(n_workers, 'worker')}" if n_workers > 1 else ""
+    each = f" in each of {plural(n_runs, 'run')}" if n_runs > 1 else ""
+    each += f" in each of {plural(n_workers, 'worker')}" if n_workers > 1 else ""
     return (
         f"{plural(need.n_transitions, 'transition')} in the replay buffer need "
         f"{number(need.n_bytes / _GB)} GB{each}, but {number(available / _GB)} GB are available; "

@@ -9,19 +9,21 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.trial import TrialState
 
-from sb3_hpo.callback import mark_infeasible, report_evaluation
+from sb3_hpo.batch.errors import CannotBatch
+from sb3_hpo.callback import mark_infeasible
 from sb3_hpo.codec import build
 from sb3_hpo.scores import score_rule
+from sb3_hpo.seed_groups import SeedGroup, SeedGroups
 from sb3_hpo.seeds import Stream, derive_seed, derive_seeds
 from sb3_hpo.training import Hooks, Member, OnStep, train
-from sb3_hpo.trials import KWARGS_OVERRIDE, OUTCOME, RUN
+from sb3_hpo.trials import KWARGS_OVERRIDE, OUTCOME, RUN, SEED_CURVES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from sb3_hpo.config import StudyConfig
-    from sb3_hpo.records import Evaluation, RunRecord
+    from sb3_hpo.records import RunRecord
 
 
 @dataclass(frozen=True)
@@ -100,13 +102,91 @@ class Objective:
         Returns:
             The verdict; an exception of the environment or the code passes through.
         """
+        outcomes: list[Verdict | Exception] = []
+        self.judge_all([trial], lambda _, outcome: outcomes.append(outcome))
+        (outcome,) = outcomes
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def judge_all(
+        self,
+        trials: Sequence[optuna.Trial],
+        take: Callable[[optuna.Trial, Verdict | Exception], None],
+    ) -> None:
+        """Train the samples of one trial, or of several together.
+
+        Args:
+            trials: Running trials.
+            take: Called once with each trial and its verdict, or the exception that its
+                environment or the code has raised, as soon as its last run has ended.
+
+        Raises:
+            CannotBatch: Several trials cannot be trained together. None of those that `take` has
+                not been called with has learned anything.
+        """
+        groups: list[SeedGroup] = []
+        members: list[Member] = []
+        for trial in trials:
+            try:
+                kwargs = self.sample(trial)
+            except Exception as error:  # noqa: BLE001 - of the user's search space
+                take(trial, error)
+                continue
+            groups.append(SeedGroup(trial, self._config.n_seeds, self._config.n_timesteps))
+            members += [Member(kwargs, seed) for seed in self._training_seeds(trial)]
+        if not groups:
+            return
+
+        def conclude(group: SeedGroup, error: Exception | None) -> None:
+            take(group.trial, self._outcome(group) if error is None else error)
+
+        def on_alone(reason: str) -> None:
+            if len(groups) > 1:
+                raise CannotBatch(reason)
+
+        said = SeedGroups(groups, conclude)
+        hooks = Hooks(
+            on_evaluation=said.on_evaluation,
+            on_step=self._on_step,
+            on_end=said.on_end,
+            on_error=said.on_error,
+            on_alone=on_alone,
+            tensorboard_dir=self._logs_of(trials[0]),
+            verbose=self._config.verbose,
+        )
+        for _ in train(self._config, members, self._episode_seeds, hooks):
+            pass  # `said` has heard of it
+
+    def _training_seeds(self, trial: optuna.Trial) -> list[int]:
+        n_seeds = self._config.n_seeds
+        indices = range(trial.number * n_seeds, (trial.number + 1) * n_seeds)
+        return [derive_seed(self._config.seed, Stream.SEARCH_TRAINING, index) for index in indices]
+
+    def sample(self, trial: optuna.Trial) -> dict[str, Any]:
+        """Return the keyword arguments that a trial is about.
+
+        Args:
+            trial: A running trial.
+        """
         # Sampling also where the result is overridden: a trial without parameters would take
         # every dimension out of TPE's joint search space.
         kwargs = self._sample(trial)
         if KWARGS_OVERRIDE in trial.user_attrs:
             kwargs = build(trial.user_attrs[KWARGS_OVERRIDE])
-        record = self._train(trial, kwargs)
+        return kwargs
+
+    def _outcome(self, group: SeedGroup) -> Verdict | Exception:
+        try:
+            return self._verdict(group)
+        except Exception as error:  # noqa: BLE001 - of the user's score rule
+            return error
+
+    def _verdict(self, group: SeedGroup) -> Verdict:
+        trial, record = group.trial, group.record()
         trial.set_user_attr(RUN, record.to_dict())
+        if len(group.records) > 1:
+            trial.set_user_attr(SEED_CURVES, group.curves())
         if record.outcome in ("diverged", "oom", "timeout"):
             mark_infeasible(trial, record.outcome, record.reason)
             return Verdict(TrialState.PRUNED, None, record)
@@ -120,22 +200,7 @@ class Objective:
             raise ValueError(f"the score rule {self._config.score!r} returned {value}")
         return Verdict(TrialState.COMPLETE, value, record)
 
-    def _train(self, trial: optuna.Trial, kwargs: dict[str, Any]) -> RunRecord:
-        config = self._config
-        member = Member(kwargs, derive_seed(config.seed, Stream.SEARCH_TRAINING, trial.number))
-
-        def on_evaluation(evaluations: Mapping[int, Evaluation]) -> Collection[int]:
-            pruned = report_evaluation(trial, evaluations[0], config.n_timesteps)
-            return (0,) if pruned else ()
-
-        tensorboard_dir = None
-        if config.tensorboard and self._run_dir is not None:
-            tensorboard_dir = self._run_dir / "tensorboard" / f"trial-{trial.number}"
-        hooks = Hooks(
-            on_evaluation=on_evaluation,
-            on_step=self._on_step,
-            tensorboard_dir=tensorboard_dir,
-            verbose=config.verbose,
-        )
-        (run,) = train(config, [member], self._episode_seeds, hooks)
-        return run.record
+    def _logs_of(self, trial: optuna.Trial) -> Path | None:
+        if not self._config.tensorboard or self._run_dir is None:
+            return None
+        return self._run_dir / "tensorboard" / f"trial-{trial.number}"

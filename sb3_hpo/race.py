@@ -38,12 +38,17 @@ class Round:
     n_seeds: int
 
 
-def plan_race(n_trials: int, top: int | None = None) -> tuple[Round, ...]:
+def plan_race(
+    n_trials: int, top: int | None = None, *, is_cheap: bool = False
+) -> tuple[Round, ...]:
     """Plan a race: a seed for every candidate, then a second one for the better half.
+
+    Where more seeds in the same batch are cheap, two for every candidate, then five.
 
     Args:
         n_trials: Finished trials of the study.
         top: How many candidates; default: one for fifteen trials, 3 to 8.
+        is_cheap: Whether seeds that are trained together are.
 
     Returns:
         The rounds; none if there are so few trials that the best one should be tested at once,
@@ -58,24 +63,39 @@ def plan_race(n_trials: int, top: int | None = None) -> tuple[Round, ...]:
         top = min(max(round(n_trials / _TRIALS_PER_CANDIDATE), _FEWEST), _MOST)
     if top == 1:
         return ()
+    few, many = (2, 5) if is_cheap else (1, 2)
     if top == 2:
-        return (Round(2, 2),)
-    return (Round(top, 1), Round((top + 1) // 2, 2))
+        return (Round(2, many),)
+    return (Round(top, few), Round((top + 1) // 2, many))
 
 
-def n_race_runs(rounds: Sequence[Round]) -> int:
-    """Return how many runs a race takes at most.
+def batch_price(n_runs: int, price: float = 1.0) -> float:
+    """Return what runs cost that are trained together, in runs alone.
+
+    Args:
+        n_runs: How many.
+        price: Of another one in the same batch.
+    """
+    return 1 + price * (n_runs - 1) if n_runs > 0 else 0.0
+
+
+def race_price(rounds: Sequence[Round], price: float = 1.0) -> float:
+    """Return what a race costs at most, in runs alone.
 
     Args:
         rounds: Its plan.
+        price: Of another seed in the same batch.
 
-    >>> n_race_runs(plan_race(60))
-    6
+    >>> race_price(plan_race(60))
+    6.0
     """
     seeds = [0, *(round_.n_seeds for round_ in rounds)]
     return sum(
-        round_.n_candidates * (round_.n_seeds - before)
-        for round_, before in zip(rounds, seeds, strict=False)
+        (
+            round_.n_candidates * batch_price(round_.n_seeds - before, price)
+            for round_, before in zip(rounds, seeds, strict=False)
+        ),
+        0.0,
     )
 
 

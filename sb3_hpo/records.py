@@ -57,9 +57,11 @@ class RunRecord:
         evaluations: The learning curve, in time order.
         n_steps: Environment steps spent on training.
         n_updates: SB3's own count of updates; 0 means that nothing was learned.
-        seconds: Wall time of the whole run.
+        seconds: Wall time of the whole run; its share of it where several were trained together.
         kwargs: Description of the constructor arguments (`codec.describe`).
         n_threads: Torch threads the run had; results depend on it.
+        n_together: How many runs were computed together, equal to SB3's up to rounding; 0 for one
+            that is SB3's own to the last bit.
         versions: Versions of the packages that results depend on.
     """
 
@@ -72,6 +74,7 @@ class RunRecord:
     seconds: float
     kwargs: dict[str, Any]
     n_threads: int
+    n_together: int = 0
     versions: dict[str, str]
 
     def to_dict(self) -> dict[str, Any]:

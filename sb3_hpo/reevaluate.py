@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from sb3_hpo.answer import read_answer, record_of
 from sb3_hpo.arguments import Program, read_options
-from sb3_hpo.candidates import pick_candidates, replay_through
+from sb3_hpo.candidates import pick_candidates, price_of_seeds, replay_through
 from sb3_hpo.errors import UserError
 from sb3_hpo.files import format_yaml, write_atomically
 from sb3_hpo.places import check_maximises, find_study, home_of
 from sb3_hpo.processes import n_cores
-from sb3_hpo.race import n_race_runs
+from sb3_hpo.race import batch_price, race_price
 from sb3_hpo.reevaluation import Reevaluation, keep_median_model
 from sb3_hpo.report import deliver
 from sb3_hpo.reruns import LOG_FILE, RerunLog
@@ -115,11 +115,18 @@ def _is_time_to_race(
         return True
     trials = trials_of(study)
     records = [record_of(trials[c.trial]) for c in candidates if c.trial is not None]
-    seconds = [record.seconds for record in records if record is not None]
+    price, n_workers = price_of_seeds(study, config), config.n_workers or n_cores()
+    seconds = [
+        # A trial of several seeds has the time of all; one of a batch has its share.
+        record.seconds / config.n_seeds * n / batch_price(n, price)
+        for record in records
+        if record is not None
+        for n in [max(record.n_together, 1)]
+    ]
     if not seconds:
         return True
-    n_runs = n_race_runs(rounds) + config.test_seeds
-    n_in_turn = math.ceil(n_runs / (config.n_workers or n_cores()))
+    test = batch_price(math.ceil(config.test_seeds / n_workers), price)
+    n_in_turn = race_price(rounds, price) / n_workers + test
     return time.time() + n_in_turn * statistics.median(seconds) < deadline
 
 

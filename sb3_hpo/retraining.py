@@ -1,4 +1,4 @@
-"""One run of a re-evaluation, from what is wanted to what came of it, with the policy saved."""
+"""Runs of a re-evaluation, from what is wanted to what came of it, with the policies saved."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from sb3_hpo.reruns import MODEL_FILE, STATISTICS_FILE, Rerun
 from sb3_hpo.training import Hooks, Member, train
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from sb3_hpo.config import TrainingConfig
@@ -28,38 +29,53 @@ if TYPE_CHECKING:
 
 def retrain(
     config: TrainingConfig,
-    spec: RunSpec,
+    specs: Sequence[RunSpec],
+    hooks: Hooks | None = None,
     *,
-    on_step: OnStep = lambda _: None,
-    save_to: Path | None = None,
-) -> Rerun:
-    """Train what a specification says and judge its final policy.
+    folder_of: Callable[[RunSpec], Path | None] = lambda _: None,
+) -> Iterator[Rerun]:
+    """Train what specifications say, together where they can be, and judge the final policies.
 
     Args:
         config: What all runs share.
-        spec: The run.
-        on_step: Called at every environment step of training and evaluation; may raise `StopRun`.
-        save_to: Folder for the model (and its VecNormalize statistics); written before this
-            returns, so that a run that is on record has its model.
+        specs: The runs, which start the episodes of their learning curves from the same states.
+        hooks: What to call meanwhile; indices are those of the specifications.
+        folder_of: Says where a run's model (and its VecNormalize statistics) is saved; written
+            before the run is yielded, so that a run that is on record has its model.
 
-    Returns:
-        The run.
+    Yields:
+        The runs, as soon as each is there.
 
     Raises:
         Exception: Whatever a bug in the environment or elsewhere raises.
     """
-    member = Member(build(spec.candidate.kwargs), spec.seed)
-    final = None
-    with closing(train(config, [member], spec.episode_seeds, Hooks(on_step=on_step))) as runs:
-        run = next(runs)
-        record = run.record
-        if record.outcome == "finished":
+    hooks = hooks or Hooks()
+    members = [Member(build(spec.candidate.kwargs), spec.seed) for spec in specs]
+    with closing(train(config, members, specs[0].episode_seeds, hooks)) as runs:
+        for run in runs:
+            spec = specs[run.index]
             try:
-                final = _judge(config, run, spec.final_seeds, on_step)
-            except Diverged as error:
-                record = replace(record, outcome="diverged", reason=str(error))
-            if save_to is not None:
-                _save(run, save_to)
+                rerun = _conclude(config, run, spec, hooks.on_step, folder_of(spec))
+            except Exception as error:  # noqa: BLE001 - raised again, unless the caller takes it
+                hooks.on_error(run.index, error)
+                continue
+            finally:
+                del run  # its model is not to be in memory beside the next one
+            yield rerun
+
+
+def _conclude(
+    config: TrainingConfig, run: TrainedRun, spec: RunSpec, on_step: OnStep, folder: Path | None
+) -> Rerun:
+    """Judge a final policy and save it."""
+    record, final = run.record, None
+    if record.outcome == "finished":
+        try:
+            final = _judge(config, run, spec.final_seeds, on_step)
+        except Diverged as error:
+            record = replace(record, outcome="diverged", reason=str(error))
+        if folder is not None:
+            _save(run, folder)
     return Rerun(
         key=spec.key(config),
         stage=spec.stage,

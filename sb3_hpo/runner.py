@@ -1,8 +1,10 @@
 """A process that trains runs of a re-evaluation: `python -m sb3_hpo.runner`, started by `runners`.
 
-Reads a run from each line of its input, `{"spec": ..., "save_to": folder or null}`, and answers on
-its output with lines of `{"n_steps": ...}` and then `{"rerun": ...}` or `{"error": ...}`. It ends
-with its input, so with whoever started it. What environments print goes to the log.
+Each line of its input names runs that are to be trained together,
+`{"runs": [{"spec": ..., "save_to": folder or null}, ...]}`. It answers on its output with lines of
+`{"n_steps": ...}`, then `{"rerun": ...}` or `{"error": ..., "key": ...}` for each run, and
+`{"done": true}`; `{"alone": reason}` says why they are trained one after the other. It ends with
+its input, so with whoever started it. What environments print goes to the log.
 """
 
 from __future__ import annotations
@@ -21,10 +23,15 @@ from sb3_hpo.config import make_config
 from sb3_hpo.processes import end_hung_orphan
 from sb3_hpo.reruns import spec_from_dict
 from sb3_hpo.retraining import retrain
-from sb3_hpo.training import StopRun
+from sb3_hpo.training import Hooks, StopRun
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from sb3_hpo.config import StudyConfig
+    from sb3_hpo.reruns import RunSpec
+
+    Say = Callable[[dict[str, Any]], None]
 
 _BEAT_S = 1.0
 
@@ -55,20 +62,38 @@ def main(argv: Sequence[str] | None = None) -> int:
             output.flush()
 
         for line in sys.stdin.buffer:
-            job = json.loads(line)
-            spec = spec_from_dict(job["spec"])
-            save_to = None if job["save_to"] is None else Path(job["save_to"])
-            on_step = _beats(say, arguments.parent)
-            try:
-                rerun = retrain(config, spec, on_step=on_step, save_to=save_to)
-            except Exception as error:
-                logging.getLogger(__name__).exception("a run failed")
-                site = traceback.extract_tb(error.__traceback__)[-1]
-                what = f"{type(error).__name__}: {' '.join(str(error).split())}"
-                say({"error": f"{what} at {site.filename}:{site.lineno}"})
-            else:
-                say({"rerun": rerun.to_dict()})
+            _train(config, json.loads(line)["runs"], say, _beats(say, arguments.parent))
     return 0
+
+
+def _train(
+    config: StudyConfig, jobs: list[dict[str, Any]], say: Say, on_step: Callable[[int], None]
+) -> None:
+    specs = [spec_from_dict(job["spec"]) for job in jobs]
+    folders = {id(spec): job["save_to"] for spec, job in zip(specs, jobs, strict=True)}
+
+    def folder_of(spec: RunSpec) -> Path | None:
+        folder = folders[id(spec)]
+        return None if folder is None else Path(folder)
+
+    def on_error(index: int, error: Exception) -> tuple[()]:
+        logging.getLogger(__name__).error("a run failed", exc_info=error)
+        site = traceback.extract_tb(error.__traceback__)[-1]
+        what = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        say({"error": f"{what} at {site.filename}:{site.lineno}", "key": specs[index].key(config)})
+        return ()
+
+    hooks = Hooks(
+        on_step=on_step, on_error=on_error, on_alone=lambda reason: say({"alone": reason})
+    )
+    try:
+        for rerun in retrain(config, specs, hooks, folder_of=folder_of):
+            say({"rerun": rerun.to_dict()})
+    except Exception as error:
+        if len(specs) > 1:
+            raise  # of the batch, not of a run: this process is replaced, and each run tried alone
+        on_error(0, error)
+    say({"done": True})
 
 
 def _own_output() -> IO[bytes]:
@@ -78,7 +103,7 @@ def _own_output() -> IO[bytes]:
     return output
 
 
-def _beats(say: Callable[[dict[str, Any]], None], parent: int) -> Callable[[int], None]:
+def _beats(say: Say, parent: int) -> Callable[[int], None]:
     """Return what is called at every step: it says how far the run is, and ends an orphan's."""
     next_beat = 0.0
 

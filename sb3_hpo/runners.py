@@ -9,7 +9,7 @@ import os
 import selectors
 import signal
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 
 from sb3_hpo.processes import start_module
@@ -27,16 +27,18 @@ _logger = logging.getLogger(__name__)
 
 _POLL_S = 0.3
 _READ_BYTES = 1 << 20
+_MOST_TOGETHER = 16  # beyond, the arithmetic costs as much as the overhead that is saved
 _MAX_LOSSES = 3  # of one run: then it is the run that kills its process
 
 
 @dataclass
 class _Runner:
-    """One place for a process, and the run it is busy with."""
+    """One place for a process, and the runs of its job whose results it still owes."""
 
     log: IO[bytes]
     process: subprocess.Popen[bytes]
-    job: RunSpec | None = None
+    job: list[RunSpec] = field(default_factory=list)
+    is_idle: bool = True  # it is busy until it says so, also after the last result
     n_steps: int = 0
     last_word: float = 0.0  # when it last said something, on the monotonic clock
     unread: bytes = b""
@@ -58,6 +60,7 @@ class Runners:
         self._n_losses: dict[str, int] = {}
         self._is_news = True  # what is due may have changed
         self.errors: dict[str, str] = {}  # why a run has no result, by its key
+        self.alone: set[str] = set()  # why runs were trained one after the other
 
     def __enter__(self) -> Runners:
         return self
@@ -68,9 +71,9 @@ class Runners:
         self._runners.clear()
 
     @property
-    def running(self) -> list[tuple[RunSpec, int]]:
-        """The runs in training, each with its environment steps so far."""
-        return [(runner.job, runner.n_steps) for runner in self._runners if runner.job]
+    def running(self) -> list[tuple[list[RunSpec], int]]:
+        """The runs in training, those trained together with their environment steps so far."""
+        return [(list(runner.job), runner.n_steps) for runner in self._runners if runner.job]
 
     def run(
         self,
@@ -92,24 +95,37 @@ class Runners:
         while go_on():
             if self._is_news:
                 self._is_news, wanted = False, due()
-            busy = [runner.job for runner in self._runners if runner.job is not None]
+            busy = [spec for runner in self._runners for spec in runner.job]
             keys = {spec.key(self._config) for spec in busy}
             waiting = [spec for spec in wanted if spec.key(self._config) not in keys]
             if not waiting and not busy:
                 return
-            for spec in waiting:
-                runner = self._idle_runner()
-                if runner is None:
-                    break
-                self._assign(runner, spec)
+            n_places = self._n_runners - sum(not runner.is_idle for runner in self._runners)
+            for group in self._groups(waiting, n_places):
+                self._assign(self._idle_runner(), group)
             self._listen(take)
 
-    def _idle_runner(self) -> _Runner | None:
+    def _groups(self, waiting: Sequence[RunSpec], n_places: int) -> list[list[RunSpec]]:
+        """Divide the most urgent runs among idle runners, equal configurations together."""
+        groups: list[list[RunSpec]] = []
+        rest = list(waiting)
+        while rest and len(groups) < n_places:
+            first, size = rest[0], -(-len(rest) // (n_places - len(groups)))
+            alike = [spec for spec in rest if self._can_join(spec, first)]
+            group = alike[: min(size, _MOST_TOGETHER)] if alike else [first]
+            rest = [spec for spec in rest if spec not in group]
+            groups.append(group)
+        return groups
+
+    def _can_join(self, spec: RunSpec, first: RunSpec) -> bool:
+        """Say whether two runs differ in their seeds only; one that has killed others is alone."""
+        lost = any(self._n_losses.get(item.key(self._config)) for item in (spec, first))
+        return not lost and (spec.stage, spec.candidate) == (first.stage, first.candidate)
+
+    def _idle_runner(self) -> _Runner:
         for runner in self._runners:
-            if runner.job is None:
+            if runner.is_idle:
                 return runner
-        if len(self._runners) == self._n_runners:
-            return None
         log = (self._run_dir / f"runner-{len(self._runners)}.log").open("ab")
         runner = _Runner(log, self._start(log))
         self._runners.append(runner)
@@ -122,19 +138,21 @@ class Runners:
             "sb3_hpo.runner", arguments, n_threads=self._config.n_threads, log=log, talks=True
         )
 
-    def _assign(self, runner: _Runner, spec: RunSpec) -> None:
-        runner.job, runner.n_steps, runner.last_word = spec, 0, time.monotonic()
-        folder = None
-        if spec.stage == "test":
-            folder = model_folder(
-                self._run_dir, spec.candidate.trial, spec.seed_index, spec.key(self._config)
-            )
+    def _assign(self, runner: _Runner, group: list[RunSpec]) -> None:
+        runner.job, runner.is_idle = list(group), False
+        runner.n_steps, runner.last_word = 0, time.monotonic()
+        runs = []
+        for spec in group:
+            key, folder = spec.key(self._config), None
+            if spec.stage == "test":
+                trial = spec.candidate.trial
+                folder = str(model_folder(self._run_dir, trial, spec.seed_index, key))
+            runs.append({"spec": asdict(spec), "save_to": folder})
         process = runner.process
         if process.stdin is None:
             raise RuntimeError("runners are started with an input")
         try:
-            job = {"spec": asdict(spec), "save_to": folder and str(folder)}
-            process.stdin.write(f"{json.dumps(job)}\n".encode())
+            process.stdin.write(f"{json.dumps({'runs': runs})}\n".encode())
             process.stdin.flush()
         except BrokenPipeError:
             self._lose(runner)  # it died while it had nothing to do
@@ -148,7 +166,7 @@ class Runners:
                 self._read(key.data, take)
         now = time.monotonic()
         for runner in self._runners:
-            if runner.job is not None and now - runner.last_word > self._config.stale_after:
+            if not runner.is_idle and now - runner.last_word > self._config.stale_after:
                 _logger.warning("a run shows no progress; its process is replaced")
                 self._lose(runner)
 
@@ -168,21 +186,27 @@ class Runners:
         if "n_steps" in word:
             runner.n_steps = word["n_steps"]
             return
+        if "alone" in word:
+            self.alone.add(word["alone"])
+            return
         self._is_news = True
-        job, runner.job = runner.job, None
-        if job is None:
-            raise RuntimeError("a runner answered without having been asked")
+        if "done" in word:
+            runner.job, runner.is_idle = [], True
+            return
+        key = word["key"] if "error" in word else word["rerun"]["key"]
+        (spec,) = [spec for spec in runner.job if spec.key(self._config) == key]
+        runner.job.remove(spec)
         if "error" in word:
-            self.errors[job.key(self._config)] = word["error"]
+            self.errors[key] = word["error"]
         else:
-            take(job, Rerun.from_dict(word["rerun"]))
+            take(spec, Rerun.from_dict(word["rerun"]))
 
     def _lose(self, runner: _Runner) -> None:
-        """Replace a process; its run is tried again, unless it is what kills its processes."""
+        """Replace a process; its runs are tried again, unless one is what kills its processes."""
         self._is_news = True
         status = _end(runner.process)
-        if runner.job is not None:
-            key = runner.job.key(self._config)
+        for spec in runner.job:
+            key = spec.key(self._config)
             self._n_losses[key] = self._n_losses.get(key, 0) + 1
             if self._n_losses[key] == _MAX_LOSSES:
                 self.errors[key] = (
@@ -190,7 +214,7 @@ class Runners:
                     f"see {runner.log.name}"
                 )
         self._close(runner)
-        runner.job, runner.unread = None, b""
+        runner.job, runner.is_idle, runner.unread = [], True, b""
         runner.process = self._start(runner.log)
 
     def _kill(self, runner: _Runner) -> None:

@@ -116,6 +116,8 @@ def train_due(
             say(console, _describe(spec, rerun, config))
 
         runners.run(lambda: due(runners.errors), take_and_tell, go_on)
+    for reason in sorted(runners.alone):
+        say(console, f"Seeds were trained one after the other: {reason}")
     for text in runners.errors.values():
         say(console, f"A run could not be trained: {text}")
     if received:
@@ -135,8 +137,14 @@ def _describe(spec: RunSpec, rerun: Rerun, config: StudyConfig) -> str:
     return f"{who}: {value:.1f}, {cost}"
 
 
-def _describe_running(running: Sequence[tuple[RunSpec, int]]) -> str:
+def _describe_running(running: Sequence[tuple[list[RunSpec], int]]) -> str:
     return "   ".join(
-        f"{spec.stage}: {spec.candidate.name}, seed {spec.seed_index}, step {n_steps:,}"
-        for spec, n_steps in running
+        f"{specs[0].stage}: {specs[0].candidate.name}, {_describe_seeds(specs)}, step {n_steps:,}"
+        for specs, n_steps in running
     )
+
+
+def _describe_seeds(specs: Sequence[RunSpec]) -> str:
+    if len(specs) == 1:
+        return f"seed {specs[0].seed_index}"
+    return f"seeds {', '.join(str(spec.seed_index) for spec in specs)}"

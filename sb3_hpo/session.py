@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from sb3_hpo.loop import trials_together
 from sb3_hpo.processes import n_cores
 from sb3_hpo.progress import Progress
 from sb3_hpo.terminal import say
@@ -61,6 +62,8 @@ def search(
     say(console, f"{plural(n_left, 'trial')} of {config.n_timesteps:,} steps to go, over "
                  f"{plural(len(space.dimensions), 'dimension')}, on "
                  f"{plural(n_workers, 'worker')}")  # fmt: skip
+    if (reason := trials_together(config)[1]) is not None:
+        say(console, f"They are trained one at a time: {reason}.")
     deadline = None
     if config.timeout is not None:
         deadline = start + config.timeout * (_SEARCH_SHARE if config.reevaluate else 1)

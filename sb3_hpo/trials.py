@@ -27,6 +27,7 @@ SESSION_START = "session_start"  # when the command was last started, ISO 8601
 
 # Trial user attributes.
 RUN = "run"  # the RunRecord
+SEED_CURVES = "seed_curves"  # values of the evaluations of each training seed, where several
 OUTCOME = "outcome"  # how it ended: finished, dropped, diverged, oom, timeout, lost, ...
 REASON = "reason"  # why, in words
 ERROR = "error"  # type and message of an exception

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import optuna
 
 from sb3_hpo.config import make_config
-from sb3_hpo.loop import Watch, run_trials
+from sb3_hpo.loop import run_trials
 from sb3_hpo.objective import Objective
 from sb3_hpo.places import Place
 from sb3_hpo.processes import STORAGE, end_hung_orphan
@@ -22,6 +22,7 @@ from sb3_hpo.signals import stop_signals
 from sb3_hpo.storage import StorageAddress
 from sb3_hpo.study import open_study, prepare
 from sb3_hpo.terminal import run_command
+from sb3_hpo.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -160,11 +160,14 @@ class Workers:
         own = [
             trial for trial in self._running(trials) if trial.user_attrs.get(WORKER) == worker.name
         ]
-        for trial in own:
-            limit = self._config.trial_timeout
-            if limit is not None and _age(trial) > limit + _TIMEOUT_GRACE_S:
+        if own and (limit := self._config.trial_timeout) is not None:
+            n_together = _count_together(own, trials)
+            if max(map(_age, own)) > limit * n_together + _TIMEOUT_GRACE_S:
                 worker.process.kill()
-                write_off(self._study, trial, "timeout", f"hung; killed after {limit:g} s")
+                if n_together == 1:
+                    write_off(self._study, own[0], "timeout", f"hung; killed after {limit:g} s")
+                else:  # nobody knows which of them it was: each is tried again alone
+                    self._take_back_trials(worker)
         for trial in find_lost(self._study, self._stale, trials):
             if trial in own:
                 worker.process.kill()
@@ -202,6 +205,17 @@ class Workers:
             worker.log.close()
         for worker in workers:  # may raise where the storage is away, so after all are dead
             self._take_back_trials(worker)
+
+
+def _count_together(own: list[FrozenTrial], trials: list[FrozenTrial]) -> int:
+    """Count the trials that a worker has claimed together with those that it runs now."""
+    start = min(trial.datetime_start for trial in own if trial.datetime_start is not None)
+    name = own[0].user_attrs[WORKER]
+    return sum(
+        trial.user_attrs.get(WORKER) == name
+        and (trial.datetime_complete is None or trial.datetime_complete >= start)
+        for trial in trials
+    )
 
 
 def _age(trial: FrozenTrial) -> float:

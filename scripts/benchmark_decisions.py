@@ -34,7 +34,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from rich.console import Console
 from rich.table import Table
 
-from sb3_hpo.race import Race, Round, n_race_runs, plan_race
+from sb3_hpo.race import Race, Round, batch_price, plan_race, race_price
 from sb3_hpo.scores import DEFAULT_SCORE, score_rule
 from sb3_hpo.search import FIRST_DECISION, QuantilePruner
 
@@ -56,6 +56,7 @@ class Pipeline:
         n_test_seeds: Fresh seeds that give the published number; 0 publishes the number that the
             choice was made by.
         rounds: The race, instead of the tool's own plan.
+        price: Of another seed of the same configuration, in runs alone.
     """
 
     score: str = DEFAULT_SCORE
@@ -65,6 +66,7 @@ class Pipeline:
     first_decision: float = FIRST_DECISION
     n_test_seeds: int = 3
     rounds: tuple[Round, ...] | None = None
+    price: float = 1.0
 
 
 PIPELINES = {
@@ -91,6 +93,8 @@ VARIANTS = {
     "race 8, 4 x 2, 2 x 4": Pipeline(rounds=(Round(8, 1), Round(4, 2), Round(2, 4))),
     "race 10, 5 x 2, 3 x 3": Pipeline(rounds=(Round(10, 1), Round(5, 2), Round(3, 3))),
     "no test": Pipeline(n_test_seeds=0),
+    "seeds together": Pipeline(price=0.2),
+    "seeds together, race as without": Pipeline(price=0.2, rounds=(Round(4, 1), Round(2, 2))),
 }
 
 
@@ -192,8 +196,13 @@ def decide(draw: Draw, pipeline: Pipeline, budget: float) -> tuple[int, float, i
     if rounds is None:
         # As many trials as the budget would pay for if none were pruned: too few rather than
         # too many candidates.
-        rounds = plan_race(round(budget), pipeline.top) if pipeline.races else ()
-    paid = budget - pipeline.n_test_seeds - n_race_runs(rounds)
+        rounds = (
+            plan_race(round(budget), pipeline.top, is_cheap=pipeline.price < 1)
+            if pipeline.races
+            else ()
+        )
+    price = pipeline.price
+    paid = budget - batch_price(pipeline.n_test_seeds, price) - race_price(rounds, price)
     ranking = search(draw, pipeline, paid)
     race = Race([value for _, value in ranking], rounds)
     rule = score_rule(pipeline.score)

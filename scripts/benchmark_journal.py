@@ -21,7 +21,7 @@ import optuna
 from sb3_hpo import objective as objective_module
 from sb3_hpo.config import StudyConfig, make_config
 from sb3_hpo.evaluation import evaluation_grid
-from sb3_hpo.loop import Watch, run_trials
+from sb3_hpo.loop import run_trials
 from sb3_hpo.objective import Objective
 from sb3_hpo.places import Place
 from sb3_hpo.records import Evaluation, RunRecord
@@ -29,6 +29,7 @@ from sb3_hpo.storage import open_storage
 from sb3_hpo.study import create_or_resume, open_study, prepare
 from sb3_hpo.training import Hooks, Member, TrainedRun
 from sb3_hpo.trials import trials_of
+from sb3_hpo.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -55,7 +56,8 @@ def made_up_training(
         n_steps=curve[-1].actual_step, n_updates=0, seconds=1.0, kwargs={},
         n_threads=1, versions={},
     )  # fmt: skip
-    yield TrainedRun(record, None, None)
+    hooks.on_end(0, record)
+    yield TrainedRun(0, record, None, None)
 
 
 def main() -> int:

@@ -54,7 +54,10 @@ LOWEST, HIGHEST = -1450.0, -150.0  # as on Pendulum
 
 def study_config(**values: Any) -> StudyConfig:
     """Return a configuration whose re-evaluation is small."""
-    small = {"test_seeds": 5, "test_episodes": 8, "n_eval_episodes": 4, "study_name": "made-up"}
+    small = {
+        "n_trials": 40, "test_seeds": 5, "test_episodes": 8, "n_eval_episodes": 4,
+        "study_name": "made-up",
+    }  # fmt: skip
     return make_config({"algo": "ppo", "env": "Pendulum-v1", **small, **values})
 
 

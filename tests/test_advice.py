@@ -41,7 +41,7 @@ SCATTERED = [((k * 17) % 40 + 0.5) / 40 for k in range(40)]
 
 
 def config(**values: Any) -> StudyConfig:
-    return make_config({"algo": "ppo", "env": "Pendulum-v1", **values})
+    return make_config({"algo": "ppo", "env": "Pendulum-v1", "n_trials": 40, **values})
 
 
 def trial(value: float | None, state: TrialState = COMPLETE, **options: Any) -> FrozenTrial:

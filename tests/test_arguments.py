@@ -199,9 +199,9 @@ def test_read_options_help_lists_every_option(capsys: pytest.CaptureFixture[str]
     text = capsys.readouterr().out
     for part in ("--algo ALGO", "--fixed.NAME VALUE", "--no-normalize", "--config FILE"):
         assert part in text
-    assert "finished trials wanted in the study, over all workers and resumes (default: 40)" in (
-        " ".join(text.split())
-    )
+    words = " ".join(text.split())
+    assert "finished trials wanted in the study, over all workers and resumes" in words
+    assert "training seeds of each trial, whose value is their mean (default: 1)" in words
 
 
 def test_help_exits_0_without_importing_torch() -> None:

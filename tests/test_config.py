@@ -24,21 +24,21 @@ def mistakes(**values: Any) -> str:
 
 
 @pytest.mark.parametrize(
-    ("algo", "n_timesteps", "n_envs"),
+    ("algo", "n_timesteps", "n_envs", "n_trials"),
     [
-        ("a2c", 40_000, 8),
-        ("ddpg", 10_000, 1),
-        ("dqn", 50_000, 1),
-        ("ppo", 40_000, 8),
-        ("sac", 10_000, 1),
-        ("td3", 10_000, 1),
+        ("a2c", 40_000, 8, 100),
+        ("ddpg", 10_000, 1, 40),
+        ("dqn", 50_000, 1, 40),
+        ("ppo", 40_000, 8, 100),
+        ("sac", 10_000, 1, 40),
+        ("td3", 10_000, 1, 40),
     ],
 )
 def test_make_config_defaults_depend_on_the_algorithm(
-    algo: str, n_timesteps: int, n_envs: int
+    algo: str, n_timesteps: int, n_envs: int, n_trials: int
 ) -> None:
     made = config(algo=algo)
-    assert (made.n_timesteps, made.n_envs) == (n_timesteps, n_envs)
+    assert (made.n_timesteps, made.n_envs, made.n_trials) == (n_timesteps, n_envs, n_trials)
 
 
 @pytest.mark.parametrize(

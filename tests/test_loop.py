@@ -8,8 +8,9 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from sb3_hpo.claims import claim
 from sb3_hpo.config import StudyConfig, make_config
-from sb3_hpo.loop import Watch, claim, run_trials
+from sb3_hpo.loop import run_trials
 from sb3_hpo.objective import Objective
 from sb3_hpo.patience import StorageAwayError
 from sb3_hpo.places import Place
@@ -18,6 +19,7 @@ from sb3_hpo.spaces import EnqueuedPoint
 from sb3_hpo.study import create_or_resume, prepare
 from sb3_hpo.training import StopRun
 from sb3_hpo.trials import count_trials, outcome_of, trials_of
+from sb3_hpo.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -138,7 +140,7 @@ def test_run_trials_storage_that_stays_away_is_no_error_of_the_trial(tmp_path: P
     class LosesStorage:
         def __init__(self, _objective: Objective) -> None: ...
 
-        def judge(self, trial: optuna.Trial) -> Any:
+        def judge_all(self, trials: list[optuna.Trial], take: Any) -> None:
             raise StorageAwayError("storage: h cannot be used")
 
     config_ = config(tmp_path)
@@ -153,21 +155,21 @@ def test_run_trials_replaces_failed_trials(tmp_path: Path) -> None:
         def __init__(self, objective: Objective) -> None:
             self.objective = objective
 
-        def judge(self, trial: optuna.Trial) -> Any:
-            if trial.number == 0:
+        def judge_all(self, trials: list[optuna.Trial], take: Any) -> None:
+            if trials[0].number == 0:
                 raise OSError("the robot was unplugged")
-            return self.objective.judge(trial)
+            self.objective.judge_all(trials, take)
 
     study, reason = work(config(tmp_path, n_trials=3, pruner="none"), wrap=FailsFirst)
     assert reason is None
     assert [trial.state.name for trial in trials_of(study)] == ["FAIL"] + ["COMPLETE"] * 3
     attrs = trials_of(study)[0].user_attrs
     assert (attrs["outcome"], attrs["error"]) == ("error", "OSError: the robot was unplugged")
-    assert "in judge" in attrs["traceback"]
+    assert "in judge_all" in attrs["traceback"]
 
 
 def test_run_trials_stops_after_three_equal_errors(tmp_path: Path) -> None:
-    study, reason = work(config(tmp_path, "RaisingEnv", n_trials=20))
+    study, reason = work(config(tmp_path, "RaisingEnv", n_trials=20, batch_trials=1))
     counts = count_trials(trials_of(study))
     assert (counts.failed, counts.finished) == (3, 0)
     assert str(reason).startswith("3 trials failed with ValueError at ")
@@ -175,8 +177,8 @@ def test_run_trials_stops_after_three_equal_errors(tmp_path: Path) -> None:
 
 
 def test_run_trials_tries_again_when_started_again_after_errors(tmp_path: Path) -> None:
-    work(config(tmp_path, "RaisingEnv", n_trials=20))
-    study, reason = work(config(tmp_path, "RaisingEnv", n_trials=20))
+    work(config(tmp_path, "RaisingEnv", n_trials=20, batch_trials=1))
+    study, reason = work(config(tmp_path, "RaisingEnv", n_trials=20, batch_trials=1))
     assert count_trials(trials_of(study)).failed == 6
     assert reason is not None
 
@@ -255,10 +257,10 @@ def test_run_trials_revoked_trial_is_dropped_quietly(tmp_path: Path) -> None:
         def __init__(self, objective: Objective) -> None:
             self.objective = objective
 
-        def judge(self, trial: optuna.Trial) -> Any:
-            if trial.number == 0:
-                trial.study.tell(0, state=TrialState.FAIL)
-            return self.objective.judge(trial)
+        def judge_all(self, trials: list[optuna.Trial], take: Any) -> None:
+            if trials[0].number == 0:
+                trials[0].study.tell(0, state=TrialState.FAIL)
+            self.objective.judge_all(trials, take)
 
     study, reason = work(config(tmp_path, n_trials=2, pruner="none"), wrap=Paused)
     assert reason is None
@@ -292,11 +294,11 @@ def test_run_trials_failing_trial_that_was_handed_on_is_left_alone(tmp_path: Pat
         def __init__(self, objective: Objective) -> None:
             self.objective = objective
 
-        def judge(self, trial: optuna.Trial) -> Any:
-            if trial.number == 0:
-                trial.study.tell(0, state=TrialState.FAIL)
+        def judge_all(self, trials: list[optuna.Trial], take: Any) -> None:
+            if trials[0].number == 0:
+                trials[0].study.tell(0, state=TrialState.FAIL)
                 raise OSError("the robot was unplugged")
-            return self.objective.judge(trial)
+            self.objective.judge_all(trials, take)
 
     study, reason = work(config(tmp_path, n_trials=1, pruner="none"), wrap=PausedThenFails)
     assert reason is None

@@ -9,13 +9,13 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from sb3_hpo.config import StudyConfig, make_config
 from sb3_hpo.reruns import Candidate, make_spec
 from sb3_hpo.retraining import retrain
-from sb3_hpo.training import StopRun
+from sb3_hpo.training import Hooks, StopRun
 from tests.envs import KnownReturnEnv, start_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sb3_hpo.reruns import RunSpec, Stage
+    from sb3_hpo.reruns import Rerun, RunSpec, Stage
 
 KWARGS = {"n_steps": 16, "batch_size": 16, "n_epochs": 1, "learning_rate": 0.01}
 
@@ -32,10 +32,17 @@ def spec(config_: StudyConfig, stage: Stage = "test", seed_index: int = 0) -> Ru
     return make_spec(config_, stage, Candidate(trial=0, kwargs=KWARGS), seed_index)
 
 
+def retrain_one(
+    config_: StudyConfig, wanted: RunSpec, save_to: Path | None = None, **hooks: Any
+) -> Rerun:
+    (rerun,) = retrain(config_, [wanted], Hooks(**hooks), folder_of=lambda _: save_to)
+    return rerun
+
+
 def test_retrain_judges_the_final_policy_on_the_test_episodes() -> None:
     config_ = config("KnownReturnEnv")
     wanted = spec(config_)
-    rerun = retrain(config_, wanted)
+    rerun = retrain_one(config_, wanted)
     assert rerun.final is not None
     assert len(wanted.final_seeds) == 40
     expected = [10 * start_of(seed) for seed in wanted.final_seeds]
@@ -49,18 +56,18 @@ def test_retrain_judges_the_final_policy_on_the_test_episodes() -> None:
 
 def test_retrain_twice_gives_the_same_numbers() -> None:
     config_ = config()
-    first, second = (retrain(config_, spec(config_)) for _ in range(2))
+    first, second = (retrain_one(config_, spec(config_)) for _ in range(2))
     assert first.final is not None
     assert second.final is not None
     assert first.final.returns == second.final.returns
-    other = retrain(config_, spec(config_, seed_index=1))
+    other = retrain_one(config_, spec(config_, seed_index=1))
     assert other.record.seed != first.record.seed
     assert other.final is not None
     assert other.final.returns != first.final.returns
 
 
 def test_retrain_in_the_race_has_a_curve_and_no_test() -> None:
-    rerun = retrain(config(), spec(config(), "race"))
+    rerun = retrain_one(config(), spec(config(), "race"))
     assert len(rerun.record.evaluations) == 6
     assert rerun.final is None
     assert rerun.episode_values == ()
@@ -68,7 +75,7 @@ def test_retrain_in_the_race_has_a_curve_and_no_test() -> None:
 
 def test_retrain_saves_the_policy_that_was_judged(tmp_path: Path) -> None:
     config_ = config("TargetEnv", normalize=True)
-    rerun = retrain(config_, spec(config_), save_to=tmp_path / "models" / "a")
+    rerun = retrain_one(config_, spec(config_), save_to=tmp_path / "models" / "a")
     assert rerun.final is not None
     model = PPO.load(tmp_path / "models" / "a" / "model.zip", device="cpu")
     venv = VecNormalize.load(
@@ -86,7 +93,7 @@ def test_retrain_saves_the_policy_that_was_judged(tmp_path: Path) -> None:
 def test_retrain_evaluates_in_the_training_environments_where_asked() -> None:
     config_ = config("KnownReturnEnv", n_eval_envs=0)
     wanted = spec(config_)
-    rerun = retrain(config_, wanted)
+    rerun = retrain_one(config_, wanted)
     assert rerun.final is not None
     expected = [10 * start_of(seed) for seed in wanted.final_seeds]
     assert rerun.final.returns == pytest.approx(expected, abs=1e-5)
@@ -94,7 +101,7 @@ def test_retrain_evaluates_in_the_training_environments_where_asked() -> None:
 
 def test_retrain_records_divergence_and_saves_nothing(tmp_path: Path) -> None:
     config_ = config("NanRewardEnv")
-    rerun = retrain(config_, spec(config_), save_to=tmp_path / "a")
+    rerun = retrain_one(config_, spec(config_), save_to=tmp_path / "a")
     assert (rerun.record.outcome, rerun.final) == ("diverged", None)
     assert not (tmp_path / "a").exists()
 
@@ -103,7 +110,7 @@ def test_retrain_records_the_metric_of_the_test_episodes() -> None:
     config_ = config("KnownReturnEnv", metric="is_success")
     wanted = spec(config_)
     expected = [float(start_of(seed) > 0.5) for seed in wanted.final_seeds]
-    assert list(retrain(config_, wanted).episode_values) == expected
+    assert list(retrain_one(config_, wanted).episode_values) == expected
 
 
 def test_retrain_ends_when_its_caller_says_so() -> None:
@@ -111,6 +118,6 @@ def test_retrain_ends_when_its_caller_says_so() -> None:
         if n_steps > 100:
             raise StopRun("interrupted", "enough")
 
-    rerun = retrain(config(), spec(config()), on_step=stop)
+    rerun = retrain_one(config(), spec(config()), on_step=stop)
     assert (rerun.record.outcome, rerun.record.reason) == ("interrupted", "enough")
     assert rerun.final is None

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,6 +26,16 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow  # every test starts processes that import torch
 
 KWARGS = {"n_steps": 16, "batch_size": 16, "n_epochs": 1}
+
+LATE = """
+import json, sys, time
+results = json.loads(sys.argv[1])
+for line in sys.stdin:
+    for run in json.loads(line)["runs"]:
+        print(json.dumps({"rerun": results[run["spec"]["seed_index"]]}), flush=True)
+    time.sleep(0.5)
+    print(json.dumps({"done": True}), flush=True)
+"""
 
 
 def config(env: str = "TargetEnv", **values: Any) -> StudyConfig:
@@ -72,7 +86,7 @@ def test_runners_give_the_numbers_of_this_process_and_leave_nobody(tmp_path: Pat
     assert errors == {}
     assert sorted(rerun.seed_index for rerun in done) == [0, 1, 2]
     for rerun in done:
-        here = retrain(config_, wanted[rerun.seed_index])
+        (here,) = retrain(config_, [wanted[rerun.seed_index]])
         assert rerun.final is not None
         assert here.final is not None
         assert rerun.final.returns == here.final.returns
@@ -149,3 +163,30 @@ def test_runners_end_with_the_process_that_started_them(env: str, tmp_path: Path
     while orphans() and time.monotonic() < deadline:
         time.sleep(0.2)
     assert orphans() == []
+
+
+def test_a_runner_gets_no_new_job_before_it_is_done_with_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config_ = config()
+    wanted = specs(config_, 2)
+    (rerun,) = retrain(config_, wanted[:1])
+    results = [replace(rerun, key=s.key(config_), seed_index=i) for i, s in enumerate(wanted)]
+
+    def start(*_: Any, **__: Any) -> subprocess.Popen[bytes]:
+        texts = json.dumps([result.to_dict() for result in results])
+        pipe = subprocess.PIPE
+        return subprocess.Popen(
+            [sys.executable, "-c", LATE, texts], stdin=pipe, stdout=pipe, start_new_session=True
+        )
+
+    monkeypatch.setattr("sb3_hpo.runners.start_module", start)
+    done: list[Rerun] = []
+    deadline = time.monotonic() + 60
+    with Runners(config_, tmp_path, 1) as runners:
+        runners.run(
+            lambda: wanted[len(done) : len(done) + 1],  # the second is wanted after the first
+            lambda _, rerun: done.append(rerun),
+            lambda: time.monotonic() < deadline,
+        )
+    assert [rerun.seed_index for rerun in done] == [0, 1]
