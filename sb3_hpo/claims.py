@@ -15,7 +15,7 @@ from sb3_hpo.batch.structure import structural_params
 from sb3_hpo.codec import describe
 from sb3_hpo.liveness import hand_back
 from sb3_hpo.patience import StorageAwayError
-from sb3_hpo.trials import OUTCOME, WORKER, enqueued_point, trials_of
+from sb3_hpo.trials import FIXED_PARAMS, OUTCOME, WORKER, enqueued_point, trials_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from sb3_hpo.objective import Objective
 
 _logger = logging.getLogger(__name__)
-_FIXED_PARAMS = "fixed_params"  # Optuna's name for what an enqueued trial must try
 
 
 def claim(study: optuna.Study, n_trials: int, worker: str) -> optuna.Trial | None:
@@ -111,7 +110,7 @@ def claim_group(
 
 
 def _is_enqueued(study: optuna.Study, trial: optuna.Trial) -> bool:
-    return _FIXED_PARAMS in trials_of(study)[trial.number].system_attrs
+    return FIXED_PARAMS in trials_of(study)[trial.number].system_attrs
 
 
 def _replay(objective: Objective, params: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -126,8 +125,8 @@ def _sampled(objective: Objective, trial: optuna.Trial) -> bool:
         objective.sample(trial)
     except StorageAwayError:
         raise
-    except Exception:
-        _logger.info("trial %d cannot be sampled", trial.number, exc_info=True)  # as above
+    except Exception:  # which its training will come upon again, and record
+        _logger.info("trial %d cannot be sampled", trial.number, exc_info=True)
         return False
     return True
 

@@ -17,6 +17,7 @@ from sb3_hpo.callback import mark_infeasible
 from sb3_hpo.patience import outages
 from sb3_hpo.trials import (
     BEAT,
+    FIXED_PARAMS,
     KWARGS_OVERRIDE,
     LOSS_CHECK,
     N_LOSSES,
@@ -55,7 +56,7 @@ def hand_back(
     if not _end(study, trial, TrialState.FAIL, lambda live: live.set_user_attr(OUTCOME, outcome)):
         return False
     # A trial that had not sampled yet holds its enqueued parameters in a system attribute.
-    params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+    params = {**trial.system_attrs.get(FIXED_PARAMS, {}), **trial.params}
     if params:
         attrs = {key: trial.user_attrs[key] for key in _INHERITED if key in trial.user_attrs}
         if n_losses is not None:

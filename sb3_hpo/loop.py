@@ -39,8 +39,8 @@ _logger = logging.getLogger(__name__)
 
 _POLL_S = 0.5
 _MAX_SAME_ERROR = 3
-# Eight together finish two to three times as many trials in the same time as one after the other
-# (README), but the sampler sees results a batch at a time: a study needs some of them.
+# Eight together finish about twice as many trials in the same time (README), but the sampler sees
+# results a batch at a time: a study needs some of them.
 _MOST_TOGETHER = 8
 _BATCHES = 10
 
@@ -178,7 +178,7 @@ def _take_error(
     try:
         _record_error(study, trial, error)
     except optuna.exceptions.UpdateFinishedTrialError:
-        return  # as above; the error is in the log
+        return  # given to another worker meanwhile; the error is in the log
     _stop_if_hopeless(study, config, error=(type(error).__name__, _site(error)))
 
 

@@ -25,6 +25,8 @@ HOME = "home"  # host and run folder where it was created, and where its answer 
 LOSS_CHECK = "loss_check"  # numbers of the trials that were last found without a worker
 SESSION_START = "session_start"  # when the command was last started, ISO 8601
 
+FIXED_PARAMS = "fixed_params"  # system attribute: what an enqueued trial must try (Optuna's)
+
 # Trial user attributes.
 RUN = "run"  # the RunRecord
 SEED_CURVES = "seed_curves"  # values of the evaluations of each training seed, where several
@@ -101,7 +103,7 @@ def enqueued_point(trial: FrozenTrial) -> tuple[str, dict[str, Any]] | None:
     """
     if SOURCE not in trial.user_attrs or RETRY_OF in trial.user_attrs:
         return None
-    return trial.user_attrs[SOURCE], trial.system_attrs["fixed_params"]
+    return trial.user_attrs[SOURCE], trial.system_attrs[FIXED_PARAMS]
 
 
 def trials_of(study: optuna.Study) -> list[FrozenTrial]:

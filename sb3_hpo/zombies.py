@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 
 from sb3_hpo.errors import UserError
 from sb3_hpo.inventory import config_in
-from sb3_hpo.trials import REASON, WORKER
+from sb3_hpo.trials import FIXED_PARAMS, REASON, WORKER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -175,6 +175,6 @@ def give_on(lost: RunningTrial) -> str:
     ended = lost.now()
     if ended.state is TrialState.PRUNED:
         return f"written off: {ended.user_attrs.get(REASON)}"
-    if ended.params or "fixed_params" in ended.system_attrs:
+    if ended.params or FIXED_PARAMS in ended.system_attrs:
         return "failed; its parameters wait for another worker"
     return "failed; it had no parameters yet"

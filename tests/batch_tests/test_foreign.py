@@ -10,7 +10,7 @@ from stable_baselines3 import A2C, SAC
 
 from sb3_hpo.batch.errors import CannotBatch
 from sb3_hpo.batch.foreign import check_modules
-from tests.batch_tests.members import NETS, Case, TwoLayers, equal, weights
+from tests.batch_tests.members import NETS, Case, TwoLayers, WithDropout, equal, weights
 
 if TYPE_CHECKING:
     import gymnasium as gym
@@ -64,12 +64,6 @@ class Noisy(TwoLayers):
         return super().forward(observations + 0.01 * torch.randn_like(observations))
 
 
-class Dropping(TwoLayers):
-    def __init__(self, observation_space: gym.Space[Any]) -> None:
-        super().__init__(observation_space)
-        self.norm = torch.nn.Dropout(0.5)  # type: ignore[assignment]
-
-
 class Uncopied(TwoLayers):
     def __init__(self, observation_space: gym.Space[Any]) -> None:
         super().__init__(observation_space)
@@ -98,7 +92,7 @@ def model_with(algo: Any = A2C, **kwargs: Any) -> Any:
         (Scaling, "Scaling computes random values, or others in training mode"),
         (Branching, "Branching computes random values"),
         (Noisy, "Noisy computes random values"),
-        (Dropping, "Dropping computes random values"),
+        (WithDropout, "WithDropout computes random values"),
         (Uncopied, "a copy of the policy cannot be tried .TypeError"),
     ],
 )

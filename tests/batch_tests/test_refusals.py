@@ -21,6 +21,7 @@ from tests.batch_tests.members import (
     Case,
     PointEnv,
     TwoLayers,
+    WithDropout,
     alone,
     equal,
     largest_difference,
@@ -37,12 +38,6 @@ class WithBatchNorm(TwoLayers):
     def __init__(self, observation_space: gym.Space[Any]) -> None:
         super().__init__(observation_space)
         self.norm = torch.nn.BatchNorm1d(8)  # type: ignore[assignment]
-
-
-class WithDropout(TwoLayers):
-    def __init__(self, observation_space: gym.Space[Any]) -> None:
-        super().__init__(observation_space)
-        self.norm = torch.nn.Dropout(0.5)  # type: ignore[assignment]
 
 
 class Frozen(TwoLayers):
