@@ -138,13 +138,14 @@ class _EpisodeLoop:
         self._sums += rewards
         self._counts += 1
         self._infos = infos
+        wanted = np.array([bool(queue) for queue in self._queues])
         too_long = self._counts >= self._plan.max_episode_steps
-        for j in map(int, np.flatnonzero(too_long & ~dones)):
+        for j in map(int, np.flatnonzero(wanted & too_long & ~dones)):
             # No cap of ours inside this environment: it cannot begin its other episodes.
             self._truncated = True
+            del self._queues[j][1:]
             self._close(j)
-            self._queues[j].clear()
-        for j in map(int, np.flatnonzero(dones)):
+        for j in map(int, np.flatnonzero(wanted & dones)):
             info = infos[j]
             if "episode" in info:  # Monitor's return is neither normalised nor clipped
                 self._sums[j], self._counts[j] = info["episode"]["r"], info["episode"]["l"]
@@ -154,20 +155,21 @@ class _EpisodeLoop:
             self._close(j)
 
     def _close(self, j: int) -> None:
-        if self._queues[j]:
-            metric = float("nan")
-            if self._plan.metric is not None:
-                metric = _read_metric(self._infos[j], self._plan.metric)
-            episode = self._queues[j].pop(0)
-            self._results[episode] = (float(self._sums[j]), int(self._counts[j]), metric)
+        metric = float("nan")
+        if self._plan.metric is not None:
+            metric = _read_metric(self._infos[j], self._plan.metric)
+        episode = self._queues[j].pop(0)
+        self._results[episode] = (float(self._sums[j]), int(self._counts[j]), metric)
         self._sums[j], self._counts[j] = 0.0, 0
+        if self._seeded and not self._queues[j]:
+            self._venv.env_method("rest", indices=[j])
 
     def cut(self) -> None:
         """Score the running episodes as far as they went and give up those not yet begun."""
         self._truncated = True
         metric = self._plan.metric
         for j, queue in enumerate(self._queues):
-            if self._counts[j] > 0 and (metric is None or metric in self._infos[j]):
+            if queue and self._counts[j] > 0 and (metric is None or metric in self._infos[j]):
                 self._close(j)
             queue.clear()
         if not self._results:

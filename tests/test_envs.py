@@ -123,6 +123,18 @@ def test_seeded_episodes_after_the_plan_obeys_the_caller() -> None:
     assert starts == pytest.approx([start_of(5), start_of(2)])
 
 
+def test_seeded_episodes_at_rest_is_where_it_started_until_it_is_reset() -> None:
+    known = KnownReturnEnv()
+    env = SeededEpisodes(known)
+    start, _ = env.reset(seed=5)
+    env.step(None)
+    env.rest()
+    observation, *others = env.step(None)
+    assert (list(observation), *others) == (list(start), 0.0, False, False, {})
+    env.reset(seed=4)
+    assert env.step(None)[1] == pytest.approx(start_of(4))
+
+
 def test_seeded_episodes_vector_env_resets_by_the_plan() -> None:
     venv = DummyVecEnv([EnvFactory(KNOWN)])
     venv.env_method("plan_episodes", [5, 4])

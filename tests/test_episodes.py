@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any, cast
 
 import gymnasium as gym
@@ -83,6 +84,21 @@ def test_run_episodes_twice_in_the_same_envs_is_equal() -> None:
     assert run(venv) == run(venv)
 
 
+def test_run_episodes_env_without_further_episodes_rests() -> None:
+    n_steps = Counter[int]()
+
+    class Counting(KnownReturnEnv):
+        def step(self, action: Any) -> Any:
+            n_steps[id(self)] += 1
+            return super().step(action)
+
+    envs = [Counting(), Counting()]
+    venv = DummyVecEnv([lambda env=env: Monitor(SeededEpisodes(env)) for env in envs])  # type: ignore[misc]
+    for n_runs in (1, 2):
+        assert run(venv, max_episode_steps=11).truncated is False
+        assert [n_steps[id(env)] for env in envs] == [30 * n_runs, 20 * n_runs]
+
+
 def test_run_episodes_normalised_rewards_are_undone_by_monitor() -> None:
     venv = VecNormalize(DummyVecEnv([KNOWN] * 2), norm_reward=True, clip_reward=0.01)
     assert run(venv).returns == pytest.approx(RETURNS, abs=1e-6)
@@ -128,6 +144,14 @@ def test_run_episodes_over_time_scores_as_far_as_it_went(monkeypatch: pytest.Mon
     expected = [10 * start_of(5), 10 * start_of(9), 5 * start_of(1), 5 * start_of(7)]
     assert episodes.returns == pytest.approx(expected, abs=1e-5)
     assert episodes.truncated is True
+
+
+def test_run_episodes_over_time_resting_envs_have_no_episode_to_score(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock_by_step(monkeypatch)
+    episodes = run(DummyVecEnv([KNOWN] * 2), max_seconds=24.5)
+    assert (episodes.lengths, episodes.truncated) == ((10, 10, 10, 10, 5), True)
 
 
 def test_run_episodes_over_time_between_episodes_scores_no_unbegun_one(
