@@ -30,8 +30,11 @@ CLIPPED_DEFAULT_PARAMS: dict[str, float | int | str] = {
 
 # SB3's default, but with rollouts that a short budget has many of (1,024 samples in eight
 # environments) and a rate to match; gamma is the problem's own, so once far and once near.
+# That the rate falls took ten seeds on Pendulum from -315 (worst -721) to -258 (-432), on Acrobot
+# from -86 to -83, and left CartPole at 500.
 _SHORT_ROLLOUTS: dict[str, float | int | str] = {
     "learning_rate": 1e-3,
+    "learning_rate_schedule": "linear",
     "n_steps_pow": 7,
     "n_minibatches_pow": 4,
     "activation_fn": "relu",
@@ -90,9 +93,14 @@ def sample_clipped_params(
     Returns:
         Constructor keyword arguments.
     """
-    # Zoo's 1e-5 to 2e-3, a little wider.
+    # Zoo's 1e-5 to 2e-3, a little wider. Whether it falls decides whether the last policy of a
+    # run is as good as the run: three tuned configurations on Pendulum, 40,000 steps, had -466,
+    # -529 and -864 on the worst of ten seeds, and with twice the rate falling linearly -223, -220
+    # and -391; their interquartile means rose from -236, -218 and -229 to -193, -205 and -187.
     kwargs: dict[str, Any] = {
-        "learning_rate": sample_learning_rate(trial, 1e-5, 3e-3, size=size),
+        "learning_rate": sample_learning_rate(
+            trial, 1e-5, 3e-3, size=size, schedule_from="default"
+        ),
     }
     kwargs |= sample_rollout(trial, context=context, size=size, ranges=ranges)
     if is_at_least(size, "default"):

@@ -46,8 +46,11 @@ def sample_a2c_params(
     refuse_her(context, "A2C")
     longest = min(256, max_rollout_steps(context, minimum=MIN_ROLLOUT))
     kwargs: dict[str, Any] = {
-        # Zoo's 1e-5 to 2e-3, wider because A2C's default is already above PPO's.
-        "learning_rate": sample_learning_rate(trial, 1e-5, 5e-3, size=size),
+        # Zoo's 1e-5 to 2e-3, wider because A2C's default is already above PPO's. All
+        # ten rates that Zoo's authors have tuned fall linearly.
+        "learning_rate": sample_learning_rate(
+            trial, 1e-5, 5e-3, size=size, schedule_from="default"
+        ),
         # Zoo samples 32 to 2048, but its tuned configurations use 5, 8 and 100. A rollout of a
         # single sample would make a normalised advantage NaN.
         "n_steps": trial.suggest_int("n_steps", MIN_ROLLOUT, longest, log=True),

@@ -41,25 +41,26 @@ class CosineSchedule:
 
 
 def sample_learning_rate(
-    trial: TrialLike, low: float, high: float, *, size: Size
+    trial: TrialLike, low: float, high: float, *, size: Size, schedule_from: Size = "full"
 ) -> ScheduleOrFloat:
-    """Sample the learning rate; in the full space also how it falls.
+    """Sample the learning rate and, in a space that is large enough, how it falls.
 
     Args:
         trial: The Optuna trial.
         low: Lowest initial rate.
         high: Highest initial rate.
         size: How much is searched.
+        schedule_from: The smallest size in which it may fall linearly; in the full space it may
+            also fall as a cosine.
 
     Returns:
         The constant rate, or a schedule that ends at 0.
     """
     learning_rate = trial.suggest_float("learning_rate", low, high, log=True)
-    if not is_at_least(size, "full"):
+    if not is_at_least(size, schedule_from):
         return learning_rate
-    kind: str = trial.suggest_categorical(
-        "learning_rate_schedule", ["constant", "linear", "cosine"]
-    )
+    kinds = ["constant", "linear", *(["cosine"] if is_at_least(size, "full") else [])]
+    kind: str = trial.suggest_categorical("learning_rate_schedule", kinds)
     if kind == "cosine":
         return CosineSchedule(learning_rate)
     return _linear(learning_rate) if kind == "linear" else learning_rate

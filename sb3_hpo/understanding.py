@@ -106,6 +106,9 @@ class _Reader:
 
     def overrides(self) -> Overrides:
         """Return what was understood."""
+        # SB3's argument is a schedule or a number, and a number does not fall.
+        self._silence([f"{name}_schedule" for name in self._held.keys() - self._dropped
+                       if f"{name}_schedule" not in self._changed])  # fmt: skip
         held = {**self._idle, **self._held}
         changed = {name: item for name, item in self._changed.items() if name not in held}
         kept = [name for name in self._idle if name not in self._held] + self._defaulted

@@ -86,7 +86,10 @@ def test_run_trials_whole_space_in_process(tmp_path: Path) -> None:
     assert default.params["learning_rate"] == 0.0003
     for trial in sampled:
         kwargs = trial.user_attrs["run"]["kwargs"]
-        assert kwargs["learning_rate"] == trial.params["learning_rate"]
+        rate = kwargs["learning_rate"]
+        if trial.params["learning_rate_schedule"] == "linear":
+            rate = rate["start"]
+        assert rate == trial.params["learning_rate"]
         assert kwargs["gamma"] == 1 - trial.params["one_minus_gamma"] == trial.user_attrs["gamma"]
         assert kwargs["n_steps"] == 2 ** trial.params["n_steps_pow"]
 

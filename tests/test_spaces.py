@@ -211,11 +211,38 @@ def test_dropped_choice_is_not_in_the_default_point() -> None:
     assert "net_arch" not in space.default_params
 
 
-def test_schedule_is_still_searched_from_a_fixed_learning_rate() -> None:
-    space = bind("sac", space_size="full", fixed={"learning_rate": 1e-3})
+def test_fixed_learning_rate_does_not_fall() -> None:
+    space = bind(fixed={"learning_rate": 1e-3})
+    assert "learning_rate_schedule" not in space.dimensions
     params = {**space.default_params, "learning_rate_schedule": "linear"}
-    assert describe(space.sample(FixedTrial(params)))["learning_rate"]["start"] == 1e-3
-    assert space.default_override == {"learning_rate": 1e-3}
+    assert space.sample(FixedTrial(params))["learning_rate"] == 1e-3
+
+
+@pytest.mark.parametrize(
+    ("wishes", "is_searched"),
+    [
+        ({"fixed": {"learning_rate": 1e-3, "learning_rate_schedule": "linear"}}, False),
+        (
+            {
+                "fixed": {"learning_rate": 1e-3},
+                "choices": {"learning_rate_schedule": ["constant", "linear"]},
+            },
+            True,
+        ),
+    ],
+)
+def test_fixed_learning_rate_falls_where_that_is_asked_for(
+    wishes: dict[str, Any], is_searched: bool
+) -> None:
+    space = bind(**wishes)
+    assert ("learning_rate_schedule" in space.dimensions) is is_searched
+    params = {**space.default_params, "learning_rate_schedule": "linear"}
+    assert describe(space.sample(FixedTrial(params)))["learning_rate"] == {
+        "$call": "stable_baselines3.common.utils:LinearSchedule",
+        "start": 1e-3,
+        "end": 0.0,
+        "end_fraction": 1.0,
+    }
 
 
 def test_drop_of_a_learning_rate_ends_its_schedule() -> None:

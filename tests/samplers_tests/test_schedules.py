@@ -1,15 +1,21 @@
 from __future__ import annotations
 
 import pickle
+from typing import TYPE_CHECKING, Any
 
+import optuna
 import pytest
 from optuna.trial import FixedTrial
 from stable_baselines3.common.utils import LinearSchedule
 
-from samplers import SpaceContext, sample_ppo_params, sample_sac_params
+from samplers import SpaceContext, sample_a2c_params, sample_ppo_params, sample_sac_params
+from samplers.a2c import DEFAULT_PARAMS as A2C_DEFAULTS
 from samplers.ppo import DEFAULT_PARAMS as PPO_DEFAULTS
 from samplers.sac import DEFAULT_PARAMS as SAC_DEFAULTS
 from samplers.schedules import CosineSchedule
+
+if TYPE_CHECKING:
+    from samplers import Size
 
 
 @pytest.mark.parametrize(
@@ -40,8 +46,31 @@ def test_schedules_of_rate_and_clip_range_are_independent() -> None:
     assert kwargs["clip_range"].start == 0.2
 
 
-def test_schedules_are_sampled_in_the_full_space_only() -> None:
-    trial = FixedTrial(dict(PPO_DEFAULTS))
-    kwargs = sample_ppo_params(trial, size="default")
-    assert (kwargs["learning_rate"], kwargs["clip_range"]) == (3e-4, 0.2)
-    assert not {name for name in trial.params if name.endswith("_schedule")}
+@pytest.mark.parametrize(
+    ("sample", "params", "size", "names"),
+    [
+        (sample_ppo_params, PPO_DEFAULTS, "small", set()),
+        (sample_ppo_params, PPO_DEFAULTS, "default", {"learning_rate_schedule"}),
+        (sample_a2c_params, A2C_DEFAULTS, "default", {"learning_rate_schedule"}),
+        (sample_sac_params, SAC_DEFAULTS, "default", set()),
+        (sample_sac_params, SAC_DEFAULTS, "full", {"learning_rate_schedule"}),
+    ],
+)
+def test_schedules_are_sampled_from_the_size_where_they_pay(
+    sample: Any, params: dict[str, Any], size: Size, names: set[str]
+) -> None:
+    trial = FixedTrial(dict(params))
+    kwargs = sample(trial, context=SpaceContext(n_timesteps=1_000_000), size=size)
+    assert kwargs["learning_rate"] == params["learning_rate"]
+    assert {name for name in trial.params if name.endswith("_schedule")} == names
+
+
+@pytest.mark.parametrize(
+    ("size", "kinds"),
+    [("default", ("constant", "linear")), ("full", ("constant", "linear", "cosine"))],
+)
+def test_cosine_is_in_the_full_space_only(size: Size, kinds: tuple[str, ...]) -> None:
+    trial = optuna.create_study().ask()
+    sample_ppo_params(trial, size=size)
+    (distribution,) = (d for n, d in trial.distributions.items() if n == "learning_rate_schedule")
+    assert distribution == optuna.distributions.CategoricalDistribution(kinds)
