@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 N_EPISODES = 20
 _ALONE_SEED = 1_000_000  # first training seed of the separate runs
+_STRIDE = 1_000  # between training seeds: environment i of a run is seeded with the run's seed + i
 _EPISODE_SEED = 2_000_000
 _LEVEL = 0.01
 
@@ -234,7 +235,7 @@ def _both(algo: str, arguments: argparse.Namespace) -> tuple[Array, Array]:
     case = CASES[algo]
     budget = max(1, round(case.n_timesteps * arguments.scale))
     case = Case(case.env, budget, case.n_envs, case.kwargs)
-    seeds = range(arguments.members)
+    seeds = range(0, arguments.members * _STRIDE, _STRIDE)
     first = 0 if arguments.same_seeds else _ALONE_SEED
     together = train_together(algo, case, seeds)
     with ProcessPoolExecutor(arguments.n_workers, mp_context=get_context("spawn")) as pool:
