@@ -25,6 +25,10 @@ def readable(value: Any) -> str:
 
     >>> readable(0.000123456), readable({"$import": "torch.nn:Tanh"}), readable({"pi": [64]})
     ('0.0001235', 'Tanh', '(pi=[64])')
+    >>> readable(
+    ...     {"$call": "a:LinearSchedule", "start": 1.23456e-3, "end": 0.0, "end_fraction": 1.0}
+    ... )
+    '0.001235 falling to 0'
     """
     if isinstance(value, float):
         text = f"{value:.4g}"
@@ -35,8 +39,14 @@ def readable(value: Any) -> str:
     if isinstance(value, dict) and "$tuple" in value:
         return f"({', '.join(map(readable, value['$tuple']))})"
     if isinstance(value, dict):
-        items = (f"{key}={readable(item)}" for key, item in value.items() if key != "$call")
         kind = str(value.get("$call", "")).rpartition(":")[2]
+        if (
+            kind == "LinearSchedule"
+            and value["end_fraction"] == 1
+            and value["end"] < value["start"]
+        ):
+            return f"{readable(value['start'])} falling to {readable(value['end'])}"
+        items = (f"{key}={readable(item)}" for key, item in value.items() if key != "$call")
         return f"{kind}({', '.join(items)})"
     return str(value)
 
