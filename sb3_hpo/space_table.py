@@ -6,7 +6,6 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-import optuna
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from rich.console import Console
 from rich.table import Table
@@ -149,7 +148,6 @@ def _command(argv: Sequence[str]) -> int:
     parser.add_argument("--yaml", action="store_true", help="as a file for --space, to be edited")
     options = vars(parser.parse_args(argv))
     size, as_yaml = options.pop("size"), options.pop("yaml")
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     config = _config(options)
     load_algorithm(config.algo)
     problem = probe(config)

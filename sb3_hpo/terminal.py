@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import optuna
+
 from sb3_hpo.errors import UserError
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ def run_command(command: Callable[[], int]) -> int:
     # `python -m` puts the current folder on the path; a console script must do it itself.
     if str(Path.cwd()) not in sys.path and "" not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
+    # Of studies that we make in memory, to read a search space or to draw a picture.
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         return command()
     except UserError as error:

@@ -81,6 +81,7 @@ def understand(wishes: Wishes, given: Given) -> Overrides:
     if mistakes:
         raise UserError("; ".join(mistakes))
     reader.bound_updates(f"{wishes.place or 'fixed'}.")
+    reader.end_schedules(wishes.kept)
     return reader.overrides()
 
 
@@ -106,9 +107,6 @@ class _Reader:
 
     def overrides(self) -> Overrides:
         """Return what was understood."""
-        # SB3's argument is a schedule or a number, and a number does not fall.
-        self._silence([f"{name}_schedule" for name in self._held.keys() - self._dropped
-                       if f"{name}_schedule" not in self._changed])  # fmt: skip
         held = {**self._idle, **self._held}
         changed = {name: item for name, item in self._changed.items() if name not in held}
         kept = [name for name in self._idle if name not in self._held] + self._defaulted
@@ -252,6 +250,15 @@ class _Reader:
                 f"{self._held.get(name, ratio.high)}"
             )
         self._changed[name] = IntDistribution(max(low, ratio.low), ratio.high)
+
+    def end_schedules(self, kept: Collection[str]) -> None:
+        """Let what is fixed not fall over a run, unless that is asked for.
+
+        Args:
+            kept: Dimensions that are to be searched as they are.
+        """
+        schedules = {f"{name}_schedule" for name in self._held}
+        self._silence(schedules - self._changed.keys() - set(kept))
 
     def _searched(self, name: str) -> str:
         """Return the dimension of a name, which must be one and free."""

@@ -28,6 +28,7 @@ class Wishes:
         range: New ends, `[low, high]` or a mapping with low, high, log or step.
         choices: New choices.
         drop: What is left to SB3.
+        kept: Dimensions that are to be searched as they are.
         place: Where they are written, for messages; "" for the options of these names.
     """
 
@@ -35,6 +36,7 @@ class Wishes:
     range: Mapping[str, Any] = field(default_factory=dict)
     choices: Mapping[str, Any] = field(default_factory=dict)
     drop: Collection[str] = ()
+    kept: Collection[str] = ()
     place: str = ""
 
 
@@ -85,7 +87,7 @@ def wishes_of_file(names: Mapping[str, Any], dimensions: Mapping[str, BaseDistri
         dimensions: Of the shipped space.
     """
     wishes: dict[str, dict[str, Any]] = {"fixed": {}, "range": {}, "choices": {}}
-    known = set()
+    known, kept = set(), []
     for name, value in names.items():
         entry = read_entry(value)
         dimension = find_dimension(name, dimensions)
@@ -93,13 +95,13 @@ def wishes_of_file(names: Mapping[str, Any], dimensions: Mapping[str, BaseDistri
         if isinstance(entry, Constant):
             wishes["fixed"][name] = entry.value
         elif dimension is not None and _is_same(entry, dimensions[dimension], name == dimension):
-            continue
+            kept.append(dimension)
         elif isinstance(entry, Range):
             wishes["range"][name] = {"log": False, "step": None, **entry.plain()}
         else:
             wishes["choices"][name] = list(entry.by_name.values())
     drop = [name for name in dimensions if name not in known]
-    return Wishes(**wishes, drop=drop, place="space")
+    return Wishes(**wishes, drop=drop, kept=kept, place="space")
 
 
 def _is_same(entry: Range | Choices, distribution: BaseDistribution, is_own_name: bool) -> bool:

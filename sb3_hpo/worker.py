@@ -73,8 +73,9 @@ def _talk(*, verbose: bool) -> None:
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(message)s"
     )
     logging.captureWarnings(capture=True)
-    optuna.logging.set_verbosity(optuna.logging.INFO if verbose else optuna.logging.WARNING)
-    if not verbose:
+    if verbose:
+        optuna.logging.set_verbosity(optuna.logging.INFO)
+    else:
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
 

@@ -71,6 +71,7 @@ def test_yaml_edited_is_another_space(tmp_path: Path) -> None:
     path = tmp_path / "space.yaml"
     path.write_text("\n".join(line for line in lines if not line.startswith("clip_range")))
     space = bind("ppo", space=str(path))
+    # The rate that is fixed is where a schedule starts, since that has its line too.
     assert set(bind("ppo").dimensions) - set(space.dimensions) == {"learning_rate", "clip_range"}
     assert space.default_override == {"learning_rate": 1e-3}
 

@@ -4,6 +4,7 @@ import io
 import sys
 from pathlib import Path
 
+import optuna
 import pytest
 from rich.console import Console
 
@@ -33,6 +34,11 @@ def test_say_prints_the_line_as_it_is(text: str, *, terminal: bool) -> None:
 @pytest.mark.parametrize("status", [0, 1, 130])
 def test_run_command_returns_the_command_s_status(status: int) -> None:
     assert run_command(lambda: status) == status
+
+
+def test_run_command_silences_optuna_s_lines_about_studies_of_ours() -> None:
+    optuna.logging.set_verbosity(optuna.logging.INFO)
+    assert run_command(optuna.logging.get_verbosity) == optuna.logging.WARNING
 
 
 def test_run_command_mistake_of_the_user_is_one_line_and_exit_2(
