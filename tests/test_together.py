@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
+import numpy as np
 import pytest
 import stable_baselines3
 from stable_baselines3.common.callbacks import BaseCallback
@@ -43,6 +44,15 @@ class BreaksAfterSteps(gym.Wrapper[Any, Any, Any, Any]):
         self._n_steps += 1
         if self._is_broken and self._n_steps > 50:
             raise ValueError("the gripper is gone")
+        return super().step(action)
+
+
+class RefusesNan(TargetEnv):
+    """Is an environment that a NaN would break."""
+
+    def step(self, action: Any) -> Any:
+        if np.isnan(action).any():
+            raise SystemError("a NaN reached the motors")
         return super().step(action)
 
 
@@ -141,6 +151,24 @@ def test_an_error_of_one_member_is_told_and_the_others_go_on() -> None:
     assert [run.index for run in runs] == [0, 2]
     for run in runs:
         assert returns(run.record) == pytest.approx(returns(alone(run.index)), abs=1e-3)
+
+
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize(
+    ("algo", "kwargs"),
+    [("ppo", PPO), ("sac", {"learning_starts": 20, "buffer_size": 1000, "batch_size": 16})],
+)
+def test_a_member_that_diverges_is_stopped_before_its_environment_gets_nan(
+    algo: str, kwargs: dict[str, Any], exact: bool
+) -> None:
+    config_ = config(algo=algo, n_timesteps=160, n_evaluations=1, pruner="none", exact=exact)
+    config_ = config_.model_copy(update={"env": f"{__name__}:RefusesNan"})
+    members = [Member({**kwargs, "learning_rate": rate}, seed=1) for rate in (1e-3, 1e30, 2e-3)]
+    runs = list(train(config_, members, SEEDS))
+    assert [run.record.n_together for run in runs] == [0 if exact else 3] * 3
+    assert [run.record.outcome for run in runs] == ["finished", "diverged", "finished"]
+    assert (runs[1].record.reason or "").startswith("ValueError: Expected parameter")
+    assert 0 < runs[1].record.n_steps < 160
 
 
 def test_an_error_that_nobody_takes_ends_all() -> None:

@@ -89,7 +89,8 @@ class OffPolicyLearner(Learner):
     def install(self, row: int, ask: Callable[[str, Any], Any]) -> None:
         """Let a model ask where its policy would act, and for each gradient step."""
         model = self.models[row]
-        distribution = getattr(getattr(model, self.acting), "action_dist", None)
+        network = getattr(model, self.acting)
+        distribution = getattr(network, "action_dist", None)
 
         def predict(observation: Tree, deterministic: bool = False) -> Any:
             if deterministic or distribution is None:
@@ -99,7 +100,10 @@ class OffPolicyLearner(Learner):
                 if isinstance(observation, dict)
                 else len(observation)
             )
-            return ask("sample", (observation, draw_noise(distribution, n)))
+            actions = ask("sample", (observation, draw_noise(distribution, n)))
+            if not actions.isfinite().all():
+                network(observation, deterministic=True)  # refuses NaN, as SB3 would
+            return actions
 
         def train(gradient_steps: int, batch_size: int) -> None:
             model._update_learning_rate(self._optimizers_of(model))

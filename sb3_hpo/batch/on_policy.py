@@ -50,7 +50,10 @@ class OnPolicyLearner(Learner):
         def forward(obs: Tree, deterministic: bool = False) -> Any:
             if deterministic:
                 return type(policy).forward(policy, obs, deterministic=True)
-            return ask("forward", (obs, draw_noise(policy.action_dist, model.n_envs)))
+            answer = ask("forward", (obs, draw_noise(policy.action_dist, model.n_envs)))
+            if not answer[2].isfinite().all():
+                policy.get_distribution(obs)  # refuses NaN before the environment gets it, as SB3
+            return answer
 
         def predict(observation: Tree, deterministic: bool = False) -> Any:
             if deterministic:
