@@ -13,7 +13,7 @@ from sb3_hpo.arguments import OPTIMIZE, read_options
 from sb3_hpo.config import StudyConfig, make_config
 from sb3_hpo.errors import UserError
 from sb3_hpo.files import format_yaml, write_atomically
-from sb3_hpo.terminal import near, run_command, say
+from sb3_hpo.terminal import near, quiet_optuna, run_command, say
 from sb3_hpo.wording import plural
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def _tune(config: StudyConfig, console: Console) -> TuningResult:
             "a worker came upon tune() while importing your script: call it under "
             'if __name__ == "__main__":'
         )
-    _quiet(verbose=config.verbose)
+    quiet_optuna(verbose=config.verbose)
     start = time.time()
     place = Place.of(config)
     space = prepare(config)
@@ -132,12 +132,6 @@ def _answer(
     return status
 
 
-def _quiet(*, verbose: bool) -> None:
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.INFO if verbose else optuna.logging.WARNING)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command.
 
@@ -163,7 +157,7 @@ def _command(argv: Sequence[str]) -> int:
 
     from sb3_hpo.joining import join, stop
 
-    _quiet(verbose=False)
+    quiet_optuna()
     return {"join": join, "stop": stop}[str(options.action)](options, Console())
 
 

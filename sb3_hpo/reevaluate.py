@@ -22,7 +22,7 @@ from sb3_hpo.reevaluation import Reevaluation, keep_median_model
 from sb3_hpo.report import deliver
 from sb3_hpo.reruns import LOG_FILE, RerunLog
 from sb3_hpo.runs import alone, train_due
-from sb3_hpo.terminal import run_command, say
+from sb3_hpo.terminal import quiet_optuna, run_command, say
 from sb3_hpo.trials import CONFIG, trials_of
 from sb3_hpo.wording import plural
 
@@ -148,6 +148,7 @@ def _command(argv: Sequence[str]) -> int:
     storage = options.values.get("storage")
     if storage is None:
         raise UserError("storage: missing; give the run folder, journal or database of the study")
+    quiet_optuna()
     study = find_study(storage, options.values.get("study_name"))
     stored = study.user_attrs.get(CONFIG)
     if stored is not None:  # its configuration says where it lives, for `optimize` to go on

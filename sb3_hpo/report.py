@@ -18,7 +18,7 @@ from sb3_hpo.places import check_maximises, find_study, home_of
 from sb3_hpo.recipes import BEST, Recipe, recipe_of, write_recipe
 from sb3_hpo.reruns import LOG_FILE, RerunLog
 from sb3_hpo.summary import print_answer
-from sb3_hpo.terminal import near, run_command, say
+from sb3_hpo.terminal import near, quiet_optuna, run_command, say
 from sb3_hpo.trials import CONFIG, trials_of
 from sb3_hpo.zoo_entries import ZOO, zoo_yaml
 
@@ -158,6 +158,7 @@ def _command(argv: Sequence[str]) -> int:
     parser.add_argument("--study-name", help="which study, where there are several")
     parser.add_argument("--run-dir", help="where to write (default: the study's run folder)")
     arguments = parser.parse_args(argv)
+    quiet_optuna()
     study = find_study(arguments.storage, arguments.study_name)
     check_maximises(study)
     run_dir = home_of(arguments.storage, study, arguments.run_dir)

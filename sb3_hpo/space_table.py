@@ -19,7 +19,7 @@ from sb3_hpo.models import load_algorithm
 from sb3_hpo.space_files import BASED_ON, SIZE
 from sb3_hpo.space_sources import comments_of
 from sb3_hpo.spaces import SIZES, BoundSpace, bind_space
-from sb3_hpo.terminal import run_command
+from sb3_hpo.terminal import quiet_optuna, run_command
 from sb3_hpo.wording import plural
 
 if TYPE_CHECKING:
@@ -148,6 +148,7 @@ def _command(argv: Sequence[str]) -> int:
     parser.add_argument("--yaml", action="store_true", help="as a file for --space, to be edited")
     options = vars(parser.parse_args(argv))
     size, as_yaml = options.pop("size"), options.pop("yaml")
+    quiet_optuna()
     config = _config(options)
     load_algorithm(config.algo)
     problem = probe(config)

@@ -6,8 +6,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import optuna
-
 from sb3_hpo.errors import UserError
 
 if TYPE_CHECKING:
@@ -28,13 +26,22 @@ def run_command(command: Callable[[], int]) -> int:
     # `python -m` puts the current folder on the path; a console script must do it itself.
     if str(Path.cwd()) not in sys.path and "" not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
-    # Of studies that we make in memory, to read a search space or to draw a picture.
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         return command()
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
+
+
+def quiet_optuna(*, verbose: bool = False) -> None:
+    """Let Optuna tell of nothing but problems: we make many studies in memory, to look around.
+
+    Args:
+        verbose: Whether it may talk.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.INFO if verbose else optuna.logging.WARNING)
 
 
 def say(console: Console, text: str) -> None:

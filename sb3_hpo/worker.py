@@ -21,7 +21,7 @@ from sb3_hpo.processes import STORAGE, end_hung_orphan
 from sb3_hpo.signals import stop_signals
 from sb3_hpo.storage import StorageAddress
 from sb3_hpo.study import open_study, prepare
-from sb3_hpo.terminal import run_command
+from sb3_hpo.terminal import quiet_optuna, run_command
 from sb3_hpo.watch import Watch
 
 if TYPE_CHECKING:
@@ -73,9 +73,8 @@ def _talk(*, verbose: bool) -> None:
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(message)s"
     )
     logging.captureWarnings(capture=True)
-    if verbose:
-        optuna.logging.set_verbosity(optuna.logging.INFO)
-    else:
+    quiet_optuna(verbose=verbose)
+    if not verbose:
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
 

@@ -112,6 +112,13 @@ def test_main_makes_the_pages_of_a_run_folder(
     assert not (folder / "best.yaml").exists()
 
 
+def test_main_does_not_let_optuna_talk_of_studies_in_memory(tmp_path: Path) -> None:
+    folder = _run_folder(tmp_path)
+    optuna.logging.set_verbosity(optuna.logging.INFO)
+    assert main([str(folder)]) == 0
+    assert optuna.logging.get_verbosity() == optuna.logging.WARNING
+
+
 def test_main_prefers_what_the_study_was_last_re_evaluated_with(tmp_path: Path) -> None:
     folder = _run_folder(tmp_path)
     changed = CONFIG.model_copy(update={"test_episodes": 99})

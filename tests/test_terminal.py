@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from sb3_hpo.errors import UserError
-from sb3_hpo.terminal import near, run_command, say
+from sb3_hpo.terminal import near, quiet_optuna, run_command, say
 
 
 def said(text: str, *, terminal: bool = True) -> str:
@@ -36,9 +36,14 @@ def test_run_command_returns_the_command_s_status(status: int) -> None:
     assert run_command(lambda: status) == status
 
 
-def test_run_command_silences_optuna_s_lines_about_studies_of_ours() -> None:
-    optuna.logging.set_verbosity(optuna.logging.INFO)
-    assert run_command(optuna.logging.get_verbosity) == optuna.logging.WARNING
+@pytest.mark.parametrize(("verbose", "level"), [(False, "WARNING"), (True, "INFO")])
+def test_quiet_optuna_lets_it_tell_of_problems_only(verbose: bool, level: str) -> None:
+    before = optuna.logging.get_verbosity()
+    try:
+        quiet_optuna(verbose=verbose)
+        assert optuna.logging.get_verbosity() == getattr(optuna.logging, level)
+    finally:
+        optuna.logging.set_verbosity(before)
 
 
 def test_run_command_mistake_of_the_user_is_one_line_and_exit_2(
