@@ -39,7 +39,7 @@ _logger = logging.getLogger(__name__)
 
 _POLL_S = 0.5
 _MAX_SAME_ERROR = 3
-# Eight together finish about twice as many trials in the same time (README), but the sampler sees
+# Eight of PPO together finish twice as many trials in the same time (README), but the sampler sees
 # results a batch at a time: a study needs some of them.
 _MOST_TOGETHER = 8
 _BATCHES = 10

@@ -99,6 +99,18 @@ def test_run_episodes_env_without_further_episodes_rests() -> None:
         assert [n_steps[id(env)] for env in envs] == [30 * n_runs, 20 * n_runs]
 
 
+def test_run_episodes_rest_is_no_episode_that_is_too_long() -> None:
+    class Short(KnownReturnEnv):
+        def step(self, action: Any) -> Any:
+            observation, reward, _, *others = super().step(action)
+            return observation, reward, self._t == 2, *others
+
+    made = (KnownReturnEnv, Short)
+    venv = DummyVecEnv([lambda env=env: Monitor(SeededEpisodes(env())) for env in made])  # type: ignore[misc]
+    episodes = run(venv, episode_seeds=SEEDS[:4], max_episode_steps=11)
+    assert (episodes.lengths, episodes.truncated) == ((10, 2, 10, 2), False)
+
+
 def test_run_episodes_normalised_rewards_are_undone_by_monitor() -> None:
     venv = VecNormalize(DummyVecEnv([KNOWN] * 2), norm_reward=True, clip_reward=0.01)
     assert run(venv).returns == pytest.approx(RETURNS, abs=1e-6)

@@ -49,7 +49,7 @@ class Graph:
             return tuple(result)
 
         validates = torch.distributions.Distribution._validate_args
-        # The checks would branch on values. Values are checked at every evaluation.
+        # The checks would branch on values. Members check their actions where SB3 would.
         torch.distributions.Distribution.set_default_validate_args(False)
         try:
             self._call = _without_python(_traced(for_all, flat), flat)

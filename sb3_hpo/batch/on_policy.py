@@ -50,10 +50,11 @@ class OnPolicyLearner(Learner):
         def forward(obs: Tree, deterministic: bool = False) -> Any:
             if deterministic:
                 return type(policy).forward(policy, obs, deterministic=True)
-            answer = ask("forward", (obs, draw_noise(policy.action_dist, model.n_envs)))
-            if not answer[2].isfinite().all():
-                policy.get_distribution(obs)  # refuses NaN before the environment gets it, as SB3
-            return answer
+            noise = draw_noise(policy.action_dist, model.n_envs)
+            actions, values, log_probs = ask("forward", (obs, noise))
+            if not log_probs.isfinite().all():
+                policy.get_distribution(obs)  # refuses NaN, as SB3 would
+            return actions, values, log_probs
 
         def predict(observation: Tree, deterministic: bool = False) -> Any:
             if deterministic:
