@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from stable_baselines3.common.preprocessing import is_image_space
 
 from sb3_hpo.algorithms import ALGORITHMS, check_algorithm_installed, find_algorithm
+from sb3_hpo.batch.learner import has_images
 from sb3_hpo.episodes import takes_masks
 from sb3_hpo.errors import UserError
 from sb3_hpo.references import load_reference
@@ -167,12 +168,6 @@ def _her_mistake(
             f"{config.n_timesteps}; train longer or use fewer environments"
         )
     return None
-
-
-def has_images(space: gym.Space[Any]) -> bool:
-    """Return whether observations are images or have images among them."""
-    spaces = getattr(space, "spaces", {"": space}).values()
-    return any(is_image_space(part) for part in spaces)
 
 
 def choose_device(observation_space: gym.Space[Any]) -> str:
