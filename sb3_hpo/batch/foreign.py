@@ -1,4 +1,4 @@
-"""Users' own parts of a policy: whether a graph of them computes what they compute."""
+"""Users' own parts of a model: whether a graph of them computes what they compute."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from sb3_hpo.batch.errors import CannotBatch
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from stable_baselines3.common.base_class import BaseAlgorithm
     from stable_baselines3.common.policies import BasePolicy
 
 _logger = logging.getLogger(__name__)
@@ -23,17 +24,20 @@ _KNOWN = ("torch", "stable_baselines3", "sb3_contrib")
 _OF_TORCH = set(vars(torch.nn.Module()))
 
 
-def check_policy(policy: BasePolicy) -> None:
-    """Refuse policies of classes that are not SB3's: acting calls parts of a policy directly.
+def check_classes(model: BaseAlgorithm) -> None:
+    """Refuse policies and buffers of classes that are not SB3's: parts of them are used directly.
 
     Args:
-        policy: Of one of the models.
+        model: One of the models.
 
     Raises:
-        CannotBatch: It is of such a class.
+        CannotBatch: It has one of such a class.
     """
-    if _is_foreign(policy):
-        raise CannotBatch(f"the policy {type(policy).__name__} is not one of SB3's")
+    for name in ("policy", "rollout_buffer", "replay_buffer"):
+        part = getattr(model, name, None)
+        if part is not None and _is_foreign(part):
+            what = name.replace("_", " ")
+            raise CannotBatch(f"the {what} {type(part).__name__} is not one of SB3's")
 
 
 def check_modules(policy: BasePolicy) -> None:
@@ -74,7 +78,7 @@ def check_modules(policy: BasePolicy) -> None:
             raise CannotBatch(f"{name} computes random values, or others in training mode")
 
 
-def _is_foreign(part: torch.nn.Module) -> bool:
+def _is_foreign(part: object) -> bool:
     return type(part).__module__.split(".")[0] not in _KNOWN
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sb3_hpo.batch.errors import CannotBatch
-from sb3_hpo.batch.foreign import check_modules, check_policy
+from sb3_hpo.batch.foreign import check_classes, check_modules
 from sb3_hpo.references import load_reference
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def make_learner(models: Sequence[Any], randomness: Sequence[np.random.RandomSta
     """
     make: Any = find_learner(type(models[0]))
     for model in models:
-        check_policy(model.policy)
+        check_classes(model)
     learner: Learner = make(models, randomness)
     check_modules(models[0].policy)
     learner.rehearse()

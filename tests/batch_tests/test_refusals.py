@@ -8,6 +8,7 @@ import torch
 from gymnasium import spaces
 from sb3_contrib import ARS, TRPO, CrossQ, MaskablePPO, RecurrentPPO
 from stable_baselines3 import A2C, DQN, PPO, SAC, TD3, HerReplayBuffer
+from stable_baselines3.common.buffers import ReplayBuffer, RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import FlattenExtractor
@@ -73,6 +74,14 @@ class OwnPolicy(ActorCriticPolicy):
     """A user's policy."""
 
 
+class OwnRollouts(RolloutBuffer):
+    """A user's buffer, whose minibatches may be others than SB3's."""
+
+
+class OwnReplay(ReplayBuffer):
+    """A user's buffer, which may want to be asked in ways of its own."""
+
+
 SHARED = spaces.Discrete(4)
 
 
@@ -130,6 +139,10 @@ REFUSED = {
     "stumbling": (Case(PPO, 64, extracting(Stumbling), NOTHING), "AttributeError"),
     "offset": (Case(PPO, 64, extracting(Offset), NOTHING), r"Offset\.offset of the policy"),
     "policy": (Case(PPO, 64, ON, NOTHING, policy=OwnPolicy), "OwnPolicy is not one of SB3's"),
+    "rollout buffer": (Case(A2C, 64, {"rollout_buffer_class": OwnRollouts}, NOTHING),
+                       "the rollout buffer OwnRollouts is not one of SB3's"),
+    "replay buffer": (Case(SAC, 64, {**SAC_1, "replay_buffer_class": OwnReplay}, NOTHING),
+                      "the replay buffer OwnReplay is not one of SB3's"),
     "action space": (Case(DQN, 64, SAC_1, NOTHING, make_env=SharingEnv), "share one action space"),
     "frozen": (Case(PPO, 64, extracting(Frozen), NOTHING), "frozen"),
     "n_steps": (Case(PPO, 64, ON, ({}, {"n_steps": 32})), r"n_steps differs: \[16, 32\]"),
