@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import ExitStack
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -115,6 +116,7 @@ class Turns:
         go_on = partial(self._go_on, waiting, on_end)
         try:
             for index, item in enumerate(self._greenlets):
+                item.gr_context = copy_context()  # else without what `numpy.seterr` has set, say
                 go_on(index, item.switch, None)
             while waiting:
                 try:

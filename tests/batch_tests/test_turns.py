@@ -225,3 +225,12 @@ def test_each_function_has_its_own_grad_mode() -> None:
     turns.run(dict.fromkeys, lambda _: None)
     assert seen == {"off": [False] * 3, "on": [True] * 3}
     assert torch.is_grad_enabled()
+
+
+def test_functions_see_the_context_of_their_caller() -> None:
+    """NumPy keeps there what `numpy.seterr` has set."""
+    seen: list[str] = []
+    turns = Turns([lambda: seen.append(np.geterr()["over"])] * 2)
+    with np.errstate(over="raise"):
+        turns.run(dict, lambda _: None)
+    assert seen == ["raise", "raise"]
