@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from sb3_hpo.episodes import EpisodePlan
     from sb3_hpo.hooks import Hooks, Member, OnStep
 
+_logger = logging.getLogger(__name__)
 _NAN_IN_DISTRIBUTION = re.compile(r"Expected parameter .* but found invalid values", re.DOTALL)
 _NO_CPU_MEMORY = "DefaultCPUAllocator: can't allocate memory"  # torch raises a bare RuntimeError
 
@@ -134,7 +136,7 @@ class Run:
         reason: str | None = None
         try:
             company.join(self.build(company.n_runs))
-            self._learn()
+            self._learn(company.n_runs)
         except CannotBatch:
             raise
         except StopRun as stop:
@@ -205,14 +207,16 @@ class Run:
         )
         return self._model
 
-    def _learn(self) -> None:
+    def _learn(self, n_together: int) -> None:
         if self._model is None:
             raise RuntimeError("build must come before _learn")
         model, hooks = self._model, self._hooks
+        # Evaluations of runs that take turns last as long as all of them.
+        max_seconds = self._plan.max_seconds * max(n_together, 1)
         evaluator = GridEvaluator(
             self._envs[1] if len(self._envs) > 1 else None,
             evaluation_grid(self._config.n_timesteps, self._config.n_evaluations),
-            self._plan,
+            replace(self._plan, max_seconds=max_seconds),
             check=lambda: hooks.on_step(model.num_timesteps),
         )
         ours = _GridCallback(evaluator, self._take, self._on_step)
@@ -251,9 +255,16 @@ class Run:
         raise error
 
     def close(self) -> None:
-        """Close the environments and let go of the model."""
+        """Close the environments and let go of the model.
+
+        What an environment raises then is logged: the run is over, and those that were trained
+        together with it have yet to be taken.
+        """
         for venv in self._envs:
-            venv.close()
+            try:
+                venv.close()
+            except Exception:
+                _logger.exception("an environment could not be closed")
         self._envs.clear()
         self._model = None
 

@@ -12,6 +12,7 @@ import stable_baselines3
 from stable_baselines3.common.callbacks import BaseCallback
 
 from sb3_hpo.envs import make_training_envs
+from sb3_hpo.evaluation import GridEvaluator
 from sb3_hpo.training import Hooks, Member, StopRun, train
 from tests.envs import TargetEnv
 from tests.test_training import PPO, SEEDS, config
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sb3_hpo.config import StudyConfig
+    from sb3_hpo.episodes import EpisodePlan
     from sb3_hpo.records import Evaluation, RunRecord
     from sb3_hpo.training import TrainedRun
 
@@ -158,6 +160,45 @@ def test_an_error_of_one_member_is_told_and_the_others_go_on() -> None:
     ("algo", "kwargs"),
     [("ppo", PPO), ("sac", {"learning_starts": 20, "buffer_size": 1000, "batch_size": 16})],
 )
+class CannotBeClosed(TargetEnv):
+    """Breaks when it is closed after use."""
+
+    _was_used = False
+
+    def step(self, action: Any) -> Any:
+        self._was_used = True
+        return super().step(action)
+
+    def close(self) -> None:
+        if self._was_used:
+            raise OSError("the viewer is gone")
+
+
+def test_an_environment_that_cannot_be_closed_costs_no_result(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    runs = together("tests.test_together:CannotBeClosed")
+    assert [run.record.outcome for run in runs] == ["finished"] * 3
+    assert [run.record.n_together for run in runs] == [3, 3, 3]
+    assert "OSError: the viewer is gone" in caplog.text
+
+
+def test_evaluations_of_runs_together_have_their_time_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    limits: list[float] = []
+
+    class Noting(GridEvaluator):
+        def __init__(self, envs: Any, grid: Any, plan: EpisodePlan, **kwargs: Any) -> None:
+            limits.append(plan.max_seconds)
+            super().__init__(envs, grid, plan, **kwargs)
+
+    monkeypatch.setattr("sb3_hpo.training_run.GridEvaluator", Noting)
+    together()
+    alone(0)
+    assert limits == [1800.0] * 3 + [600.0]
+
+
 def test_a_member_that_diverges_is_stopped_before_its_environment_gets_nan(
     algo: str, kwargs: dict[str, Any], exact: bool
 ) -> None:
