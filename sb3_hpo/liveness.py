@@ -47,7 +47,7 @@ def hand_back(
     Args:
         study: The study.
         trial: The running trial, of this or another process.
-        outcome: `lost` or `interrupted`, for its record.
+        outcome: `lost`, `interrupted` or `surplus`, for its record.
         n_losses: How often these parameters have now lost their worker; default: as before.
 
     Returns:

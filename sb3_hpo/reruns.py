@@ -135,7 +135,7 @@ class Rerun:
         seed_index: Which seed of its stage.
         record: The run, with its learning curve.
         final: The final policy on the many episodes that judge it; None if the run did not
-            finish.
+            finish, or is of the race.
     """
 
     key: str
@@ -147,7 +147,7 @@ class Rerun:
 
     @property
     def episode_values(self) -> tuple[float, ...]:
-        """What judges the final policy, one number an episode; empty if the run did not finish."""
+        """What judges the final policy, one number an episode; empty without `final`."""
         if self.final is None:
             return ()
         return self.final.returns if self.final.metric is None else self.final.metric
