@@ -51,7 +51,7 @@ def test_readme_own_script_uses_callback_and_space_alone(tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_readme_own_environment_tunes_to_its_end(tmp_path: Path) -> None:
-    short = "tune(n_timesteps=4_000, test_episodes=20, "
+    short = "tune(n_timesteps=2_000, test_episodes=20, "
     output = run_example("tune_my_env.py", tmp_path, long="tune(", short=short)
     (run_dir,) = (tmp_path / "runs").iterdir()
     assert run_dir.name.startswith("ppo-LightPendulum-s0-")
