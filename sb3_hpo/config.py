@@ -196,12 +196,8 @@ class StudyConfig(TrainingConfig):
     n_seeds: PositiveInt = option(
         "search", "training seeds of each trial, whose value is their mean", 1
     )
-    batch_trials: PositiveInt | None = option(
-        "search",
-        "trials of equal structure that a worker trains together (default: up to 8, where another "
-        "one is cheap, and a tenth of all at most)",
-        None,
-        changes_value=False,
+    batch_trials: PositiveInt = option(
+        "search", "trials of equal structure that a worker trains together", 1, changes_value=False
     )
     trial_timeout: Seconds | None = option(
         "search", "prune a trial after this long: 90, 5m", None, changes_value=False

@@ -15,7 +15,7 @@ from sb3_hpo.batch.errors import CannotBatch
 from sb3_hpo.claims import claim_group
 from sb3_hpo.liveness import StaleTrials, find_lost, hand_back, handle_loss
 from sb3_hpo.patience import StorageAwayError
-from sb3_hpo.training import CHEAP, check_batch, price_together
+from sb3_hpo.training import check_batch
 from sb3_hpo.trials import (
     ERROR,
     ERROR_SITE,
@@ -39,10 +39,7 @@ _logger = logging.getLogger(__name__)
 
 _POLL_S = 0.5
 _MAX_SAME_ERROR = 3
-# Eight of PPO together finish twice as many trials in the same time (README), but the sampler sees
-# results a batch at a time: a study needs some of them.
-_MOST_TOGETHER = 8
-_BATCHES = 10
+_MAX_REFUSED = 2
 
 
 def run_trials(
@@ -62,6 +59,7 @@ def run_trials(
     """
     stale = StaleTrials(config)
     n_together, _ = trials_together(config)
+    n_refused = 0  # batches in a row: what refuses them seems to be common to all trials
     while (reason := watch.stop_reason(study)) is None:
         trials = trials_of(study)
         for trial in find_lost(study, stale, trials):
@@ -75,7 +73,12 @@ def run_trials(
             continue
         n_most = min(n_together, config.n_trials - counts.finished - counts.running)
         groups = claim_group(study, objective, config, worker, n_most)
-        _run_all(study, groups, objective, config, watch)
+        was_refused = _run_all(study, groups, objective, config, watch)
+        if any(len(group) > 1 for group in groups):
+            n_refused = n_refused + 1 if was_refused else 0
+            if n_refused == _MAX_REFUSED:
+                _logger.warning("from now on trials are trained one at a time")
+                n_together = 1
     return reason
 
 
@@ -85,19 +88,18 @@ def trials_together(config: StudyConfig) -> tuple[int, str | None]:
     Args:
         config: The study's configuration.
     """
-    wish = config.batch_trials
-    if wish == 1 or config.exact:
+    if config.batch_trials == 1 or config.exact:
         return 1, None
     if config.tensorboard or config.verbose:
-        return 1, None if wish is None else "SB3's logs are for one run at a time"
+        return 1, "SB3's logs are for one run at a time"
+    if config.sampler == "cmaes":
+        # Optuna's starts anew, at random, whenever the number of free parameters changes.
+        return 1, "CMA-ES cannot leave some parameters as they are"
     try:
         check_batch(config, 2)
     except CannotBatch as reason:
-        return 1, None if wish is None else str(reason)
-    if wish is not None:
-        return wish, None
-    is_cheap = price_together(config) <= CHEAP
-    return (min(_MOST_TOGETHER, max(config.n_trials // _BATCHES, 1)) if is_cheap else 1), None
+        return 1, str(reason)
+    return config.batch_trials, None
 
 
 def _run_all(
@@ -106,7 +108,10 @@ def _run_all(
     objective: Objective,
     config: StudyConfig,
     watch: Watch,
-) -> None:
+) -> bool:
+    """Run claimed trials; return whether some that were to be trained together could not be."""
+    was_refused = False
+
     def take(trial: optuna.Trial, outcome: Verdict | Exception) -> None:
         watch.end(trial)
         if isinstance(outcome, Exception):
@@ -126,13 +131,15 @@ def _run_all(
         except StorageAwayError:
             raise
         except CannotBatch as reason:
-            _logger.info("trials are trained one after the other: %s", reason)
+            _logger.warning("trials are trained one after the other: %s", reason)
+            was_refused = True
             rest.extendleft([trial] for trial in reversed(group))
         except Exception as error:  # noqa: BLE001 - of what is common to the runs
             if len(group) == 1:
                 take(group[0], error)
             else:
                 _give_up_together(study, group, error, watch)
+    return was_refused
 
 
 def _give_up_together(

@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 CHEAP = 0.3
-"""Up to this price (`price_together`), searches and races train many runs together."""
+"""Up to this price (`price_together`), races give each candidate more seeds."""
 
 
 def train(

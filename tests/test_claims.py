@@ -124,12 +124,12 @@ def test_a_search_space_that_fails_for_companions_leaves_its_trial_alone(
 
 
 def test_run_trials_in_batches_finishes_exactly_what_was_asked(tmp_path: Path) -> None:
-    config_ = batched(tmp_path, n_trials=5, batch_trials=3, pruner="none")
+    config_ = batched(tmp_path, n_trials=3, batch_trials=2, pruner="none")
     study, reason = work(config_)
     assert reason is None
     trials = trials_of(study)
-    assert [trial.state.name for trial in trials] == ["COMPLETE"] * 5
-    assert [trial.user_attrs["run"]["n_together"] for trial in trials] == [3, 3, 3, 2, 2]
+    assert [trial.state.name for trial in trials] == ["COMPLETE"] * 3
+    assert [trial.user_attrs["run"]["n_together"] for trial in trials] == [2, 2, 1]
 
 
 def test_run_trials_in_batches_hands_all_back_when_it_is_stopped(tmp_path: Path) -> None:
@@ -227,6 +227,27 @@ def test_trials_that_cannot_be_together_have_each_their_own_time(tmp_path: Path)
     assert [trial.user_attrs["run"]["n_together"] for trial in trials] == [0, 0, 0]
 
 
+def test_trials_that_cannot_be_together_twice_are_claimed_one_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked: list[int] = []
+
+    def noting(*arguments: Any) -> Any:
+        asked.append(arguments[-1])
+        return claim_group(*arguments)
+
+    monkeypatch.setattr("sb3_hpo.loop.claim_group", noting)
+    config_ = config(
+        tmp_path, space="tests.test_claims:sample_two_kinds", n_trials=6, batch_trials=2,
+        pruner="none",
+    )  # fmt: skip
+    study, _ = work(config_)
+    assert [trial.state.name for trial in trials_of(study)] == ["COMPLETE"] * 6
+    assert asked == [2, 2, 1, 1]
+    assert "n_steps differs" in caplog.text
+    assert "from now on trials are trained one at a time" in caplog.text
+
+
 def test_trials_together_have_their_times_together(tmp_path: Path) -> None:
     config_ = batched(tmp_path, n_trials=3, batch_trials=3, pruner="none", trial_timeout=20)
     study, _ = work(config_, Watch(config_, clock=Slow()))
@@ -259,6 +280,7 @@ def test_what_breaks_a_batch_is_no_fault_of_its_trials(
         ({"tensorboard": True}, "SB3's logs are for one run at a time"),
         ({"vec_env": "subproc"}, "the environments of each run have processes of their own"),
         ({"n_eval_envs": 0}, "with `n_eval_envs` 0 there is one environment at a time"),
+        ({"sampler": "cmaes"}, "CMA-ES cannot leave some parameters as they are"),
         ({"exact": True}, None),
         ({"batch_trials": 1}, None),
     ],
@@ -268,21 +290,4 @@ def test_trials_together_says_why_not(
 ) -> None:
     assert trials_together(batched(tmp_path, **{"batch_trials": 3, **values})) == (1, reason)
     assert trials_together(batched(tmp_path, batch_trials=3)) == (3, None)
-
-
-@pytest.mark.parametrize(
-    ("values", "n_together"),
-    [
-        ({"n_trials": 100}, 8),
-        ({"n_trials": 45}, 4),
-        ({"n_trials": 9}, 1),
-        ({"n_trials": 100, "tensorboard": True}, 1),
-        ({"n_trials": 100, "n_eval_envs": 0}, 1),
-        ({"n_trials": 100, "algo": "sac"}, 1),  # another one costs most of a run
-        ({"n_trials": 100, "algo": "trpo"}, 1),  # has no batched form
-    ],
-)
-def test_trials_together_by_default_where_it_pays(
-    tmp_path: Path, values: dict[str, Any], n_together: int
-) -> None:
-    assert trials_together(batched(tmp_path, **values)) == (n_together, None)
+    assert trials_together(batched(tmp_path)) == (1, None)

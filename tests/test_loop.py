@@ -172,7 +172,7 @@ def test_run_trials_replaces_failed_trials(tmp_path: Path) -> None:
 
 
 def test_run_trials_stops_after_three_equal_errors(tmp_path: Path) -> None:
-    study, reason = work(config(tmp_path, "RaisingEnv", n_trials=20, batch_trials=1))
+    study, reason = work(config(tmp_path, "RaisingEnv", n_trials=20))
     counts = count_trials(trials_of(study))
     assert (counts.failed, counts.finished) == (3, 0)
     assert str(reason).startswith("3 trials failed with ValueError at ")
@@ -180,8 +180,8 @@ def test_run_trials_stops_after_three_equal_errors(tmp_path: Path) -> None:
 
 
 def test_run_trials_tries_again_when_started_again_after_errors(tmp_path: Path) -> None:
-    work(config(tmp_path, "RaisingEnv", n_trials=20, batch_trials=1))
-    study, reason = work(config(tmp_path, "RaisingEnv", n_trials=20, batch_trials=1))
+    work(config(tmp_path, "RaisingEnv", n_trials=20))
+    study, reason = work(config(tmp_path, "RaisingEnv", n_trials=20))
     assert count_trials(trials_of(study)).failed == 6
     assert reason is not None
 
