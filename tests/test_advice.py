@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -775,6 +776,32 @@ def test_optimism_speaks_of_a_trial_value_above_the_interval() -> None:
 )
 def test_optimism_is_silent_otherwise(winner: Judged) -> None:
     assert said("optimism", study_of([]), known={"winner": winner}) == []
+
+
+# endless
+
+
+def test_endless_counts_evaluations_that_were_cut() -> None:
+    winner = judged(GOOD)
+    last = winner.runs[-1]
+    assert last.final is not None
+    cut = replace(last, final=replace(last.final, truncated=True))
+    known = {"winner": replace(winner, runs=(*winner.runs[:-1], cut))}
+    ours = record([-9.0, -8.0])
+    half = replace(ours, evaluations=(replace(ours.evaluations[0], truncated=True),))
+    trials = [trial(-8.0, user_attrs={RUN: item.to_dict()}) for item in (ours, half)]
+    (text,) = said("endless", study_of([*trials, trial(-7.0)]), known=known)
+    n = len(GOOD)
+    assert text == (
+        f"2 of {3 + n} evaluations had an episode that did not end, in steps or in time, and "
+        "counts as far as it went. End episodes in the environment: register it with "
+        "max_episode_steps, or wrap it in gymnasium.wrappers.TimeLimit."
+    )
+
+
+def test_endless_is_silent_where_all_episodes_end() -> None:
+    trials = [trial(-8.0, user_attrs={RUN: record([-9.0]).to_dict()})]
+    assert said("endless", study_of(trials), known={"winner": judged(GOOD)}) == []
 
 
 # all together

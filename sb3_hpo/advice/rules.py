@@ -63,6 +63,24 @@ def advise(study: optuna.Study, config: StudyConfig, answer: Answer) -> list[Adv
     return advice
 
 
+def endless(evidence: Evidence) -> Advice | None:
+    """Say so if evaluations were cut: what they measured depends on where."""
+    winner = evidence.answer.winner
+    records = [record for t in evidence.complete if (record := record_of(t)) is not None]
+    evaluations = [evaluation for record in records for evaluation in record.evaluations]
+    if winner is not None:
+        evaluations += [run.final for run in winner.runs if run.final is not None]
+    n_cut = sum(evaluation.truncated for evaluation in evaluations)
+    if not n_cut:
+        return None
+    return Advice(
+        "endless",
+        f"{n_cut} of {len(evaluations)} evaluations had an episode that did not end, in steps or "
+        "in time, and counts as far as it went. End episodes in the environment: register it with "
+        "max_episode_steps, or wrap it in gymnasium.wrappers.TimeLimit.",
+    )
+
+
 def default_not_beaten(evidence: Evidence) -> Advice | None:
     """Say so if tuning has brought nothing, or nothing that is sure."""
     winner, gain = evidence.answer.winner, evidence.answer.gain
@@ -260,6 +278,7 @@ def optimism(evidence: Evidence) -> Advice | None:
 
 
 _RULES: tuple[Callable[[Evidence], Advice | list[Advice] | None], ...] = (
+    endless,
     default_not_beaten,
     unstable,
     longer,
