@@ -57,6 +57,7 @@ class Pipeline:
             choice was made by.
         rounds: The race, instead of the tool's own plan.
         price: Of another seed of the same configuration, in runs alone.
+        races_more_seeds: Whether the tool's own plan does where the price is below one.
     """
 
     score: str = DEFAULT_SCORE
@@ -67,6 +68,7 @@ class Pipeline:
     n_test_seeds: int = 3
     rounds: tuple[Round, ...] | None = None
     price: float = 1.0
+    races_more_seeds: bool = True
 
 
 PIPELINES = {
@@ -93,8 +95,8 @@ VARIANTS = {
     "race 8, 4 x 2, 2 x 4": Pipeline(rounds=(Round(8, 1), Round(4, 2), Round(2, 4))),
     "race 10, 5 x 2, 3 x 3": Pipeline(rounds=(Round(10, 1), Round(5, 2), Round(3, 3))),
     "no test": Pipeline(n_test_seeds=0),
-    "seeds together": Pipeline(price=0.2),
-    "seeds together, race as without": Pipeline(price=0.2, rounds=(Round(4, 1), Round(2, 2))),
+    "seeds together": Pipeline(price=0.53),  # A2C's, the highest of those that race more seeds
+    "seeds together, race as without": Pipeline(price=0.53, races_more_seeds=False),
 }
 
 
@@ -192,16 +194,14 @@ def decide(draw: Draw, pipeline: Pipeline, budget: float) -> tuple[int, float, i
     Returns:
         The configuration, the number, and how many seeds from the first the choice saw.
     """
-    rounds = pipeline.rounds
+    rounds, price = pipeline.rounds, pipeline.price
+    is_cheap = price < 1 and pipeline.races_more_seeds
     if rounds is None:
         # As many trials as the budget would pay for if none were pruned: too few rather than
         # too many candidates.
         rounds = (
-            plan_race(round(budget), pipeline.top, is_cheap=pipeline.price < 1)
-            if pipeline.races
-            else ()
+            plan_race(round(budget), pipeline.top, is_cheap=is_cheap) if pipeline.races else ()
         )
-    price = pipeline.price
     paid = budget - batch_price(pipeline.n_test_seeds, price) - race_price(rounds, price)
     ranking = search(draw, pipeline, paid)
     race = Race([value for _, value in ranking], rounds)

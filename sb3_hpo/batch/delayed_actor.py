@@ -20,7 +20,7 @@ class TD3Learner(OffPolicyLearner):
 
     acting = "actor"
     structure = (*OffPolicyLearner.structure, "policy_delay")
-    price = 0.7  # with SB3's nets of 256, whose arithmetic nothing saves
+    price = 0.76  # of nets of 256, mostly arithmetic, which nothing saves
 
     def __init__(self, models: Sequence[Any], streams: Sequence[np.random.RandomState]) -> None:
         """Take the models' networks over.

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 class _QLearner(OffPolicyLearner):
     """Models whose networks give values of actions."""
 
+    price = 0.33
+
     def __init__(self, models: Sequence[Any], streams: Sequence[np.random.RandomState]) -> None:
         super().__init__(models, streams)
         self._take_over(
