@@ -41,8 +41,8 @@ __all__ = [
 CHEAP = 0.6
 """Up to this price (`price_together`), races give each candidate more seeds.
 
-Replayed on recorded curves (scripts/benchmark_decisions.py) with 128 run-equivalents, more seeds at
-0.53 gain 0.010 of what there is to gain; with 64, they lose 0.002 at 0.53 and 0.008 at 0.8.
+Replayed on recorded curves (scripts/benchmark_decisions.py) with 128 run-equivalents, more seeds
+at 0.53 gain 0.010 of what there is to gain; with 64, they lose 0.002 at 0.53 and 0.008 at 0.8.
 """
 
 
