@@ -16,7 +16,7 @@ class Algorithm:
         action_spaces: Names of the Gymnasium spaces it can act in; empty if not known.
         n_timesteps: Default budget of one training run, in environment steps.
         n_envs: Default number of parallel training environments.
-        n_trials: Default number of trials of a study: more where they are cheap together.
+        n_trials: Default number of trials of a study: more where they are short.
         supports_her: Whether it can learn from relabelled goals (hindsight experience replay).
         needs_action_masks: Whether the environment must tell which actions are valid.
     """
@@ -48,7 +48,7 @@ ALGORITHMS = {
     "maskable_ppo": Algorithm(
         "sb3_contrib:MaskablePPO", _COUNTABLE, 40_000, 8, needs_action_masks=True
     ),
-    "ppo": Algorithm("stable_baselines3:PPO", _ANY, 40_000, 8, n_trials=100),
+    "ppo": Algorithm("stable_baselines3:PPO", _ANY, 40_000, 8, n_trials=70),
     "qrdqn": Algorithm("sb3_contrib:QRDQN", ("Discrete",), 50_000, 1, supports_her=True),
     "recurrent_ppo": Algorithm("sb3_contrib:RecurrentPPO", _ANY, 40_000, 8),
     "sac": Algorithm("stable_baselines3:SAC", ("Box",), 10_000, 1, supports_her=True),

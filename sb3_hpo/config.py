@@ -149,8 +149,8 @@ class StudyConfig(TrainingConfig):
 
     n_trials: PositiveInt = option(
         "common",
-        "finished trials wanted in the study, over all workers and resumes (default: 100 for ppo "
-        "and a2c, 40 for others)",
+        "finished trials wanted in the study, over all workers and resumes (default: 70 for ppo, "
+        "100 for a2c, 40 for others)",
         changes_value=False,
     )
     n_workers: PositiveInt | None = option(
