@@ -59,7 +59,7 @@ def run_trials(
     """
     stale = StaleTrials(config)
     n_together, _ = trials_together(config)
-    n_refused = 0  # batches in a row: what refuses them seems to be common to all trials
+    n_refused = 0  # batches in a row; what refuses several seems to be common to all trials
     while (reason := watch.stop_reason(study)) is None:
         trials = trials_of(study)
         for trial in find_lost(study, stale, trials):
