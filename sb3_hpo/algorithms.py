@@ -48,7 +48,7 @@ ALGORITHMS = {
     "maskable_ppo": Algorithm(
         "sb3_contrib:MaskablePPO", _COUNTABLE, 40_000, 8, needs_action_masks=True
     ),
-    "ppo": Algorithm("stable_baselines3:PPO", _ANY, 40_000, 8, n_trials=70),
+    "ppo": Algorithm("stable_baselines3:PPO", _ANY, 40_000, 8, n_trials=60),
     "qrdqn": Algorithm("sb3_contrib:QRDQN", ("Discrete",), 50_000, 1, supports_her=True),
     "recurrent_ppo": Algorithm("sb3_contrib:RecurrentPPO", _ANY, 40_000, 8),
     "sac": Algorithm("stable_baselines3:SAC", ("Box",), 10_000, 1, supports_her=True),

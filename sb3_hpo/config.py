@@ -149,7 +149,7 @@ class StudyConfig(TrainingConfig):
 
     n_trials: PositiveInt = option(
         "common",
-        "finished trials wanted in the study, over all workers and resumes (default: 70 for ppo, "
+        "finished trials wanted in the study, over all workers and resumes (default: 60 for ppo, "
         "100 for a2c, 40 for others)",
         changes_value=False,
     )
