@@ -129,7 +129,7 @@ def test_run_trials_in_batches_finishes_exactly_what_was_asked(tmp_path: Path) -
     assert reason is None
     trials = trials_of(study)
     assert [trial.state.name for trial in trials] == ["COMPLETE"] * 3
-    assert [trial.user_attrs["run"]["n_together"] for trial in trials] == [2, 2, 1]
+    assert [trial.user_attrs["run"]["n_together"] for trial in trials] == [2, 2, 0]
 
 
 def test_run_trials_in_batches_hands_all_back_when_it_is_stopped(tmp_path: Path) -> None:

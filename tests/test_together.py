@@ -155,11 +155,6 @@ def test_an_error_of_one_member_is_told_and_the_others_go_on() -> None:
         assert returns(run.record) == pytest.approx(returns(alone(run.index)), abs=1e-3)
 
 
-@pytest.mark.parametrize("exact", [False, True])
-@pytest.mark.parametrize(
-    ("algo", "kwargs"),
-    [("ppo", PPO), ("sac", {"learning_starts": 20, "buffer_size": 1000, "batch_size": 16})],
-)
 class CannotBeClosed(TargetEnv):
     """Breaks when it is closed after use."""
 
@@ -199,6 +194,11 @@ def test_evaluations_of_runs_together_have_their_time_together(
     assert limits == [1800.0] * 3 + [600.0]
 
 
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize(
+    ("algo", "kwargs"),
+    [("ppo", PPO), ("sac", {"learning_starts": 20, "buffer_size": 1000, "batch_size": 16})],
+)
 def test_a_member_that_diverges_is_stopped_before_its_environment_gets_nan(
     algo: str, kwargs: dict[str, Any], exact: bool
 ) -> None:
