@@ -11,9 +11,9 @@ from optuna.trial import TrialState
 from sb3_hpo import statistics
 from sb3_hpo.codec import merge
 from sb3_hpo.records import RunRecord
-from sb3_hpo.reruns import Candidate, Rerun, runs_of
+from sb3_hpo.reruns import BASELINE, Candidate, Rerun, runs_of
 from sb3_hpo.scores import score_rule
-from sb3_hpo.trials import KWARGS_OVERRIDE, RUN, SOURCE, Counts, count_trials, trials_of
+from sb3_hpo.trials import RUN, Counts, count_trials, trials_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,6 +56,11 @@ class Tested:
     n_broken: int
 
     @property
+    def n_steps(self) -> int:
+        """Environment steps that each of the runs was trained, unless it broke before."""
+        return max(run.record.n_steps for run in self.runs)
+
+    @property
     def has_interval(self) -> bool:
         """Whether there are seeds enough for the intervals to hold what they promise."""
         return len(self.runs) >= statistics.MIN_SEEDS
@@ -96,14 +101,13 @@ class Answer:
         raced: The raced candidates with the scores of their race runs, by seed index; those
             that stayed longest first, then by their mean.
         winner: The chosen candidate, tested; None before there is a test.
-        default: SB3's default, tested; None before, or if the winner is SB3's default.
+        default: SB3's default (`reruns.BASELINE`), tested; None before.
         improvement: P(a run of the winner beats a run of the default).
         gain: IQM of the winner minus IQM of the default.
         optimism: The winner's trial value minus its re-evaluated IQM.
         search: What the search cost, pruned and lost trials included.
         race: What the race cost.
         test: What the test of winner and default cost.
-        default_won: Whether the winner is SB3's default.
     """
 
     counts: Counts
@@ -116,7 +120,6 @@ class Answer:
     search: Spent
     race: Spent
     test: Spent
-    default_won: bool = False
 
 
 def record_of(trial: FrozenTrial) -> RunRecord | None:
@@ -139,24 +142,6 @@ def best_trials(study: optuna.Study, n: int | None = None) -> list[FrozenTrial]:
     """
     complete = [trial for trial in trials_of(study) if trial.state is TrialState.COMPLETE]
     return sorted(complete, key=lambda trial: (-(trial.value or 0.0), trial.number))[:n]
-
-
-def default_candidate(study: optuna.Study, config: StudyConfig) -> Candidate:
-    """Return SB3's default for this study.
-
-    Args:
-        study: The study; what its first trial fixed by the user's wish stays fixed.
-        config: Its configuration; the user's `policy_kwargs` belong to the default too.
-
-    Returns:
-        The candidate.
-    """
-    kwargs: dict[str, object] = {}
-    for trial in trials_of(study):
-        if trial.user_attrs.get(SOURCE) == "sb3_default":
-            kwargs = trial.user_attrs.get(KWARGS_OVERRIDE, {})
-            break
-    return Candidate(trial=None, kwargs=with_policy_kwargs(kwargs, config))
 
 
 def with_policy_kwargs(kwargs: dict[str, object], config: StudyConfig) -> dict[str, object]:
@@ -191,12 +176,9 @@ def read_answer(
         seed.
     """
     tested = beside = improvement = gain = None
-    default_won = False
     if config is not None:
-        default = default_candidate(study, config)
         tested = None if winner is None else read_test(config, reruns, winner)
-        default_won = winner is not None and winner.kwargs == default.kwargs
-        beside = None if default_won else read_test(config, reruns, default)
+        beside = read_test(config, reruns, BASELINE)
     if config is not None and tested is not None and beside is not None:
         rng = np.random.default_rng(config.seed)
         improvement = statistics.probability_of_improvement(tested.scores, beside.scores, rng)
@@ -217,7 +199,6 @@ def read_answer(
         ),
         race=_spent(races),
         test=_spent(tests),
-        default_won=default_won,
     )
 
 

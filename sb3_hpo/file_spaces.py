@@ -32,7 +32,6 @@ class FileSpace:
 
     Attributes:
         default_params: SB3's defaults, as far as they are numbers, text or booleans.
-        constants: Description of the arguments that the file gives one value.
     """
 
     def __init__(
@@ -52,12 +51,6 @@ class FileSpace:
         self._entries = {name: read_entry(value) for name, value in names.items()}
         self._action_space = action_space
         self._check(config)
-        constants = {
-            name: entry.value
-            for name, entry in self._entries.items()
-            if isinstance(entry, Constant)
-        }
-        self.constants = self._describe(constants)
         self.default_params: dict[str, Any] = {}
         for name, entry in self._entries.items():
             default = self._default(name)

@@ -51,7 +51,6 @@ class Overrides:
         dropped: Dotted names of arguments that are left to SB3.
         exact: The user's names and values; a space may round a dimension's value (a tiny
             `ent_coef` means 0), but not what the user has fixed.
-        unasked: Held dimensions that the user has not given a value: dropped, or without effect.
     """
 
     held: Mapping[str, Any] = field(default_factory=dict)
@@ -60,7 +59,6 @@ class Overrides:
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     dropped: Collection[str] = ()
     exact: Mapping[str, Any] = field(default_factory=dict)
-    unasked: Collection[str] = ()
 
     def apply(self, sample: Sample, trial: TrialLike) -> dict[str, Any]:
         """Sample with the changes made.

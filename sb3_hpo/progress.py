@@ -14,6 +14,7 @@ from rich.text import Text
 
 from sb3_hpo.answer import best_trials, record_of
 from sb3_hpo.trials import (
+    DEFAULT_POINT,
     ERROR,
     ERROR_SITE,
     FINISHED,
@@ -142,8 +143,8 @@ def describe_outcome(trial: FrozenTrial) -> str:
     if outcome == "surplus":
         return ""
     text = f"trial {trial.number}"
-    if trial.user_attrs.get(SOURCE) == "sb3_default":
-        text += " (SB3's defaults)"
+    if trial.user_attrs.get(SOURCE) == DEFAULT_POINT:
+        text += " (the space's default point)"
     record = record_of(trial)
     if outcome == "error":
         attrs = trial.user_attrs

@@ -36,8 +36,8 @@ class Recipe:
         kwargs: Description of the algorithm's arguments (`codec.describe`).
         root_seed: The study's seed; race and test draw their streams from it.
         study: Name of the study.
-        trial: Number of the trial; None for SB3's default.
-        trial_value: What the study maximised; None for SB3's default and for PRUNED trials.
+        trial: Number of the trial; None where it comes from none.
+        trial_value: What the study maximised; None for PRUNED trials.
         seed: Training seed of the trial.
         params: The trial's Optuna parameters.
         versions: Versions of the packages the trial was trained with.
@@ -59,9 +59,11 @@ class Recipe:
     def title(self) -> str:
         """What it is, on one line."""
         algorithm = find_algorithm(self.config.algo).reference.rpartition(":")[2]
-        name = "SB3's default" if self.trial is None else f"trial {self.trial}"
-        study = "" if self.study is None else f" of study {' '.join(self.study.split())}"
-        return f"{algorithm} on {self.config.env}, {name}{study}"
+        parts = [] if self.trial is None else [f"trial {self.trial}"]
+        parts += [] if self.study is None else [f"study {' '.join(self.study.split())}"]
+        return ", ".join(
+            [f"{algorithm} on {self.config.env}", *([" of ".join(parts)] if parts else [])]
+        )
 
     def build_kwargs(self) -> dict[str, Any]:
         """Return new keyword arguments for the algorithm's constructor.

@@ -88,7 +88,7 @@ def reevaluate(
             say(console, "No time is left for a race: the best trial is tested.")
             rounds = ()
         say(console, _plan(config, candidates, rounds))
-        stage = Reevaluation(study, config, log, candidates, rounds)
+        stage = Reevaluation(config, log, candidates, rounds)
         ended = train_due(config, run_dir, console, stage.due, stage.take, deadline=deadline)
         answer = read_answer(study, config, log.read(), log.winner())
         keep_median_model(run_dir, answer.winner)

@@ -6,9 +6,10 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sb3_hpo.answer import default_candidate, race_score
+from sb3_hpo.answer import race_score
 from sb3_hpo.race import Race
 from sb3_hpo.reruns import (
+    BASELINE,
     MODEL_FILE,
     STATISTICS_FILE,
     Candidate,
@@ -19,8 +20,6 @@ from sb3_hpo.reruns import (
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
-
-    import optuna
 
     from sb3_hpo.answer import Tested
     from sb3_hpo.config import StudyConfig
@@ -38,7 +37,6 @@ class Reevaluation:
 
     def __init__(
         self,
-        study: optuna.Study,
         config: StudyConfig,
         log: RerunLog,
         candidates: Sequence[Candidate],
@@ -47,15 +45,13 @@ class Reevaluation:
         """Prepare.
 
         Args:
-            study: The study.
-            config: Its configuration.
+            config: The study's configuration.
             log: The file of finished runs; those in it are not trained again.
             candidates: Best first.
             rounds: Of their race.
         """
         self._config, self._log = config, log
         self._candidates, self._rounds = list(candidates), tuple(rounds)
-        self._default = default_candidate(study, config)
         self._winner: Candidate | None = None
         self._done = {rerun.key: rerun for rerun in log.read()}
 
@@ -75,18 +71,17 @@ class Reevaluation:
             for its end, except SB3's default, which will be tested in any case.
         """
         winner, racing = self._race(broken)
-        few = [self._spec("test", self._default, index) for index in range(_FEW_SEEDS)]
+        few = [self._spec("test", BASELINE, index) for index in range(_FEW_SEEDS)]
         few = few[: self._config.test_seeds]
         if winner is None:
             wanted = [*racing, *few]
         else:
             self._choose(winner)
             wanted = self._tests(winner)
-            if winner.kwargs != self._default.kwargs:
-                # Where time runs out, a few seeds of both say more than many of one.
-                wanted = [*wanted[:_FEW_SEEDS], *few, *wanted[_FEW_SEEDS:]]
-                if not self._missing(wanted, broken) and not self._is_settled(winner):
-                    wanted = self._tests(self._default)
+            # Where time runs out, a few seeds of both say more than many of one.
+            wanted = [*wanted[:_FEW_SEEDS], *few, *wanted[_FEW_SEEDS:]]
+            if not self._missing(wanted, broken) and not self._is_settled(winner):
+                wanted = self._tests(BASELINE)
         return self._missing(wanted, broken)
 
     def _choose(self, winner: Candidate) -> None:
@@ -130,7 +125,7 @@ class Reevaluation:
         """Say whether every seed of SB3's default lies on one side of all of the winner's."""
         ours, theirs = (
             [run.final.value if run.final else -float("inf") for run in self._tested(candidate)]
-            for candidate in (winner, self._default)
+            for candidate in (winner, BASELINE)
         )
         if len(theirs) < _FEW_SEEDS or not ours:
             return False

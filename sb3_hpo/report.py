@@ -97,6 +97,7 @@ def _plain(tested: Tested, answer: Answer) -> dict[str, Any]:
         "mean": _triple(tested.mean),
         "worst_seed": tested.worst,
         "n_seeds": n_seeds,
+        "n_timesteps": tested.n_steps,
         "n_episodes": n_episodes,
         "n_broken": tested.n_broken,
         "optimism": answer.optimism,
@@ -105,6 +106,7 @@ def _plain(tested: Tested, answer: Answer) -> dict[str, Any]:
     if answer.default is not None and answer.improvement is not None:
         values["default_iqm"] = _triple(answer.default.iqm)
         values["default_n_seeds"] = len(answer.default.runs)
+        values["default_n_timesteps"] = answer.default.n_steps
         values["probability_of_improvement"] = _triple(answer.improvement)
     return values
 

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from sb3_hpo.records import Evaluation, RunRecord
 from sb3_hpo.seeds import Stream, derive_seed, derive_seeds
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
+Config = TypeVar("Config", bound="TrainingConfig")
 Stage = Literal["race", "test"]
 LOG_FILE = "reevaluation.jsonl"
 MODEL_FILE = "model.zip"
@@ -28,22 +29,49 @@ STATISTICS_FILE = "vecnormalize.pkl"
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A configuration that may become the answer, or SB3's default beside it.
+    """A configuration that may become the answer, or the baseline beside it.
 
     Attributes:
-        trial: Number of the trial it comes from; None for SB3's default.
+        trial: Number of the trial it comes from; None where it comes from none.
         kwargs: Description of the algorithm's arguments, the user's `policy_kwargs` included.
-        trial_value: What the study maximised; None for SB3's default.
+        trial_value: What the study maximised, if it comes from a trial.
+        is_baseline: Whether it is SB3's literal default, trained as `training_config` says.
     """
 
     trial: int | None
     kwargs: dict[str, Any]
     trial_value: float | None = None
+    is_baseline: bool = False
 
     @property
     def name(self) -> str:
         """What people call it."""
-        return "SB3's default" if self.trial is None else f"trial {self.trial}"
+        if self.is_baseline:
+            return "SB3's default"
+        return "the recipe" if self.trial is None else f"trial {self.trial}"
+
+
+BASELINE = Candidate(trial=None, kwargs={}, is_baseline=True)
+"""What users have without tuning, `PPO("MlpPolicy", env)`: SB3's default."""
+
+
+def training_config(config: Config, candidate: Candidate) -> Config:
+    """Return what a candidate is trained in.
+
+    Args:
+        config: The study's configuration.
+        candidate: The candidate.
+
+    Returns:
+        For trials the configuration as it is. For the baseline what belongs to the problem: the
+        environment with its wrappers and stacked frames, hindsight, the policy that was named,
+        the budget, the evaluation. What is tuning is left out: one environment, as SB3 makes it,
+        no VecNormalize, no `policy_kwargs`.
+    """
+    if not candidate.is_baseline:
+        return config
+    plain = {"n_envs": 1, "vec_env": "dummy", "normalize": False, "policy_kwargs": {}}
+    return config.model_copy(update=plain)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +104,7 @@ class RunSpec:
             Hexadecimal digits; equal keys mean equal runs, so none need be trained twice.
         """
         values = {
-            "config": config.training_identity(),
+            "config": training_config(config, self.candidate).training_identity(),
             "kwargs": self.candidate.kwargs,
             "seeds": [self.seed, self.episode_seeds, self.final_seeds],
         }
@@ -130,7 +158,7 @@ class Rerun:
     Attributes:
         key: `RunSpec.key`.
         stage: What it was for.
-        trial: Number of the trial it repeats; None for SB3's default. Its arguments are in the
+        trial: Number of the trial it repeats; None for the baseline. Its arguments are in the
             record: equal ones are the same candidate, whatever their number.
         seed_index: Which seed of its stage.
         record: The run, with its learning curve.
@@ -254,7 +282,7 @@ def model_folder(run_dir: Path, trial: int | None, seed_index: int, key: str) ->
 
     Args:
         run_dir: The run folder.
-        trial: Number of the candidate's trial; None for SB3's default.
+        trial: Number of the candidate's trial; None for the baseline.
         seed_index: Which test seed.
         key: Of the run: other options make another policy.
     """

@@ -5,16 +5,17 @@ from __future__ import annotations
 import sys
 from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 
 from sb3_hpo.codec import build
-from sb3_hpo.envs import make_evaluation_envs
+from sb3_hpo.constructors import constructor_defaults
+from sb3_hpo.envs import make_evaluation_envs, probe
 from sb3_hpo.episodes import MIN_EPISODE_CAP, EpisodePlan
 from sb3_hpo.evaluation import Diverged, GridEvaluator
 from sb3_hpo.references import FILE_PREFIX
-from sb3_hpo.reruns import MODEL_FILE, STATISTICS_FILE, Rerun
+from sb3_hpo.reruns import MODEL_FILE, STATISTICS_FILE, Rerun, training_config
 from sb3_hpo.training import Hooks, Member, train
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from sb3_hpo.config import TrainingConfig
     from sb3_hpo.records import Evaluation
-    from sb3_hpo.reruns import RunSpec
+    from sb3_hpo.reruns import Candidate, RunSpec
     from sb3_hpo.training import OnStep, TrainedRun
 
 
@@ -37,8 +38,9 @@ def retrain(
     """Train what specifications say, together where they can be, and judge the final policies.
 
     Args:
-        config: What all runs share.
-        specs: The runs, which start the episodes of their learning curves from the same states.
+        config: The study's configuration.
+        specs: The runs, all of one candidate; the episodes of their learning curves start from
+            the same states.
         hooks: What to call meanwhile; indices are those of the specifications.
         folder_of: Says where a run's model (and its VecNormalize statistics) is saved; written
             before the run is yielded, so that a run that is on record has its model.
@@ -50,7 +52,8 @@ def retrain(
         Exception: Whatever a bug in the environment or elsewhere raises.
     """
     hooks = hooks or Hooks()
-    members = [Member(build(spec.candidate.kwargs), spec.seed) for spec in specs]
+    config = training_config(config, specs[0].candidate)
+    members = [Member(_kwargs_of(config, spec.candidate), spec.seed) for spec in specs]
     with closing(train(config, members, specs[0].episode_seeds, hooks)) as runs:
         for run in runs:
             spec = specs[run.index]
@@ -62,6 +65,25 @@ def retrain(
             finally:
                 del run  # its model is not to be in memory beside the next one
             yield rerun
+
+
+def _kwargs_of(config: TrainingConfig, candidate: Candidate) -> dict[str, Any]:
+    """Return the keyword arguments of a candidate's models.
+
+    The baseline has SB3's defaults but for what could not change its learning curve or without
+    which it could not learn at all: a replay buffer that is never full need not be larger than
+    the budget, and hindsight replay cannot begin within an episode.
+    """
+    kwargs: dict[str, Any] = build(candidate.kwargs)
+    if not candidate.is_baseline:
+        return kwargs
+    defaults = constructor_defaults(config.algo)
+    if "buffer_size" in defaults:
+        kwargs["buffer_size"] = min(defaults["buffer_size"], config.n_timesteps)
+    if config.her:
+        longest = probe(config).longest_episode or 0
+        kwargs["learning_starts"] = max(defaults["learning_starts"], longest)
+    return kwargs
 
 
 def _conclude(

@@ -28,13 +28,10 @@ from samplers import (
     sample_tqc_params,
     sample_trpo_params,
 )
-from sb3_hpo.codec import describe, merge
-from sb3_hpo.constructors import put
-from sb3_hpo.dimensions import names_held_by
 from sb3_hpo.enqueued import EnqueuedPoint, read_enqueued
 from sb3_hpo.errors import UserError, unknown_name
 from sb3_hpo.file_spaces import FileSpace
-from sb3_hpo.points import draw_at, nearest_point, try_points
+from sb3_hpo.points import nearest_point, try_points
 from sb3_hpo.references import load_reference
 from sb3_hpo.space_files import BASED_ON, SIZE, check_arguments
 from sb3_hpo.understanding import Given, understand
@@ -48,7 +45,7 @@ if TYPE_CHECKING:
 
     from sb3_hpo.config import StudyConfig
     from sb3_hpo.envs import Problem
-    from sb3_hpo.overrides import Overrides, Sample
+    from sb3_hpo.overrides import Sample
 
 __all__ = [
     "SIZES",
@@ -74,7 +71,6 @@ __all__ = [
 ]
 
 SIZES: tuple[Size, ...] = get_args(Size)
-_LEARNING_STARTS = 100  # the default of all off-policy algorithms
 _N_PROBES = 64  # random draws; every branch of the shipped spaces has probability >= 1/4
 
 
@@ -86,9 +82,7 @@ class BoundSpace:
         sample: From a trial to keyword arguments of the algorithm.
         dimensions: What it may suggest, by name.
         default_params: The point of the space next to SB3's defaults; empty for a user's function.
-        first_points: Points to be tried after SB3's defaults; none for a user's space.
-        default_override: Description of the arguments that, with everything else at SB3's
-            default, respect the user's fixed values.
+        first_points: Points to be tried after that one; none for a user's space.
         edited: Dimensions whose values the user has chosen, so that nobody has tried them yet.
         config: The configuration it is bound to.
         action_space: Of the environment.
@@ -100,7 +94,6 @@ class BoundSpace:
     action_space: gym.Space[Any]
     default_params: dict[str, Any] = field(default_factory=dict)
     first_points: tuple[dict[str, Any], ...] = ()
-    default_override: dict[str, Any] = field(default_factory=dict)
     edited: frozenset[str] = frozenset()
 
 
@@ -113,7 +106,6 @@ class _Source:
         name: What the user calls it.
         defaults: SB3's defaults in its dimensions; None if nobody knows.
         first_points: Points that learn fast.
-        constants: Description of arguments that the user has given one value in it.
         sample_all: The same space in its largest size.
         wishes: Overrides that come with it.
         is_edited: Whether all of it is the user's.
@@ -123,7 +115,6 @@ class _Source:
     name: str
     defaults: Mapping[str, Any] | None = None
     first_points: tuple[Mapping[str, Any], ...] = ()
-    constants: Mapping[str, Any] = field(default_factory=dict)
     sample_all: Sample | None = None
     wishes: Wishes | None = None
     is_edited: bool = False
@@ -155,15 +146,11 @@ def bind_space(config: StudyConfig, problem: Problem) -> BoundSpace:
             sample = partial(overrides.apply, sample)
             dimensions = probe(sample, source.name)
             all_overrides.append(overrides)
-    override: dict[str, Any] = {}
     firsts: list[dict[str, Any]] = []
-    if source.defaults is not None:
-        override = merge(source.constants, _override(sample, dimensions, defaults, all_overrides))
-        override = _needed_by_her(config, problem) | override
-        for point in source.first_points:
-            nearest = nearest_point(point, dimensions)
-            if nearest not in firsts:  # what tells them apart may be fixed
-                firsts.append(nearest)
+    for point in source.first_points:
+        nearest = nearest_point(point, dimensions)
+        if nearest not in firsts:  # what tells them apart may be fixed
+            firsts.append(nearest)
     edited = {name for item in all_overrides for name in item.changed} & set(dimensions)
     return BoundSpace(
         sample,
@@ -172,7 +159,6 @@ def bind_space(config: StudyConfig, problem: Problem) -> BoundSpace:
         problem.action_space,
         nearest_point(defaults, dimensions),
         tuple(firsts),
-        override,
         frozenset(dimensions if source.is_edited else edited),
     )
 
@@ -198,7 +184,7 @@ def _find_source(config: StudyConfig, problem: Problem) -> _Source:
         _check_budget(config, 1)
         check_arguments(names, "space: ", config.algo, config.policy)
         space = FileSpace(names, config, problem.action_space)
-        return _Source(space, "space", space.default_params, (), space.constants, is_edited=True)
+        return _Source(space, "space", space.default_params, is_edited=True)
     _check_base(base, size, config)
     shipped = SEARCH_SPACES[config.algo]
     _check_budget(config, shipped.min_rollout)
@@ -276,36 +262,6 @@ def probe(sample: Sample, name: str) -> dict[str, BaseDistribution]:
             )
         dimensions.update(trial.distributions)
     return dimensions
-
-
-def _needed_by_her(config: StudyConfig, problem: Problem) -> dict[str, Any]:
-    """Return what SB3's defaults lack for hindsight replay: it cannot begin within an episode."""
-    if not config.her:
-        return {}
-    first_end = (problem.longest_episode or 0) * config.n_envs
-    return {"learning_starts": max(_LEARNING_STARTS, first_end)}
-
-
-def _override(
-    sample: Sample,
-    dimensions: dict[str, BaseDistribution],
-    defaults: Mapping[str, Any],
-    all_overrides: list[Overrides],
-) -> dict[str, Any]:
-    """Describe what the user has fixed; all else stays SB3's literal default."""
-    # Fixing a choice may open dimensions that SB3's default does not have: those are drawn.
-    held = describe(sample(draw_at(nearest_point(defaults, dimensions))))
-    override: dict[str, Any] = {}
-    for overrides in all_overrides:
-        for name in overrides.kwargs:
-            put(override, name, overrides.kwargs[name])
-        for dimension in set(overrides.held) - set(overrides.unasked):
-            for name in names_held_by(dimension):
-                if name in held:
-                    override[name] = held[name]
-                elif name in held.get("policy_kwargs", {}):
-                    put(override, f"policy_kwargs.{name}", held["policy_kwargs"][name])
-    return override
 
 
 if __name__ == "__main__":  # the command bears the name that people know

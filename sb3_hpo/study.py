@@ -19,6 +19,7 @@ from sb3_hpo.spaces import BoundSpace, EnqueuedPoint, bind_space, try_points
 from sb3_hpo.training import build_once
 from sb3_hpo.trials import (
     CONFIG,
+    DEFAULT_POINT,
     FINISHED,
     HOME,
     KWARGS_OVERRIDE,
@@ -211,14 +212,13 @@ def check_same(config: StudyConfig, study: optuna.Study) -> None:
 
 
 def _first_points(space: BoundSpace) -> list[EnqueuedPoint]:
-    """Return SB3's defaults and the space's own first points."""
+    """Return the space's default point and its other first points."""
     points = [
         EnqueuedPoint(source="first_point", params=params, kwargs=None)
         for params in space.first_points
     ]
     if space.default_params:
-        kwargs = space.default_override
-        points.insert(0, EnqueuedPoint("sb3_default", space.default_params, kwargs))
+        points.insert(0, EnqueuedPoint(DEFAULT_POINT, space.default_params))
     return points
 
 

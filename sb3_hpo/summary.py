@@ -8,8 +8,7 @@ from rich.table import Table
 
 from sb3_hpo.answer import CAUTION, best_trials, record_of
 from sb3_hpo.terminal import say
-from sb3_hpo.trials import SOURCE, Counts
-from sb3_hpo.wording import number, readable
+from sb3_hpo.wording import number, plural, readable
 
 if TYPE_CHECKING:
     import optuna
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
 
     from sb3_hpo.answer import Answer, Tested
     from sb3_hpo.statistics import Estimate
+    from sb3_hpo.trials import Counts
 
 
 def best_table(study: optuna.Study, answer: Answer, n: int = 5) -> Table:
@@ -29,7 +29,7 @@ def best_table(study: optuna.Study, answer: Answer, n: int = 5) -> Table:
         n: Rows at most.
 
     Returns:
-        The table, with SB3's default marked where it is among them.
+        The table.
     """
     raced = {candidate.trial: scores for candidate, scores in answer.raced}
     table = Table(title=f"Best trials of {study.study_name}", title_justify="left")
@@ -49,8 +49,6 @@ def best_table(study: optuna.Study, answer: Answer, n: int = 5) -> Table:
 
 def describe_trial(trial: FrozenTrial) -> str:
     """Return a trial's hyperparameters on one line, rounded for reading."""
-    if trial.user_attrs.get(SOURCE) == "sb3_default":
-        return "SB3's defaults"
     record = record_of(trial)
     values = trial.params if record is None else record.kwargs
     return ", ".join(f"{key}={readable(value)}" for key, value in values.items())
@@ -89,13 +87,12 @@ def answer_lines(answer: Answer) -> list[str]:
         return [CAUTION]
     lines = [f"The answer: {lines_of_test(tested)[0]}", *lines_of_test(tested)[1:]]
     default, better = answer.default, answer.improvement
-    if answer.default_won:
-        lines.append("  It is SB3's default: the search has found nothing better.")
-    elif default is None:
+    if default is None:
         lines.append("  SB3's default has not been tested: what tuning brings is not known.")
     elif better is not None:
         lines.append(
-            f"  SB3's default: IQM {number(default.iqm.value)} over {len(default.runs)} seeds; "
+            f"  SB3's default, {default.n_steps:,} steps: IQM {number(default.iqm.value)} over "
+            f"{plural(len(default.runs), 'seed')}; "
             f"P(a run of {tested.candidate.name} beats one of it) = {better.value:.2f}"
         )
     if answer.optimism is not None:
@@ -118,8 +115,8 @@ def lines_of_test(tested: Tested) -> list[str]:
     n_seeds, n_episodes = tested.scores.shape
     lines = [
         (
-            f"{tested.candidate.name}, trained again from {n_seeds} fresh seeds and judged by "
-            f"{n_episodes} other episodes each"
+            f"{tested.candidate.name}, trained again for {tested.n_steps:,} steps from "
+            f"{plural(n_seeds, 'fresh seed')} and judged by {n_episodes} other episodes each"
         ),
         (
             f"  IQM {_estimate(tested, tested.iqm)}, mean {_estimate(tested, tested.mean)}, "

@@ -39,8 +39,10 @@ WORKER = "worker"  # name of the worker that runs it
 BEAT = "beat"  # advances while the trial makes progress
 N_LOSSES = "n_losses"  # how often these parameters lost their worker
 RETRY_OF = "retry_of"  # number of the trial that this one repeats
-SOURCE = "source"  # where an enqueued trial comes from
+SOURCE = "source"  # where an enqueued trial comes from: DEFAULT_POINT, a file, ...
 KWARGS_OVERRIDE = "kwargs_override"  # train with exactly these, whatever was sampled
+
+DEFAULT_POINT = "default_point"  # source: the point of the space that is next to SB3's defaults
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,6 @@ class _Reader:
         self._kwargs: dict[str, Any] = {}
         self._dropped: list[str] = []
         self._exact: dict[str, Any] = {}
-        self._defaulted: list[str] = []
         for name in given.config.policy_kwargs:  # the user's wins: sampling it had no effect
             dimension = find_dimension(f"policy_kwargs.{name}", self._dimensions)
             if dimension is not None:
@@ -109,7 +108,6 @@ class _Reader:
         """Return what was understood."""
         held = {**self._idle, **self._held}
         changed = {name: item for name, item in self._changed.items() if name not in held}
-        kept = [name for name in self._idle if name not in self._held] + self._defaulted
         return Overrides(
             held,
             changed,
@@ -117,7 +115,6 @@ class _Reader:
             self._kwargs,
             tuple(self._dropped),
             self._exact,
-            tuple(kept),
         )
 
     def fix(self, name: str, value: Any) -> None:
@@ -228,7 +225,6 @@ class _Reader:
             self._leave(path)
             self._silence(deciding(path, [f"{path}_schedule"]))
         self._held[dimension] = self._any_value(dimension)
-        self._defaulted.append(dimension)
 
     def _leave(self, path: str) -> None:
         """Leave an argument to SB3, and let the trial note SB3's value."""

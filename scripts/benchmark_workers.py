@@ -87,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "space_size": "small",
         "fixed": {"n_steps": 128, "n_minibatches_pow": 4, "activation_fn": "tanh"},
     }
-    points = fixed_points(arguments.n_trials - 1)  # SB3's default is the first trial
+    points = fixed_points(arguments.n_trials - 1)  # the default point is the first trial
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         one = run_workers(values, points, folder, 1)

@@ -195,9 +195,9 @@ class GoalEnv(gym.Env[dict[str, np.ndarray], Any]):
         return dict(zip(names, (self._position, self._position, self._goal), strict=True))
 
 
-def make_goal_env() -> gym.Env[Any, Any]:
-    """A goal environment whose episodes have ten steps."""
-    return gym.wrappers.TimeLimit(GoalEnv(), N_STEPS)
+def make_goal_env(n_steps: int = N_STEPS) -> gym.Env[Any, Any]:
+    """A goal environment whose episodes have so many steps."""
+    return gym.wrappers.TimeLimit(GoalEnv(), n_steps)
 
 
 def start_of(seed: int) -> float:

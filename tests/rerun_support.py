@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from sb3_hpo.config import StudyConfig, make_config
 from sb3_hpo.records import Evaluation, Outcome, RunRecord
 from sb3_hpo.reruns import Candidate, Rerun, RunSpec, make_spec
-from sb3_hpo.trials import KWARGS_OVERRIDE, OUTCOME, RUN, SOURCE
+from sb3_hpo.trials import DEFAULT_POINT, OUTCOME, RUN, SOURCE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from sb3_hpo.reruns import Stage
 
 STEPS, SECONDS = 1000, 2.0  # of every made-up run
-SB3_DEFAULT = Candidate(trial=None, kwargs={})
 
 
 def small_config(**values: Any) -> StudyConfig:
@@ -103,11 +102,10 @@ def ended_trial(outcome: Outcome) -> FrozenTrial:
     return create_trial(state=TrialState.PRUNED, user_attrs=_attrs(record({}, [], outcome)))
 
 
-def default_trial(value: float, override: dict[str, Any] | None = None) -> FrozenTrial:
-    """Return the first trial of a study, with SB3's defaults and what the user fixed."""
-    trial = trial_of(0, value, override or {})
-    attrs = {SOURCE: "sb3_default", KWARGS_OVERRIDE: override or {}}
-    trial.user_attrs = {**trial.user_attrs, **attrs}
+def default_trial(value: float) -> FrozenTrial:
+    """Return the first trial of a study, the default point of its space."""
+    trial = trial_of(0, value)
+    trial.user_attrs = {**trial.user_attrs, SOURCE: DEFAULT_POINT}
     return trial
 
 

@@ -17,12 +17,12 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from sb3_hpo.answer import Answer, best_trials, default_candidate, read_answer
+from sb3_hpo.answer import Answer, best_trials, read_answer
 from sb3_hpo.config import StudyConfig, make_config
 from sb3_hpo.records import Evaluation, Outcome, RunRecord
-from sb3_hpo.reruns import Candidate, Rerun, RunSpec, make_spec
+from sb3_hpo.reruns import BASELINE, Candidate, Rerun, RunSpec, make_spec
 from sb3_hpo.scores import score_rule
-from sb3_hpo.trials import CONFIG, ERROR, KWARGS_OVERRIDE, OUTCOME, REASON, RUN, SOURCE
+from sb3_hpo.trials import CONFIG, DEFAULT_POINT, ERROR, OUTCOME, REASON, RUN, SOURCE
 
 SPACE: dict[str, BaseDistribution] = {
     "learning_rate": FloatDistribution(1e-5, 3e-3, log=True),
@@ -62,7 +62,7 @@ def study_config(**values: Any) -> StudyConfig:
 
 
 def make_study(config: StudyConfig, n_trials: int = 40) -> optuna.Study:
-    """Return a study: SB3's default first, a third pruned, some diverged, lost or failed."""
+    """Return a study: the default point first, a third pruned, some diverged, lost or failed."""
     rng = np.random.default_rng(config.seed)
     study = optuna.create_study(direction="maximize", study_name=config.name())
     study.set_user_attr(CONFIG, config.model_dump(mode="json"))
@@ -72,7 +72,7 @@ def make_study(config: StudyConfig, n_trials: int = 40) -> optuna.Study:
 
 def _trial(config: StudyConfig, number: int, rng: np.random.Generator) -> FrozenTrial:
     if number == 0:
-        attrs = {SOURCE: "sb3_default", KWARGS_OVERRIDE: {}}
+        attrs = {SOURCE: DEFAULT_POINT}
         return finished_trial(config, DEFAULT_PARAMS, _curve(config, 0.25, rng), {}, attrs)
     params = {name: _draw(distribution, rng) for name, distribution in SPACE.items()}
     curve = _curve(config, _quality(params), rng)
@@ -235,7 +235,7 @@ def make_reruns(
             spec = make_spec(config, "race", candidate, index)
             quality = 0.93 - 0.05 * rank + rng.normal(0, 0.02)
             reruns.append(make_rerun(config, spec, _curve(config, quality, rng)))
-    pair = (candidates(study, 1)[0], 0.93), (default_candidate(study, config), 0.25)
+    pair = (candidates(study, 1)[0], 0.93), (BASELINE, 0.25)
     for candidate, quality in pair:
         for index in range(config.test_seeds):
             curve = _curve(config, quality + rng.normal(0, 0.02), rng)

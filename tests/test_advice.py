@@ -646,17 +646,6 @@ def test_longer_without_a_test_looks_at_the_best_trials(score: str, n: int) -> N
     assert said("longer", study_of(trials[:4]), n_timesteps=100) == []
 
 
-def test_default_not_beaten_where_the_default_won() -> None:
-    known = {"winner": judged([-900.0] * 5, kwargs={}, trial=0)}
-    (text,) = said("default_not_beaten", rising_late(0.0), known=known)
-    assert text == (
-        "No trial of 40 came out better than SB3's default (IQM -900.0). Search on with "
-        "--n-trials 80, or try a point that is known to work on a similar task: --enqueue FILE."
-    )
-    (text,) = said("default_not_beaten", rising_late(0.0), known=known, n_trials=100)
-    assert "--n-trials 100," in text  # what was wanted anyway
-
-
 @pytest.mark.parametrize(
     ("gain", "expected"),
     [

@@ -12,17 +12,15 @@ from sb3_hpo.answer import (
     Answer,
     Spent,
     best_trials,
-    default_candidate,
     race_score,
     read_answer,
     record_of,
     with_policy_kwargs,
 )
-from sb3_hpo.reruns import Candidate, Rerun, make_spec
+from sb3_hpo.reruns import BASELINE, Candidate, Rerun, make_spec
 from sb3_hpo.statistics import difference, estimate, iqm, mean, median
 from sb3_hpo.trials import Counts
 from tests.rerun_support import (
-    SB3_DEFAULT,
     STEPS,
     candidate,
     default_trial,
@@ -52,7 +50,7 @@ RACE = [
 ]
 TEST = [
     *reruns_of(CONFIG, "test", WINNER, OURS),
-    *reruns_of(CONFIG, "test", SB3_DEFAULT, THEIRS),
+    *reruns_of(CONFIG, "test", BASELINE, THEIRS),
 ]
 
 
@@ -113,7 +111,7 @@ def test_answer_winner_has_its_test(answer: Answer) -> None:
 
 def test_answer_default_has_its_test(answer: Answer) -> None:
     assert answer.default is not None
-    assert answer.default.candidate == SB3_DEFAULT
+    assert answer.default.candidate == BASELINE
     assert list(answer.default.runs) == TEST[4:]
     assert answer.default.iqm.value == -950.0
 
@@ -168,17 +166,6 @@ def test_answer_during_the_race_shows_the_default_s_test() -> None:
 def test_answer_chosen_but_untested_winner_gives_no_number() -> None:
     answer = read_answer(study(), CONFIG, [*RACE, *TEST[4:]], WINNER)
     assert (answer.winner, answer.improvement, answer.gain, answer.optimism) == (None,) * 4
-
-
-def test_answer_winner_is_sb3_s_default_leaves_nothing_to_compare() -> None:
-    """Runs made as the default's test are the winner's."""
-    winner = Candidate(trial=0, kwargs={}, trial_value=-800.0)
-    answer = read_answer(study(), CONFIG, TEST, winner)
-    assert (answer.default, answer.improvement, answer.gain) == (None, None, None)
-    assert answer.winner is not None
-    assert answer.winner.candidate.trial == 0
-    assert answer.winner.iqm.value == -950.0
-    assert answer.optimism == 150.0
 
 
 def test_answer_winner_of_unknown_value_has_no_optimism() -> None:
@@ -285,18 +272,6 @@ def test_best_trials_are_complete_ones_by_value_the_earlier_first() -> None:
 def test_record_of_trial_without_record_is_none() -> None:
     assert record_of(create_trial(state=TrialState.PRUNED)) is None
     assert record_of(trial_of(4, 1.0)) == record({"n_epochs": 4}, [evaluation((1.0, 1.0))])
-
-
-def test_default_candidate_keeps_what_the_user_fixed() -> None:
-    made = study_of([default_trial(-900.0, {"gamma": 0.9})])
-    assert default_candidate(made, CONFIG) == Candidate(trial=None, kwargs={"gamma": 0.9})
-
-
-def test_default_candidate_has_the_user_s_policy_kwargs() -> None:
-    config = small_config(policy_kwargs={"net_arch": [32]})
-    expected = {"policy_kwargs": {"net_arch": [32]}}
-    assert default_candidate(study(), config).kwargs == expected
-    assert default_candidate(study_with_values([1.0]), config).kwargs == expected
 
 
 def test_with_policy_kwargs_merges_and_the_user_wins() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from optuna.distributions import (
 )
 from optuna.trial import TrialState, create_trial
 
-from sb3_hpo.answer import Answer, best_trials, default_candidate, read_answer
+from sb3_hpo.answer import Answer, best_trials, read_answer
 from sb3_hpo.pages.courses import Past, read_past
 from sb3_hpo.pages.figures import history, trial_curves
 from sb3_hpo.pages.plotting import (
@@ -33,7 +34,7 @@ from sb3_hpo.pages.plotting import (
 from sb3_hpo.pages.scales import Scale
 from sb3_hpo.pages.score_figures import curves, scores
 from sb3_hpo.pages.space_figures import importances, parallel, read_points, slices
-from sb3_hpo.reruns import make_spec
+from sb3_hpo.reruns import BASELINE, make_spec
 from sb3_hpo.trials import KWARGS_OVERRIDE
 from sb3_hpo.wording import number, readable
 from tests.studies import (
@@ -235,7 +236,7 @@ def test_history_tells_outcomes_apart(past: Past) -> None:
 
 
 def test_history_marks_sb3s_default_at_its_value(study: optuna.Study, past: Past) -> None:
-    assert trace(history(past), "SB3's default")["y"] == [study.trials[0].value] * 2
+    assert trace(history(past), "default point")["y"] == [study.trials[0].value] * 2
 
 
 def test_history_without_complete_trial_says_so() -> None:
@@ -271,14 +272,14 @@ def test_trial_curves_name_the_best_and_join_the_others(study: optuna.Study, pas
     best = [t.number for t in best_trials(study, 5)]
     names = [f"trial {n}" for n in reversed(best[1:])] + [f"trial {best[0]} (winner)"]
     assert [t["name"] for t in drawn.data] == [
-        "pruned or failed", "complete or running", "SB3's default", *names,
+        "pruned or failed", "complete or running", "default point", *names,
     ]  # fmt: skip
     assert trace(drawn, names[-1])["line"]["color"] == WINNER
-    assert trace(drawn, "SB3's default")["line"]["color"] == DEFAULT
+    assert trace(drawn, "default point")["line"]["color"] == DEFAULT
 
 
 def test_trial_curves_are_the_evaluations(study: optuna.Study, past: Past) -> None:
-    curve = trace(trial_curves(past), "SB3's default")
+    curve = trace(trial_curves(past), "default point")
     assert list(curve["x"]) == [4000 * k for k in range(1, 11)]
     reported = list(study.trials[0].intermediate_values.values())
     assert curve["y"] == pytest.approx(reported)
@@ -351,8 +352,7 @@ def test_curves_of_test_runs_show_iqm_band_and_seeds(study: optuna.Study) -> Non
         make_rerun(CONFIG, make_spec(CONFIG, "test", winner, i), [-1000.0] * 9 + [last[i]])
         for i in range(5)
     ]
-    default = default_candidate(study, CONFIG)
-    reruns.append(make_rerun(CONFIG, make_spec(CONFIG, "test", default, 0), [-1000.0] * 10))
+    reruns.append(make_rerun(CONFIG, make_spec(CONFIG, "test", BASELINE, 0), [-1000.0] * 10))
     drawn = figure(curves(read_answer(study, CONFIG, reruns, winner), "return"))
     iqm = trace(drawn, f"trial {winner.trial} (5 seeds)")
     assert iqm["y"][-1] == pytest.approx(-300.0)
@@ -367,10 +367,15 @@ def test_curves_of_test_runs_show_iqm_band_and_seeds(study: optuna.Study) -> Non
 
 
 def test_points_leave_out_what_was_trained_otherwise(study: optuna.Study) -> None:
-    points = read_points(study)
+    given = copy.deepcopy(best_trials(study, 1)[0])
+    given.user_attrs[KWARGS_OVERRIDE] = {"gamma": 0.5}
+    made = optuna.create_study(direction="maximize")
+    made.add_trials([*study.trials, given])
+    points = read_points(made)
     assert points.n_left_out == 1
+    assert len(points.trials) == len(read_points(study).trials)
     assert all(KWARGS_OVERRIDE not in trial.user_attrs for trial in points.trials)
-    assert "Without 1 trial trained with given" in figure(slices(points, past_of(study))).note
+    assert "Without 1 trial trained with given" in figure(slices(points, past_of(made))).note
 
 
 def test_importances_put_what_matters_first() -> None:
@@ -440,11 +445,11 @@ def test_running_and_failed_trials_are_no_points() -> None:
     assert len(read_points(study).trials) == 4
 
 
-def test_sb3s_default_in_the_race_is_called_so() -> None:
+def test_default_point_in_the_race_is_a_trial_like_others() -> None:
     study = make_study(CONFIG, 1)
     candidate = candidates(study, 1)[0]
     reruns = [make_rerun(CONFIG, make_spec(CONFIG, "race", candidate, 0), [-1000.0] * 10)]
     known = read_answer(study, CONFIG, reruns, None)
     drawn = figure(scores(known, read_past(study, known)))
-    assert drawn.layout["yaxis"]["ticktext"] == ["SB3's default"]
-    assert drawn.data[0]["marker"]["color"] == [DEFAULT]
+    assert drawn.layout["yaxis"]["ticktext"] == ["trial 0"]
+    assert drawn.data[0]["marker"]["color"] == [COMPLETE]

@@ -128,7 +128,6 @@ def test_fixed_dimensions_and_arguments_are_told_apart() -> None:
 def test_fixed_batch_size_holds_the_minibatches_without_effect() -> None:
     overrides = change(fixed={"batch_size": 100})
     assert overrides.held == {"n_minibatches_pow": 5}
-    assert list(overrides.unasked) == ["n_minibatches_pow"]
     assert overrides.kwargs == {"batch_size": 100}
 
 
@@ -139,12 +138,11 @@ def test_fixed_users_dimension_wins_over_the_default_in_any_order(names: tuple[s
     values = {"batch_size": 100, "n_minibatches_pow": 2}
     overrides = change(fixed={name: values[name] for name in names})
     assert overrides.held == {"n_minibatches_pow": 2}
-    assert list(overrides.unasked) == []
 
 
 def test_policy_kwarg_that_is_a_dimension_is_held() -> None:
     overrides = change(policy_kwargs={"activation_fn": "x", "ortho_init": False})
-    assert overrides == Overrides({"activation_fn": "tanh"}, unasked=("activation_fn",))
+    assert overrides == Overrides({"activation_fn": "tanh"})
 
 
 def test_apply_held_dimensions_are_not_asked_of_the_trial() -> None:
@@ -293,7 +291,6 @@ def test_drop_leaves_the_argument_to_sb3() -> None:
         "gamma": 0.99,
         "policy_kwargs": {"activation_fn": "relu"},
     }
-    assert set(overrides.held) == set(overrides.unasked)
 
 
 def test_drop_of_a_dimension_in_words_of_its_own_holds_sb3_s_point() -> None:

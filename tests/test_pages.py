@@ -12,7 +12,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from sb3_hpo.answer import CAUTION, Answer, best_trials, default_candidate, read_answer
+from sb3_hpo.answer import CAUTION, Answer, best_trials, read_answer
 from sb3_hpo.errors import UserError
 from sb3_hpo.files import parse_yaml
 from sb3_hpo.pages import assemble as pages
@@ -21,7 +21,7 @@ from sb3_hpo.pages.document import Code, Facts, Items, Picture, Section, Table, 
 from sb3_hpo.pages.markdown import to_markdown
 from sb3_hpo.pages.plotting import Figure
 from sb3_hpo.pages.webpage import to_html
-from sb3_hpo.reruns import make_spec
+from sb3_hpo.reruns import BASELINE, make_spec
 from sb3_hpo.statistics import Estimate
 from sb3_hpo.wording import number
 from tests.studies import (
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from sb3_hpo.config import StudyConfig
 
 CONFIG = study_config()
-BLANK = default_candidate(optuna.create_study(), CONFIG)
 NO_COORDINATES = (
     "No parallel coordinates: they need two COMPLETE trials of the search space, but there are 0."
 )
@@ -112,7 +111,7 @@ def test_answer_gives_the_winners_numbers(
     assert answer.improvement is not None
     rows = rows_of(section_of(markdown, "The answer"))
     assert rows["Re-evaluated IQM of the return"] == [
-        number(tested.iqm.value), f"95 % interval {interval(tested.iqm)}, 5 seeds",
+        number(tested.iqm.value), f"95 % interval {interval(tested.iqm)}, 5 seeds of 40,048 steps",
     ]  # fmt: skip
     assert rows["Mean"][0] == number(tested.mean.value)
     assert rows["Median"][0] == number(tested.median.value)
@@ -162,26 +161,18 @@ def test_answer_judges_the_default(
 
 
 def test_answer_from_few_seeds_has_no_interval(study: optuna.Study) -> None:
-    winner, default = candidates(study, 1)[0], default_candidate(study, CONFIG)
+    winner = candidates(study, 1)[0]
     reruns = [
         make_rerun(CONFIG, make_spec(CONFIG, "test", who, index), [value] * 10)
-        for who, n, value in ((winner, 10, -200.0), (default, 3, -1000.0))
+        for who, n, value in ((winner, 10, -200.0), (BASELINE, 3, -1000.0))
         for index in range(n)
     ]
     text = section_of(markdown_of(study, read_answer(study, CONFIG, reruns, winner)), "The answer")
-    assert rows_of(text)["SB3's default, IQM"] == ["-1,000", "3 seeds, too few for an interval"]
-    assert "each of its 10 runs is better than all 3 of the default" in text
-
-
-def test_answer_whose_winner_is_the_default_says_so(study: optuna.Study) -> None:
-    default = default_candidate(study, CONFIG)
-    reruns = [
-        make_rerun(CONFIG, make_spec(CONFIG, "test", default, i), [-1000.0] * 10) for i in range(2)
+    assert rows_of(text)["SB3's default, IQM"] == [
+        "-1,000",
+        "3 seeds of 40,048 steps, too few for an interval",
     ]
-    text = markdown_of(study, read_answer(study, CONFIG, reruns, default))
-    assert "The winner is SB3's default itself: nothing that was tried came out better." in text
-    assert "The test is not over: 2 of 5 seeds so far." in text
-    assert "Hyperparameters of SB3's default: SB3's own defaults, all of them." in text
+    assert "each of its 10 runs is better than all 3 of the default" in text
 
 
 def test_answer_with_broken_runs_says_how_they_count(study: optuna.Study) -> None:
@@ -289,7 +280,7 @@ def test_setting_section_says_what_repeats_it(markdown: str) -> None:
     assert rows["n_epochs"] == ["1 to 20", "log, whole numbers"]
     assert rows["net_arch"] == ["tiny, small, medium", "choice"]
     assert "Root seed 0." in text
-    seeds = ", ".join(str(make_spec(CONFIG, "test", BLANK, i).seed) for i in range(3))
+    seeds = ", ".join(str(make_spec(CONFIG, "test", BASELINE, i).seed) for i in range(3))
     assert rows["training of the test"] == [f"{seeds}, …"]
     written = re.search(r"### Configuration\n\n```\n(.*?)```", text, re.DOTALL)
     assert written is not None

@@ -124,7 +124,7 @@ def test_write_of_the_reevaluated_does_not_warn(tmp_path: Path) -> None:
     recipe = Recipe(config=training(), kwargs={}, root_seed=0, reevaluated={"mean": -1.0})
     write_recipe(tmp_path / "best.yaml", recipe)
     text = (tmp_path / "best.yaml").read_text()
-    assert text.startswith("# PPO on Pendulum-v1, SB3's default\n")
+    assert text.startswith("# PPO on Pendulum-v1\n")
     assert "Not re-evaluated" not in text
 
 

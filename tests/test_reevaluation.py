@@ -11,15 +11,19 @@ from sb3_hpo.reevaluation import (
     Reevaluation,
     keep_median_model,
 )
-from sb3_hpo.reruns import LOG_FILE, Candidate, RerunLog, make_spec, model_folder, runs_of
+from sb3_hpo.reruns import (
+    BASELINE,
+    LOG_FILE,
+    Candidate,
+    RerunLog,
+    make_spec,
+    model_folder,
+)
 from tests.rerun_support import (
-    SB3_DEFAULT,
     candidate,
-    default_trial,
     rerun_of,
     reruns_of,
     small_config,
-    study_of,
 )
 
 if TYPE_CHECKING:
@@ -46,7 +50,7 @@ def stage_at(
     candidates: Sequence[Candidate] = RACERS,
     rounds: Sequence[Round] = ROUNDS,
 ) -> Reevaluation:
-    return Reevaluation(study_of([]), config, RerunLog(path), candidates, rounds)
+    return Reevaluation(config, RerunLog(path), candidates, rounds)
 
 
 def score(spec: RunSpec) -> float | None:
@@ -140,21 +144,11 @@ def test_due_fewer_test_seeds_than_three(tmp_path: Path, n: int) -> None:
     assert drive(stage, score, config=config) == [*runs("test", 3, n), *runs("test", None, n)]
 
 
-def test_due_winner_is_sb3_s_default_is_tested_once(tmp_path: Path) -> None:
+def test_due_winner_with_sb3_s_arguments_is_not_the_baseline(tmp_path: Path) -> None:
+    """It is trained in the study's environments, the baseline in one."""
     winner = Candidate(trial=0, kwargs={}, trial_value=1.0)
     stage = stage_at(tmp_path / LOG_FILE, candidates=[winner], rounds=())
-    assert [name_of(spec) for spec in stage.due()] == runs("test", 0, 4)
-    assert drive(stage, score) == runs("test", 0, 4)
-
-
-def test_due_default_tested_during_a_race_that_it_wins_is_not_trained_again(
-    tmp_path: Path,
-) -> None:
-    racers = [Candidate(trial=0, kwargs={}, trial_value=0.0), candidate(1, 0.0)]
-    stage = stage_at(tmp_path / LOG_FILE, candidates=racers, rounds=(Round(2, 2),))
-    for spec in stage.due():
-        stage.take(rerun_of(CONFIG, spec, 1.0 if spec.candidate.kwargs == {} else 0.0))
-    assert [name_of(spec) for spec in stage.due()] == [("test", 0, 3)]
+    assert drive(stage, score) == both_tests(0)
 
 
 @pytest.mark.parametrize("train", [score, close])
@@ -240,7 +234,7 @@ def test_due_broken_runs_are_not_asked_for_and_lose_the_race(tmp_path: Path) -> 
 
 
 def test_due_broken_tests_do_not_hold_up_the_others(tmp_path: Path) -> None:
-    broken = {make_spec(CONFIG, "test", who, 0).key(CONFIG) for who in (RACERS[2], SB3_DEFAULT)}
+    broken = {make_spec(CONFIG, "test", who, 0).key(CONFIG) for who in (RACERS[2], BASELINE)}
     trained = drive(stage_at(tmp_path / LOG_FILE), score, broken=broken)
     assert trained[-6:] == [
         *runs("test", 3, 3, first=1),
@@ -255,12 +249,6 @@ def test_take_is_on_disk_at_once(tmp_path: Path) -> None:
     rerun = rerun_of(CONFIG, stage.due()[0], 1.0)
     stage.take(rerun)
     assert RerunLog(tmp_path / LOG_FILE).read() == [rerun]
-
-
-def test_due_default_keeps_what_the_user_fixed(tmp_path: Path) -> None:
-    study = study_of([default_trial(-900.0, {"gamma": 0.9})])
-    stage = Reevaluation(study, CONFIG, RerunLog(tmp_path / LOG_FILE), RACERS[:1], ())
-    assert [spec.candidate.kwargs for spec in stage.due()[3:6]] == [{"gamma": 0.9}] * 3
 
 
 def judged(values: Sequence[float | None], who: Candidate) -> answer.Tested | None:
@@ -292,8 +280,8 @@ def test_keep_median_model_copies_the_median_seed_s_files(tmp_path: Path) -> Non
 
 
 def test_keep_median_model_without_normalization_has_no_statistics(tmp_path: Path) -> None:
-    save_models(tmp_path, SB3_DEFAULT, 3, normalized=False)
-    keep_median_model(tmp_path, judged([5.0, 9.0, 7.0], SB3_DEFAULT))
+    save_models(tmp_path, BASELINE, 3, normalized=False)
+    keep_median_model(tmp_path, judged([5.0, 9.0, 7.0], BASELINE))
     assert contents(tmp_path) == {"best_model.zip": "policy of seed 2"}
 
 
@@ -303,13 +291,3 @@ def test_keep_median_model_without_policy_copies_nothing(
 ) -> None:
     assert keep_median_model(tmp_path, judged(values, RACERS[0])) is None
     assert contents(tmp_path) == {}
-
-
-def test_keep_median_model_default_s_runs_that_the_winner_took_over(tmp_path: Path) -> None:
-    """SB3's default wins: its models lie where its test put them."""
-    save_models(tmp_path, SB3_DEFAULT, 1, normalized=False)
-    winner = Candidate(trial=0, kwargs={}, trial_value=1.0)
-    runs = reruns_of(CONFIG, "test", SB3_DEFAULT, [3.0])
-    assert runs_of(CONFIG, runs, "test", winner) == runs
-    keep_median_model(tmp_path, answer.read_test(CONFIG, runs, winner))
-    assert contents(tmp_path) == {"best_model.zip": "policy of seed 0"}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sb3_hpo.reruns import (
+    BASELINE,
     Candidate,
     Rerun,
     RerunLog,
@@ -15,10 +16,10 @@ from sb3_hpo.reruns import (
     model_folder,
     runs_of,
     spec_from_dict,
+    training_config,
 )
 from sb3_hpo.seeds import Stream, derive_seed, derive_seeds
 from tests.rerun_support import (
-    SB3_DEFAULT,
     candidate,
     evaluation,
     rerun_of,
@@ -147,8 +148,8 @@ def test_make_spec_test_draws_its_curve_from_the_race_s_episodes() -> None:
 
 
 def test_make_spec_candidates_share_seeds_and_episodes() -> None:
-    ours, theirs = (make_spec(CONFIG, "test", who, 1) for who in (WHO, SB3_DEFAULT))
-    assert replace(ours, candidate=SB3_DEFAULT) == theirs
+    ours, theirs = (make_spec(CONFIG, "test", who, 1) for who in (WHO, BASELINE))
+    assert replace(ours, candidate=BASELINE) == theirs
 
 
 def test_make_spec_more_test_episodes_keep_the_first() -> None:
@@ -168,7 +169,7 @@ def test_spec_through_json_is_equal() -> None:
     [
         *RUNS,
         replace(RUNS[0], final=evaluation((1.0, 2.0), metric=(0.0, 1.0))),
-        *reruns_of(CONFIG, "race", SB3_DEFAULT, [1e-300]),
+        *reruns_of(CONFIG, "race", BASELINE, [1e-300]),
     ],
 )
 def test_rerun_through_json_is_equal(rerun: Rerun) -> None:
@@ -183,7 +184,22 @@ def test_rerun_episode_values_are_returns_or_the_metric_or_none() -> None:
 
 
 def test_candidate_name_is_what_people_call_it() -> None:
-    assert (WHO.name, SB3_DEFAULT.name) == ("trial 3", "SB3's default")
+    recipe = Candidate(trial=None, kwargs={"gamma": 0.9})  # from a file, of no study
+    names = [candidate.name for candidate in (WHO, BASELINE, recipe)]
+    assert names == ["trial 3", "SB3's default", "the recipe"]
+
+
+def test_training_config_of_the_baseline_has_the_problem_and_no_tuning() -> None:
+    problem = {"frame_stack": 4, "n_timesteps": 7000, "wrapper": ("tests.envs:DoubleReward",)}
+    tuned = small_config(
+        n_envs=8, vec_env="subproc", normalize=True, policy_kwargs={"net_arch": [8]}, **problem
+    )
+    plain = small_config(n_envs=1, **problem)
+    assert training_config(tuned, WHO) == tuned
+    assert training_config(tuned, BASELINE).training_identity() == plain.training_identity()
+    key = make_spec(tuned, "test", BASELINE, 0).key(tuned)
+    assert key == make_spec(plain, "test", BASELINE, 0).key(plain)
+    assert key != make_spec(tuned, "test", Candidate(trial=0, kwargs={}), 0).key(tuned)
 
 
 def test_model_folder_names_trial_and_seed(tmp_path: Path) -> None:
@@ -273,8 +289,8 @@ def test_log_cut_anywhere_in_a_last_choice_loses_that_choice_only(
 ) -> None:
     log.append(RUNS[0])
     log.choose(WHO)
-    check_cuts(path, log, lambda: log.choose(SB3_DEFAULT), caplog)
-    assert log.winner() == SB3_DEFAULT
+    check_cuts(path, log, lambda: log.choose(BASELINE), caplog)
+    assert log.winner() == BASELINE
 
 
 def test_log_tail_of_zero_bytes_is_passed_over(
@@ -304,5 +320,5 @@ def test_runs_of_takes_only_what_this_configuration_would_train() -> None:
 
 
 def test_runs_of_equal_arguments_are_the_same_candidate() -> None:
-    run = rerun_of(CONFIG, make_spec(CONFIG, "test", SB3_DEFAULT, 0), 1.0)
-    assert runs_of(CONFIG, [run], "test", Candidate(trial=9, kwargs={})) == [run]
+    run = rerun_of(CONFIG, make_spec(CONFIG, "test", WHO, 0), 1.0)
+    assert runs_of(CONFIG, [run], "test", replace(WHO, trial=9)) == [run]

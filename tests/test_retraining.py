@@ -7,7 +7,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from sb3_hpo.config import StudyConfig, make_config
-from sb3_hpo.reruns import Candidate, make_spec
+from sb3_hpo.reruns import BASELINE, Candidate, make_spec
 from sb3_hpo.retraining import retrain
 from sb3_hpo.training import Hooks, StopRun
 from tests.envs import KnownReturnEnv, start_of
@@ -121,3 +121,39 @@ def test_retrain_ends_when_its_caller_says_so() -> None:
     rerun = retrain_one(config(), spec(config()), on_step=stop)
     assert (rerun.record.outcome, rerun.record.reason) == ("interrupted", "enough")
     assert rerun.final is None
+
+
+def test_retrain_baseline_is_what_users_write(tmp_path: Path) -> None:
+    config_ = config(
+        n_timesteps=2000, n_envs=8, normalize=True, policy_kwargs={"net_arch": [8]},
+        fixed={"gamma": 0.5},
+    )  # fmt: skip
+    rerun = retrain_one(config_, make_spec(config_, "test", BASELINE, 0), save_to=tmp_path)
+    assert (rerun.trial, rerun.record.kwargs) == (None, {})
+    assert rerun.record.n_steps == 2048  # one rollout of one environment, not of eight
+    model = PPO.load(tmp_path / "model.zip", device="cpu")
+    assert (model.n_envs, model.n_steps, model.gamma, model.policy_kwargs) == (1, 2048, 0.99, {})
+    assert list(tmp_path.iterdir()) == [tmp_path / "model.zip"]  # and no VecNormalize
+
+
+def test_retrain_baseline_has_a_replay_buffer_of_the_budget() -> None:
+    config_ = config("make_discrete_env", algo="dqn", n_envs=1)
+    rerun = retrain_one(config_, make_spec(config_, "test", BASELINE, 0))
+    assert rerun.record.kwargs == {"buffer_size": 640}
+
+
+@pytest.mark.slow
+def test_retrain_baseline_with_hindsight_learns_after_the_first_episode() -> None:
+    config_ = config(
+        "make_goal_env",
+        algo="sac",
+        her=True,
+        n_timesteps=200,
+        env_kwargs={"n_steps": 120},
+        n_envs=1,
+    )
+    rerun = retrain_one(config_, make_spec(config_, "test", BASELINE, 0))
+    buffer = {"$import": "stable_baselines3.her.her_replay_buffer:HerReplayBuffer"}
+    assert rerun.record.kwargs == {
+        "buffer_size": 200, "learning_starts": 120, "replay_buffer_class": buffer,
+    }  # fmt: skip

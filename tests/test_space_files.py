@@ -104,9 +104,6 @@ def test_hydra_file_of_eleven_dimensions_is_sampled(tmp_path: Path) -> None:
         },
     }
     assert space.default_params["buffer_size"] == 50_000  # the nearest to a million
-    assert space.default_override == {
-        "policy_kwargs": {"activation_fn": {"$import": "torch.nn:ReLU"}}
-    }
 
 
 @pytest.mark.parametrize(
@@ -177,7 +174,6 @@ def test_overrides_work_on_a_space_file(tmp_path: Path) -> None:
     assert space.dimensions["n_epochs"] == IntDistribution(2, 20)
     kwargs = space.sample(FixedTrial({"learning_rate": 1e-3, "n_epochs": 20}))
     assert kwargs == {"learning_rate": 1e-3, "n_epochs": 20, "clip_range": 0.3}
-    assert space.default_override == {"clip_range": 0.3}
 
 
 def test_file_based_on_a_shipped_space_edits_it(tmp_path: Path) -> None:

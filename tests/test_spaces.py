@@ -12,6 +12,7 @@ from sb3_hpo.codec import describe
 from sb3_hpo.config import make_config
 from sb3_hpo.envs import Problem
 from sb3_hpo.errors import UserError
+from sb3_hpo.points import draw_at
 from sb3_hpo.spaces import BoundSpace, bind_space
 from tests.envs import KnownReturnEnv
 
@@ -44,7 +45,6 @@ def test_bind_default_point_is_inside_the_space(algo: str) -> None:
     for name, value in space.default_params.items():
         distribution = space.dimensions[name]
         assert distribution._contains(distribution.to_internal_repr(value)), name
-    assert space.default_override == {}
 
 
 @pytest.mark.parametrize("algo", sorted(samplers.SEARCH_SPACES))
@@ -79,7 +79,6 @@ def test_fixed_value_arrives_in_every_sample(
     for _ in range(10):
         kwargs = space.sample(study.ask())
         assert {key: kwargs[key] for key in expected} == expected
-    assert space.default_override == expected
 
 
 @pytest.mark.parametrize(
@@ -175,7 +174,7 @@ def test_fixed_train_freq_keeps_the_noted_ratio_true() -> None:
 
 def test_fixed_choice_that_opens_a_dimension_gives_a_complete_default() -> None:
     space = bind("td3", fixed={"noise_type": "normal"})
-    noise = space.default_override["action_noise"]
+    noise = describe(space.sample(draw_at(space.default_params)))["action_noise"]
     assert noise["$call"] == "stable_baselines3.common.noise:NormalActionNoise"
     assert "noise_std" in space.dimensions
 
@@ -192,11 +191,10 @@ def test_override_of_a_larger_size_s_dimension_says_so() -> None:
         {"choices": {"learning_rate": [1e-2, 1e-3]}},
     ],
 )
-def test_changed_space_moves_first_points_but_not_sb3_s_default(values: dict[str, Any]) -> None:
+def test_changed_space_moves_default_and_first_points(values: dict[str, Any]) -> None:
     space = bind(**values)
     assert space.default_params["learning_rate"] == 1e-3
     assert [point["learning_rate"] for point in space.first_points] == [1e-3, 1e-3]
-    assert space.default_override == {}
     assert space.edited == {"learning_rate"}
 
 
@@ -249,7 +247,6 @@ def test_drop_of_a_learning_rate_ends_its_schedule() -> None:
     space = bind("sac", space_size="full", drop=("learning_rate",))
     assert not {"learning_rate", "learning_rate_schedule"} & set(space.dimensions)
     assert "learning_rate" not in space.sample(FixedTrial(space.default_params))
-    assert space.default_override == {}
 
 
 def test_overrides_are_part_of_the_study_s_identity() -> None:

@@ -23,7 +23,7 @@ from sb3_hpo.study import (
 )
 from sb3_hpo.trials import trials_of
 
-FIRST = ["sb3_default", "first_point", "first_point"]  # of PPO
+FIRST = ["default_point", "first_point", "first_point"]  # of PPO
 
 
 def config(run_dir: Path, **values: Any) -> StudyConfig:
@@ -57,7 +57,7 @@ def test_create_enqueues_the_default_and_then_the_files(tmp_path: Path) -> None:
     assert [point["one_minus_gamma"] for point in points] == [0.01, 0.1]
     assert [point["learning_rate"] for point in points] == [0.001, 0.001]
     assert far.user_attrs == near.user_attrs == {"source": "first_point"}
-    assert first.user_attrs == {"source": "sb3_default", "kwargs_override": {}}
+    assert first.user_attrs == {"source": "default_point"}
     assert first.system_attrs["fixed_params"]["learning_rate"] == 0.0003
     assert second.user_attrs == {"source": "mine.yaml"}
     assert second.system_attrs["fixed_params"] == {"one_minus_gamma": pytest.approx(0.1)}
@@ -66,7 +66,6 @@ def test_create_enqueues_the_default_and_then_the_files(tmp_path: Path) -> None:
 def test_create_default_trial_respects_fixed_values(tmp_path: Path) -> None:
     study = create(config(tmp_path, fixed={"gamma": 0.8}))
     first, point = trials_of(study)  # without gamma, PPO's first points are one
-    assert first.user_attrs["kwargs_override"] == {"gamma": 0.8}
     for trial in (first, point):
         assert "one_minus_gamma" not in trial.system_attrs["fixed_params"]
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from sb3_hpo.advice.evidence import Advice, gather, is_complete
 from sb3_hpo.advice.range_rules import fix, shrink, widen
-from sb3_hpo.answer import default_candidate, record_of
+from sb3_hpo.answer import record_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,13 +87,6 @@ def default_not_beaten(evidence: Evidence) -> Advice | None:
     if winner is None or len(winner.runs) < MIN_TESTED:
         return None
     n_trials = _n_trials(evidence, 2)
-    if winner.candidate.kwargs == default_candidate(evidence.study, evidence.config).kwargs:
-        return Advice(
-            "default_not_beaten",
-            f"No trial of {evidence.answer.counts.finished} came out better than SB3's default "
-            f"(IQM {winner.iqm.value:.1f}). Search on with {n_trials}, or try a point that is "
-            "known to work on a similar task: --enqueue FILE.",
-        )
     if gain is None or gain.low > 0:
         return None
     seen = (

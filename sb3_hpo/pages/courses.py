@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from optuna.trial import TrialState
 
 from sb3_hpo.answer import best_trials, record_of
-from sb3_hpo.trials import SOURCE, outcome_of, trials_of
+from sb3_hpo.trials import DEFAULT_POINT, SOURCE, outcome_of, trials_of
 
 if TYPE_CHECKING:
     import optuna
@@ -27,7 +27,7 @@ class Course:
     Attributes:
         number: The trial.
         kind: What became of it.
-        is_default: Whether it is SB3's default.
+        is_default: Whether it is the default point of the search space.
         steps: Grid steps of its evaluations, in environment steps.
         values: Its learning curve; finite numbers only.
         value: The trial value; None unless it is COMPLETE.
@@ -72,14 +72,13 @@ class Past:
 
     def candidate_name(self, trial: int | None) -> str:
         """Return a trial's name without its rank; None stands for SB3's default."""
-        is_default = any(c.is_default for c in self.courses if c.number == trial)
-        return "SB3's default" if trial is None or is_default else f"trial {trial}"
+        return "SB3's default" if trial is None else f"trial {trial}"
 
     def name(self, course: Course) -> str:
         """Return a trial's name with its rank, if it leads."""
         if course.number == self.leader:
             return f"trial {course.number} ({'winner' if self.winner_known else 'best so far'})"
-        return "SB3's default" if course.is_default else f"trial {course.number}"
+        return "default point" if course.is_default else f"trial {course.number}"
 
 
 def read_past(study: optuna.Study, answer: Answer, metric: str | None = None) -> Past:
@@ -123,7 +122,7 @@ def _course(trial: FrozenTrial) -> Course:
     return Course(
         number=trial.number,
         kind=_kind(trial),
-        is_default=trial.user_attrs.get(SOURCE) == "sb3_default",
+        is_default=trial.user_attrs.get(SOURCE) == DEFAULT_POINT,
         steps=tuple(step for step, _ in points),
         values=tuple(value for _, value in points),
         value=value,

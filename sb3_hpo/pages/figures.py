@@ -58,7 +58,7 @@ def history(past: Past) -> Drawn:
         at = max(default.value or 0.0, limits[0])
         ends = [0, max(spent.values())]
         style = {"color": DEFAULT, "width": 1.5, "dash": "dash"}
-        traces.append(line(ends, [at, at], "SB3's default", line=style, hoverinfo="name"))
+        traces.append(line(ends, [at, at], "default point", line=style, hoverinfo="name"))
     traces.append(_incumbent(done, spent))
     leader = next((c for c in done if c.number == past.leader and c.value is not None), None)
     if leader is not None:

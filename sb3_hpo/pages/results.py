@@ -98,7 +98,7 @@ def _improvement(improvement: Estimate) -> tuple[str, str, str]:
 
 
 def _with_interval(tested: Tested, estimate: Estimate) -> tuple[str, str]:
-    seeds = plural(len(tested.runs), "seed")
+    seeds = f"{plural(len(tested.runs), 'seed')} of {tested.n_steps:,} steps"
     if not tested.has_interval:
         return number(estimate.value), f"{seeds}, too few for an interval"
     return number(estimate.value), f"95 % interval {_interval(estimate)}, {seeds}"
@@ -109,8 +109,6 @@ def _interval(estimate: Estimate) -> str:
 
 
 def _verdict(answer: Answer, tested: Tested) -> str:
-    if answer.default_won:
-        return "The winner is SB3's default itself: nothing that was tried came out better."
     if answer.gain is None or answer.default is None:
         return "SB3's default has not been tested yet: how much tuning brings is not known."
     gain, default = answer.gain, answer.default

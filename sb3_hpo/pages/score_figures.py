@@ -110,7 +110,7 @@ def _race_row(
             estimate = statistics.Estimate(estimate.value, estimate.value, estimate.value)
     return _Row(
         label=f"{name} (winner)" if chosen else name,
-        colour=WINNER if chosen else DEFAULT if name == "SB3's default" else COMPLETE,
+        colour=WINNER if chosen else COMPLETE,
         seeds=seeds,
         estimate=estimate,
         text=f"mean {number(estimate.value) if estimate else '-'}<br>{plural(len(runs), 'seed')}",

@@ -76,8 +76,8 @@ def read_points(study: optuna.Study) -> Points:
         study: The study.
 
     Returns:
-        The points. SB3's default and enqueued configurations are trained as given, whatever was
-        sampled: their parameters would mislead.
+        The points. Enqueued configurations are trained as given, whatever was sampled: their
+        parameters would mislead.
     """
     complete = [t for t in trials_of(study) if t.state is TrialState.COMPLETE]
     own = [t for t in complete if KWARGS_OVERRIDE not in t.user_attrs]

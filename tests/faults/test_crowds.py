@@ -42,7 +42,7 @@ def test_commands_that_start_at_once_share_a_study_and_later_ones_add_nothing(
     failed = [outcome_of(trial) for trial in trials if trial.state.name == "FAIL"]
     assert set(failed) <= {"surplus"}
     sources = Counter(trial.user_attrs.get(SOURCE) for trial in trials)
-    assert (sources["sb3_default"], sources["first_point"], sources["first.yaml"]) == (1, 2, 1)
+    assert (sources["default_point"], sources["first_point"], sources["first.yaml"]) == (1, 2, 1)
     joining = [study.start(name, step_s=0) for name in names]
     assert [command.wait() for command in joining] == [0] * n_commands, joining[0].output
     figures.injected += n_commands
