@@ -37,10 +37,12 @@ class Tested:
     Attributes:
         candidate: Who.
         runs: One a test seed, by seed index.
-        scores: Shape [n_seeds, n_episodes]: returns of the final policies. A run that diverged
-            has the candidate's lowest return of any episode throughout: it is not left out.
+        scores: Shape [n_seeds, n_episodes]: returns of the final policies, with NaN at the end of
+            a row whose judgement was cut. A run that diverged has the candidate's lowest return
+            of any episode throughout: it is not left out.
         iqm: Interquartile mean over seeds of the mean return.
-        mean: Mean likewise.
+        mean: Mean likewise. It has no interval: where one seed in five fails, a bootstrap's
+            "95 %" holds in 86 % of tests with ten seeds, in 63 % with five.
         median: Median likewise.
         worst: Mean return of the worst seed.
         n_broken: Runs that diverged or ran out of memory.
@@ -50,8 +52,8 @@ class Tested:
     runs: tuple[Rerun, ...]
     scores: Array
     iqm: Estimate
-    mean: Estimate
-    median: Estimate
+    mean: float
+    median: float
     worst: float
     n_broken: int
 
@@ -61,9 +63,15 @@ class Tested:
         return max(run.record.n_steps for run in self.runs)
 
     @property
-    def has_interval(self) -> bool:
-        """Whether there are seeds enough for the intervals to hold what they promise."""
-        return len(self.runs) >= statistics.MIN_SEEDS
+    def n_episodes(self) -> tuple[int, int]:
+        """The fewest and the most episodes that judge a run."""
+        counts = np.isfinite(self.scores).sum(axis=1)
+        return int(counts.min()), int(counts.max())
+
+    @property
+    def n_cut(self) -> int:
+        """Runs whose judgement has an episode that was cut, or lacks episodes."""
+        return sum(run.final is not None and run.final.truncated for run in self.runs)
 
     @property
     def median_run(self) -> Rerun | None:
@@ -120,6 +128,20 @@ class Answer:
     search: Spent
     race: Spent
     test: Spent
+
+    @property
+    def beats_default(self) -> bool:
+        """Whether the winner is surely better than SB3's default.
+
+        By the interval of the gain; from fewer seeds, if each of at least three runs is better
+        than all of the default's (three against ten: an error of 1 in 286).
+        """
+        if self.gain is not None and self.gain.interval is not None:
+            return self.gain.low > 0
+        if self.winner is None or self.default is None:
+            return False
+        ours, theirs = (statistics.seed_means(t.scores) for t in (self.winner, self.default))
+        return min(len(ours), len(theirs)) >= 3 and bool(min(ours) > max(theirs))
 
 
 def record_of(trial: FrozenTrial) -> RunRecord | None:
@@ -244,17 +266,20 @@ def read_test(config: StudyConfig, reruns: Sequence[Rerun], candidate: Candidate
     seen += [v for e in curves for v in (e.returns if e.metric is None else e.metric)]
     if not seen:
         return None  # every run broke before its first evaluation: there is no number to give
-    n_episodes = len(whole[0]) if whole else 1
-    scores = np.asarray([run.episode_values or (min(seen),) * n_episodes for run in runs])
-    rng = np.random.default_rng(config.seed)
+    n_episodes = max(map(len, whole), default=1)
+    scores = np.full((len(runs), n_episodes), np.nan)
+    for row, run in zip(scores, runs, strict=True):
+        values = run.episode_values or (min(seen),) * n_episodes
+        row[: len(values)] = values
+    means = statistics.seed_means(scores)
     return Tested(
         candidate=candidate,
         runs=tuple(runs),
         scores=scores,
-        iqm=statistics.estimate(scores, statistics.iqm, rng),
-        mean=statistics.estimate(scores, statistics.mean, rng),
-        median=statistics.estimate(scores, statistics.median, rng),
-        worst=float(scores.mean(axis=1).min()),
+        iqm=statistics.estimate(scores, statistics.iqm, np.random.default_rng(config.seed)),
+        mean=float(statistics.mean(means)),
+        median=float(statistics.median(means)),
+        worst=float(means.min()),
         n_broken=len(runs) - len(whole),
     )
 

@@ -18,7 +18,7 @@ from sb3_hpo.source import (
     write,
 )
 from sb3_hpo.statistics import MIN_SEEDS
-from sb3_hpo.wording import number
+from sb3_hpo.wording import interval, number
 
 if TYPE_CHECKING:
     from sb3_hpo.config import TrainingConfig
@@ -80,10 +80,13 @@ def about(recipe: Recipe) -> list[str]:
     lines = [recipe.title]
     result = recipe.reevaluated or {}
     if "iqm" in result and "n_seeds" in result:
-        value, low, high = map(number, result["iqm"])
-        line = f"Re-evaluated on {result['n_seeds']} fresh training seeds: IQM {value}"
-        if result["n_seeds"] >= MIN_SEEDS:
-            line += f", 95 % interval {low} to {high}"
+        iqm, ends = result["iqm"], result.get("iqm_interval")
+        if isinstance(iqm, list):  # as files had it before 0.2: with an interval of any few seeds
+            iqm, *ends = iqm
+            ends = ends if result["n_seeds"] >= MIN_SEEDS else None
+        line = f"Re-evaluated on {result['n_seeds']} fresh training seeds: IQM {number(iqm)}"
+        if ends is not None:
+            line += f", 95 % interval {interval(tuple(ends))}"
         lines.append(line)
     if recipe.versions:
         versions = ", ".join(f"{name} {version}" for name, version in recipe.versions.items())

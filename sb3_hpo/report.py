@@ -90,30 +90,30 @@ def make_recipe(study: optuna.Study, config: StudyConfig, answer: Answer) -> Rec
 
 
 def _plain(tested: Tested, answer: Answer) -> dict[str, Any]:
-    n_seeds, n_episodes = tested.scores.shape
     median = tested.median_run
     values: dict[str, Any] = {
-        "iqm": _triple(tested.iqm),
-        "mean": _triple(tested.mean),
+        "iqm": tested.iqm.value,
+        "iqm_interval": _ends(tested.iqm),
+        "mean": tested.mean,
         "worst_seed": tested.worst,
-        "n_seeds": n_seeds,
+        "n_seeds": len(tested.runs),
         "n_timesteps": tested.n_steps,
-        "n_episodes": n_episodes,
+        "n_episodes": tested.n_episodes[0],  # at least
         "n_broken": tested.n_broken,
         "optimism": answer.optimism,
         "best_model_is_median_test_seed": None if median is None else median.record.seed,
     }
     if answer.default is not None and answer.improvement is not None:
-        values["default_iqm"] = _triple(answer.default.iqm)
+        values["default_iqm"] = answer.default.iqm.value
+        values["default_iqm_interval"] = _ends(answer.default.iqm)
         values["default_n_seeds"] = len(answer.default.runs)
         values["default_n_timesteps"] = answer.default.n_steps
-        values["probability_of_improvement"] = _triple(answer.improvement)
+        values["probability_of_improvement"] = answer.improvement.value
     return values
 
 
-def _triple(estimate: Estimate) -> list[float]:
-    """Return value, lower and upper end of the interval, as the files have them."""
-    return [estimate.value, estimate.low, estimate.high]
+def _ends(estimate: Estimate) -> list[float] | None:
+    return None if estimate.interval is None else list(estimate.interval)
 
 
 def deliver(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from contextlib import closing
 from dataclasses import replace
@@ -121,6 +122,7 @@ def _judge(
         deterministic=not config.stochastic_eval,
         metric=config.metric,
         max_episode_steps=max(config.n_timesteps, MIN_EPISODE_CAP),
+        max_seconds=math.inf,  # a result of fewer episodes than it says would be a lie
     )
     n_envs = min(len(episode_seeds), config.n_eval_envs)  # as many as the user says there can be
     config = config.model_copy(update={"n_eval_envs": n_envs})

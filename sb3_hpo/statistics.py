@@ -1,7 +1,8 @@
 """How good, and how sure: robust means of scores, and intervals that resample seeds and episodes.
 
 Scores of one environment are an array of shape [n_seeds, n_episodes]: the returns of the final
-policy of each training seed. Several environments are a sequence of such arrays.
+policy of each training seed; a row with fewer episodes than others ends in NaN. Several
+environments are a sequence of such arrays.
 """
 
 from __future__ import annotations
@@ -24,20 +25,33 @@ _CHUNK = 4_000_000  # random numbers drawn at a time; bounds the memory of a boo
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its confidence interval.
+    """A number with its confidence interval, where there are seeds enough for one.
 
     Attributes:
         value: The point estimate.
-        low: Lower end.
-        high: Upper end.
+        interval: Lower and upper end; None from fewer than `MIN_SEEDS` seeds on either side.
     """
 
     value: float
-    low: float
-    high: float
+    interval: tuple[float, float] | None = None
+
+    @property
+    def low(self) -> float:
+        """Lower end of the interval, which must be there."""
+        return self._ends()[0]
+
+    @property
+    def high(self) -> float:
+        """Upper end of the interval, which must be there."""
+        return self._ends()[1]
 
     def __contains__(self, number: float) -> bool:
         return self.low <= number <= self.high
+
+    def _ends(self) -> tuple[float, float]:
+        if self.interval is None:
+            raise ValueError(f"there is no interval from fewer than {MIN_SEEDS} seeds")
+        return self.interval
 
 
 def iqm(values: Array) -> Array:
@@ -72,6 +86,19 @@ def median(values: Array) -> Array:
     return middle
 
 
+def seed_means(table: Array) -> Array:
+    """Return each seed's mean over the episodes that it has.
+
+    Args:
+        table: Shape [n_seeds, n_episodes]; a shorter row ends in NaN.
+
+    Returns:
+        Shape [n_seeds].
+    """
+    means: Array = np.nanmean(table, axis=1)
+    return means
+
+
 def estimate(
     scores: Scores,
     statistic: Statistic,
@@ -94,9 +121,9 @@ def estimate(
         environment, first seeds and then each drawn seed's episodes: both are chance.
     """
     tables = _tables(scores)
-    point = statistic(np.concatenate([table.mean(axis=1) for table in tables]))
+    point = statistic(np.concatenate([seed_means(table) for table in tables]))
     drawn = statistic(_resample(tables, rng, n_resamples))
-    return _interval(float(point), drawn, confidence)
+    return _estimate(float(point), drawn, confidence, tables)
 
 
 def difference(
@@ -122,11 +149,10 @@ def difference(
         The difference with its interval.
     """
     point, drawn = 0.0, np.zeros(n_resamples)
-    for sign, scores in ((1, ours), (-1, theirs)):
-        tables = _tables(scores)
-        point += sign * float(statistic(np.concatenate([t.mean(axis=1) for t in tables])))
+    for sign, tables in ((1, _tables(ours)), (-1, _tables(theirs))):
+        point += sign * float(statistic(np.concatenate([seed_means(t) for t in tables])))
         drawn = drawn + sign * statistic(_resample(tables, rng, n_resamples))
-    return _interval(point, drawn, confidence)
+    return _estimate(point, drawn, confidence, [*_tables(ours), *_tables(theirs)])
 
 
 def probability_of_improvement(
@@ -156,10 +182,11 @@ def probability_of_improvement(
     points, drawn = [], np.zeros(n_resamples)
     pairs = list(zip(_tables(ours), _tables(theirs), strict=True))
     for left, right in pairs:
-        points.append(float(_share_of_wins(left.mean(axis=1), right.mean(axis=1))))
+        points.append(float(_share_of_wins(seed_means(left), seed_means(right))))
         resampled = [_resample([table], rng, n_resamples) for table in (left, right)]
         drawn += _share_of_wins(*resampled) / len(pairs)
-    return _interval(float(np.mean(points)), drawn, confidence)
+    tables = [table for pair in pairs for table in pair]
+    return _estimate(float(np.mean(points)), drawn, confidence, tables)
 
 
 def _share_of_wins(ours: Array, theirs: Array) -> Array:
@@ -176,6 +203,8 @@ def _tables(scores: Scores) -> list[Array]:
     if not tables or any(table.ndim != 2 or table.size == 0 for table in tables):
         shapes = [table.shape for table in tables]
         raise ValueError(f"scores must have shape [n_seeds, n_episodes], but got {shapes}")
+    if any(np.isnan(table[:, 0]).any() for table in tables):
+        raise ValueError("every seed must have an episode, but a row of scores begins with NaN")
     return tables
 
 
@@ -186,18 +215,23 @@ def _resample(tables: Sequence[Array], rng: np.random.Generator, n_resamples: in
 
 def _resample_one(table: Array, rng: np.random.Generator, n_resamples: int) -> Array:
     n_seeds, n_episodes = table.shape
+    n_own = np.isfinite(table).sum(axis=1)
     drawn = np.empty((n_resamples, n_seeds))
     chunk = max(1, _CHUNK // table.size)
     for start in range(0, n_resamples, chunk):
         n = min(chunk, n_resamples - start)
         seeds = rng.integers(n_seeds, size=(n, n_seeds, 1))
-        episodes = rng.integers(n_episodes, size=(n, n_seeds, n_episodes))
-        drawn[start : start + n] = table[seeds, episodes].mean(axis=2)
+        own = n_own[seeds]  # of its own episodes a seed draws as many as it has
+        episodes = rng.integers(own, size=(n, n_seeds, n_episodes))
+        counted = np.arange(n_episodes) < own
+        drawn[start : start + n] = (table[seeds, episodes] * counted).sum(axis=2) / own[..., 0]
     return drawn
 
 
-def _interval(point: float, drawn: Array, confidence: float) -> Estimate:
+def _estimate(point: float, drawn: Array, confidence: float, tables: Sequence[Array]) -> Estimate:
+    if min(map(len, tables)) < MIN_SEEDS:
+        return Estimate(point)
     tail = (1 - confidence) / 2
     low, high = np.quantile(drawn, [tail, 1 - tail])
-    # With two or three seeds the resamples need not straddle the point; an interval must.
-    return Estimate(point, min(float(low), point), max(float(high), point))
+    # With few seeds the resamples need not straddle the point; an interval must.
+    return Estimate(point, (min(float(low), point), max(float(high), point)))

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from sb3_hpo.answer import CAUTION, best_trials, record_of
 from sb3_hpo.terminal import say
-from sb3_hpo.wording import number, plural, readable
+from sb3_hpo.wording import count, interval, number, plural, readable
 
 if TYPE_CHECKING:
     import optuna
@@ -112,27 +112,31 @@ def lines_of_test(tested: Tested) -> list[str]:
     Returns:
         The lines.
     """
-    n_seeds, n_episodes = tested.scores.shape
+    n_seeds = len(tested.runs)
     lines = [
         (
             f"{tested.candidate.name}, trained again for {tested.n_steps:,} steps from "
-            f"{plural(n_seeds, 'fresh seed')} and judged by {n_episodes} other episodes each"
+            f"{plural(n_seeds, 'fresh seed')} and judged by "
+            f"{count(*tested.n_episodes)} other episodes each"
         ),
         (
-            f"  IQM {_estimate(tested, tested.iqm)}, mean {_estimate(tested, tested.mean)}, "
+            f"  IQM {_estimate(tested.iqm)}, mean {number(tested.mean)}, "
             f"worst seed {number(tested.worst)}"
         ),
     ]
     if tested.n_broken:
         lines.append(f"  {tested.n_broken} of the {n_seeds} runs diverged or ran out of memory")
+    if tested.n_cut:
+        lines.append(
+            f"  {tested.n_cut} of the {n_seeds} judgements had an episode that did not end and "
+            "counts as far as it went"
+        )
     return lines
 
 
-def _estimate(tested: Tested, estimate: Estimate) -> str:
+def _estimate(estimate: Estimate) -> str:
     text = number(estimate.value)
-    if not tested.has_interval:
-        return text
-    return f"{text} (95 %: {number(estimate.low)} to {number(estimate.high)})"
+    return text if estimate.interval is None else f"{text} (95 %: {interval(estimate.interval)})"
 
 
 def print_answer(console: Console, study: optuna.Study, answer: Answer) -> None:

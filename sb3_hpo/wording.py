@@ -51,6 +51,24 @@ def readable(value: Any) -> str:
     return str(value)
 
 
+def interval(ends: tuple[float, float]) -> str:
+    """Return the ends of an interval, rounded for reading.
+
+    >>> interval((-210.84, -171.2))
+    '-210.8 to -171.2'
+    """
+    return f"{number(ends[0])} to {number(ends[1])}"
+
+
+def count(fewest: int, most: int) -> str:
+    """Return a count that need not be the same for all.
+
+    >>> count(200, 200), count(4, 200)
+    ('200', '4 to 200')
+    """
+    return f"{most:,}" if fewest == most else f"{fewest:,} to {most:,}"
+
+
 def plural(n: int, noun: str) -> str:
     """Return a count with its noun.
 

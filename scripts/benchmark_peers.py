@@ -33,7 +33,7 @@ import numpy as np
 
 from sb3_hpo.processes import n_cores
 from sb3_hpo.seeds import Stream, derive_seed, derive_seeds
-from sb3_hpo.statistics import MIN_SEEDS, Array, estimate, iqm
+from sb3_hpo.statistics import Array, estimate, iqm
 from scripts.benchmark_cost import describe_machine, machine, markdown
 from scripts.benchmark_searches import (
     ENV,
@@ -185,9 +185,9 @@ def _trained(result: Result) -> str:
     if result.scores is None:
         return "diverged"
     value = estimate(result.scores, iqm, np.random.default_rng(0))
-    if len(result.scores) < MIN_SEEDS:
+    if value.interval is None:
         return f"{value.value:.0f}"
-    return f"{value.value:.0f} ({value.low:.0f} to {value.high:.0f})"
+    return f"{value.value:.0f} ({value.interval[0]:.0f} to {value.interval[1]:.0f})"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -603,10 +603,10 @@ def judged(
         for i, outcome in enumerate(outcomes)
     )
     named = {"trial": 7, "kwargs": {"gamma": 0.9}, **candidate}
-    kinds = (statistics.iqm, statistics.mean, statistics.median)
-    rng = np.random.default_rng(0)
-    iqm, mean, median = (statistics.estimate(scores, kind, rng) for kind in kinds)
-    worst, n_broken = float(scores.mean(axis=1).min()), len(broken)
+    own = statistics.seed_means(scores)
+    iqm = statistics.estimate(scores, statistics.iqm, np.random.default_rng(0))
+    mean, median, worst = float(own.mean()), float(np.median(own)), float(own.min())
+    n_broken = len(broken)
     return Judged(Candidate(**named), runs, scores, iqm, mean, median, worst, n_broken)
 
 
@@ -650,14 +650,14 @@ def test_longer_without_a_test_looks_at_the_best_trials(score: str, n: int) -> N
     ("gain", "expected"),
     [
         (
-            Estimate(12.0, -3.0, 30.0),
+            Estimate(12.0, (-3.0, 30.0)),
             (
                 "trial 7 is not surely better than SB3's default: gain 12.0, 95 % interval -3.0 "
                 "to 30.0. Test both on more seeds: --test-seeds 20."
             ),
         ),
         (
-            Estimate(-5.0, -30.0, 9.0),
+            Estimate(-5.0, (-30.0, 9.0)),
             (
                 "trial 7 is not surely better than SB3's default: gain -5.0, 95 % interval -30.0 "
                 "to 9.0. Search on with --n-trials 80, or give each run a larger budget: "
@@ -672,14 +672,14 @@ def test_default_not_beaten_without_a_sure_gain(gain: Estimate, expected: str) -
 
 
 def test_default_not_beaten_is_silent_after_a_sure_gain_and_before_a_test() -> None:
-    sure = {"winner": judged([-200.0] * 5), "gain": Estimate(700.0, 600.0, 800.0)}
-    early = {"winner": judged([-200.0] * 2), "gain": Estimate(7.0, -600.0, 800.0)}
+    sure = {"winner": judged([-200.0] * 5), "gain": Estimate(700.0, (600.0, 800.0))}
+    early = {"winner": judged([-200.0] * 2), "gain": Estimate(7.0, (-600.0, 800.0))}
     for known in (sure, early, {"winner": judged([-200.0] * 5)}, {}):
         assert said("default_not_beaten", rising_late(0.0), known=known) == []
 
 
 def beaten(winner: Judged) -> dict[str, Any]:
-    gain = Estimate(winner.iqm.value + 1100.0, 100.0, 1000.0)
+    gain = Estimate(winner.iqm.value + 1100.0, (100.0, 1000.0))
     return {"winner": winner, "default": judged([-1100.0] * 5, trial=None), "gain": gain}
 
 
@@ -798,7 +798,7 @@ def test_endless_is_silent_where_all_episodes_end() -> None:
 
 def test_advise_puts_the_most_useful_first() -> None:
     known = beaten(judged([*GOOD, -900.0], curves=RISING * 2, trial_value=-100.0))
-    known["gain"] = Estimate(3.0, -1.0, 9.0)
+    known["gain"] = Estimate(3.0, (-1.0, 9.0))
     study = study_over("learning_rate", RATE, crowded(RATE, 0.97))
     advice = advise(study, config(n_timesteps=100, n_envs=1), answer_of(study, **known))
     rules = ["default_not_beaten", "longer", "widen", "more_seeds", "optimism"]

@@ -58,14 +58,14 @@ def test_perfect_scores_of_both_are_equal() -> None:
 
 
 def test_intervals_apart_are_a_difference_whatever_the_tests_say() -> None:
-    apart = Comparison(Estimate(2.0, 1.5, 2.5), Estimate(0.0, -1.0, 1.0), 0.5, 0.5)
-    touching = Comparison(Estimate(2.0, 1.0, 2.5), Estimate(0.0, -1.0, 1.0), 0.5, 0.5)
+    apart = Comparison(Estimate(2.0, (1.5, 2.5)), Estimate(0.0, (-1.0, 1.0)), 0.5, 0.5)
+    touching = Comparison(Estimate(2.0, (1.0, 2.5)), Estimate(0.0, (-1.0, 1.0)), 0.5, 0.5)
     assert not apart.is_equal
     assert touching.is_equal
 
 
 def test_line_shows_both_groups_and_the_verdict() -> None:
-    apart = Comparison(Estimate(2.0, 1.5, 2.5), Estimate(0.0, -1.0, 1.0), 0.5, 0.25)
+    apart = Comparison(Estimate(2.0, (1.5, 2.5)), Estimate(0.0, (-1.0, 1.0)), 0.5, 0.25)
     assert " ".join(line_of("ppo", apart).split()) == (
         "ppo 2.0 ( 1.5 to 2.5) 0.0 ( -1.0 to 1.0) 0.500 0.250 DIFFERENT"
     )

@@ -309,7 +309,7 @@ def test_scores_show_every_seed_and_the_interval(answer: Answer, past: Past) -> 
     means = [*answer.winner.scores.mean(axis=1), *answer.default.scores.mean(axis=1)]
     assert test_dots["customdata"] == pytest.approx(means)
     assert race_dots["customdata"] == [score for _, runs in answer.raced for score in runs]
-    diamond = next(t for t in drawn.data if t["name"] == "estimate, with 95 % interval")
+    diamond = next(t for t in drawn.data if t["name"] == "estimate; the bar is a 95 % interval")
     iqm = answer.winner.iqm
     assert diamond["x"] == [iqm.value]
     assert diamond["error_x"]["array"] == [iqm.high - iqm.value]

@@ -113,8 +113,8 @@ def test_answer_gives_the_winners_numbers(
     assert rows["Re-evaluated IQM of the return"] == [
         number(tested.iqm.value), f"95 % interval {interval(tested.iqm)}, 5 seeds of 40,048 steps",
     ]  # fmt: skip
-    assert rows["Mean"][0] == number(tested.mean.value)
-    assert rows["Median"][0] == number(tested.median.value)
+    assert rows["Mean"][0] == number(tested.mean)
+    assert rows["Median"][0] == number(tested.median)
     assert rows["Worst seed"] == [number(tested.worst), "of 5"]
     assert rows["P(a run beats one of SB3's default)"][0] == "100 %"
     assert rows["SB3's default, IQM"][0] == number(default.iqm.value)
@@ -148,9 +148,12 @@ def test_answer_lists_the_winners_hyperparameters(study: optuna.Study, markdown:
 @pytest.mark.parametrize(
     ("gain", "text"),
     [
-        (Estimate(10.0, 5.0, 15.0), "It beats SB3's default by 10.0 (95 % interval 5 to 15.0)"),
-        (Estimate(2.0, -5.0, 15.0), "It is not shown to beat SB3's default: the IQMs differ by 2"),
-        (Estimate(-9.0, -15.0, -5.0), "It is worse than SB3's default, by -9"),
+        (Estimate(10.0, (5.0, 15.0)), "It beats SB3's default by 10.0 (95 % interval 5 to 15.0)"),
+        (
+            Estimate(2.0, (-5.0, 15.0)),
+            "It is not shown to beat SB3's default: the IQMs differ by 2",
+        ),
+        (Estimate(-9.0, (-15.0, -5.0)), "It is worse than SB3's default, by -9"),
         (None, "SB3's default has not been tested yet"),
     ],
 )
@@ -214,8 +217,8 @@ def test_scores_section_tables_hold_test_and_race(answer: Answer, markdown: str)
     default = answer.default
     assert default is not None
     assert rows_of(text)["SB3's default"] == [
-        number(default.iqm.value), interval(default.iqm), number(default.mean.value),
-        number(default.median.value), number(default.worst), "5", "0",
+        number(default.iqm.value), interval(default.iqm), number(default.mean),
+        number(default.median), number(default.worst), "5", "0",
     ]  # fmt: skip
     candidate, runs = answer.raced[1]
     row = rows_of(text)[candidate.name]

@@ -40,7 +40,10 @@ def test_make_recipe_is_the_tested_winner_with_its_test() -> None:
     assert recipe.params == trial.params
     assert recipe.seed == trial.user_attrs["run"]["seed"]
     assert recipe.reevaluated is not None
-    assert recipe.reevaluated["iqm"] == [winner.iqm.value, winner.iqm.low, winner.iqm.high]
+    assert recipe.reevaluated["iqm"] == winner.iqm.value
+    assert recipe.reevaluated["iqm_interval"] == [winner.iqm.low, winner.iqm.high]
+    assert recipe.reevaluated["mean"] == winner.mean
+    assert recipe.reevaluated["n_timesteps"] == winner.n_steps
     assert recipe.reevaluated["n_seeds"] == CONFIG.test_seeds
     assert recipe.reevaluated["optimism"] == answer.optimism
     assert make_config({**recipe.config.model_dump(), "pruner": "none"}).n_envs == CONFIG.n_envs

@@ -157,3 +157,15 @@ def test_retrain_baseline_with_hindsight_learns_after_the_first_episode() -> Non
     assert rerun.record.kwargs == {
         "buffer_size": 200, "learning_starts": 120, "replay_buffer_class": buffer,
     }  # fmt: skip
+
+
+def test_retrain_judges_all_episodes_however_long_they_take(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = iter(range(0, 10**9, 100))  # each look at it is a hundred seconds later
+    config_ = config("KnownReturnEnv")
+    monkeypatch.setattr("sb3_hpo.episodes.time.monotonic", lambda: next(clock))
+    rerun = retrain_one(config_, spec(config_))
+    assert rerun.final is not None
+    assert (len(rerun.final.returns), rerun.final.truncated) == (40, False)
+    assert any(evaluation.truncated for evaluation in rerun.record.evaluations)

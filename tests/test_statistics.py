@@ -162,10 +162,10 @@ def test_interval_of_noisy_seeds_and_episodes_adds_both_variances() -> None:
 
 
 def test_interval_of_constant_scores_has_no_width() -> None:
-    assert estimate(np.full((5, 7), 3.25), iqm, rng()) == Estimate(3.25, 3.25, 3.25)
+    assert estimate(np.full((5, 7), 3.25), iqm, rng()) == Estimate(3.25, (3.25, 3.25))
 
 
-@pytest.mark.parametrize("n_seeds", [1, 2, 3])
+@pytest.mark.parametrize("n_seeds", [5, 6, 7])
 @pytest.mark.parametrize("statistic", STATISTICS)
 def test_interval_of_few_seeds_contains_its_point(statistic: Statistic, n_seeds: int) -> None:
     for seed in range(50):
@@ -176,7 +176,7 @@ def test_interval_of_few_seeds_contains_its_point(statistic: Statistic, n_seeds:
 
 
 def test_estimate_contains_its_ends_and_nothing_outside() -> None:
-    interval = Estimate(0.0, -1.0, 2.0)
+    interval = Estimate(0.0, (-1.0, 2.0))
     assert [x in interval for x in (-1.0, 2.0, -1.01, 2.01)] == [True, True, False, False]
 
 
@@ -220,15 +220,15 @@ def test_interval_of_environments_far_apart_does_not_see_the_distance() -> None:
 
 
 def test_probability_of_improvement_environments_far_apart_are_compared_one_by_one() -> None:
-    low, high = np.zeros((4, 1)), np.full((4, 1), 1000.0)
+    low, high = np.zeros((5, 1)), np.full((5, 1), 1000.0)
     better = probability_of_improvement([low + 1, high + 1], [low, high], rng())
-    assert better == Estimate(1.0, 1.0, 1.0)
+    assert better == Estimate(1.0, (1.0, 1.0))
 
 
 def test_probability_of_improvement_all_worse_is_zero_and_all_equal_one_half() -> None:
-    assert probability_of_improvement(LEFT - 99, RIGHT, rng()) == Estimate(0.0, 0.0, 0.0)
-    same = np.ones((3, 2))
-    assert probability_of_improvement(same, same, rng()) == Estimate(0.5, 0.5, 0.5)
+    assert probability_of_improvement(LEFT - 99, RIGHT, rng()) == Estimate(0.0, (0.0, 0.0))
+    same = np.ones((5, 2))
+    assert probability_of_improvement(same, same, rng()) == Estimate(0.5, (0.5, 0.5))
 
 
 def test_probability_of_improvement_mirrored_is_its_complement() -> None:
@@ -240,7 +240,7 @@ def test_probability_of_improvement_mirrored_is_its_complement() -> None:
 
 def test_difference_from_a_constant_is_the_interval_moved() -> None:
     alone = estimate(LEFT, iqm, rng())
-    apart = difference(LEFT, np.full((3, 2), 10.0), iqm, rng())
+    apart = difference(LEFT, np.full((5, 2), 10.0), iqm, rng())
     moved = (alone.value - 10, alone.low - 10, alone.high - 10)
     assert (apart.value, *ends(apart)) == pytest.approx(moved)
 
@@ -326,3 +326,32 @@ def test_95_percent_intervals_of_ten_seeds_hold_in_at_least_90(
         scores = draw(generator)[:, None] + noise
         held += truth in estimate(scores, iqm, generator, n_resamples=500)
     assert held / N_REPETITIONS >= 0.90
+
+
+@pytest.mark.parametrize("n_seeds", [2, 4, 5])
+def test_intervals_need_five_seeds_on_either_side(n_seeds: int) -> None:
+    few = rng().normal(size=(n_seeds, 20))
+    estimates = [
+        estimate(few, iqm, rng()),
+        difference(LEFT, few, iqm, rng()),
+        probability_of_improvement(few, LEFT, rng()),
+    ]
+    assert [item.interval is not None for item in estimates] == [n_seeds >= 5] * 3
+    for item in estimates:
+        assert item.interval is not None or np.isfinite(item.value)
+
+
+def test_estimate_of_a_short_row_draws_its_own_episodes_only() -> None:
+    full = np.asarray([[0.0, 10.0, 20.0, 30.0]] * 6)
+    short = full.copy()
+    short[:, 1:] = np.nan
+    assert estimate(short, mean, rng()) == Estimate(0.0, (0.0, 0.0))
+    mixed = np.vstack([full, short])
+    assert estimate(mixed, mean, rng()).value == 7.5
+    low, high = estimate(mixed, mean, rng()).interval or (0.0, 0.0)
+    assert 0.0 < low < 7.5 < high < 15.0
+
+
+def test_estimate_refuses_a_seed_without_episodes() -> None:
+    with pytest.raises(ValueError, match="every seed must have an episode"):
+        estimate(np.full((5, 3), np.nan), iqm, rng())

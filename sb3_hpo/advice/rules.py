@@ -13,6 +13,7 @@ import numpy as np
 from sb3_hpo.advice.evidence import Advice, gather, is_complete
 from sb3_hpo.advice.range_rules import fix, shrink, widen
 from sb3_hpo.answer import record_of
+from sb3_hpo.statistics import seed_means
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,11 +88,14 @@ def default_not_beaten(evidence: Evidence) -> Advice | None:
     if winner is None or len(winner.runs) < MIN_TESTED:
         return None
     n_trials = _n_trials(evidence, 2)
-    if gain is None or gain.low > 0:
+    if gain is None or evidence.answer.beats_default:
         return None
+    ends = ""
+    if gain.interval is not None:
+        ends = f", 95 % interval {gain.low:.1f} to {gain.high:.1f}"
     seen = (
         f"{winner.candidate.name} is not surely better than SB3's default: gain "
-        f"{gain.value:.1f}, 95 % interval {gain.low:.1f} to {gain.high:.1f}."
+        f"{gain.value:.1f}{ends}."
     )
     if gain.value > 0:
         more = f"--test-seeds {2 * evidence.config.test_seeds}"
@@ -124,7 +128,7 @@ def unstable(evidence: Evidence) -> list[Advice]:
 def _fallen_seeds(evidence: Evidence, winner: Tested) -> tuple[int, str]:
     """Count the finished seeds that fail, and say how."""
     whole = np.asarray([run.final is not None for run in winner.runs])
-    means, (name, score) = winner.scores.mean(axis=1)[whole], _untuned(evidence, winner)
+    means, (name, score) = seed_means(winner.scores)[whole], _untuned(evidence, winner)
     good = means[means >= (score + winner.iqm.value) / 2]
     n_fallen = len(means) - len(good)
     if not n_fallen or len(good) < MIN_GOOD:
@@ -140,11 +144,12 @@ def _fallen_seeds(evidence: Evidence, winner: Tested) -> tuple[int, str]:
 def _untuned(evidence: Evidence, winner: Tested) -> tuple[str, float]:
     """Return the name and the score of what the winner is surely better than; -inf: nothing."""
     answer = evidence.answer
-    if answer.default is not None and answer.gain is not None and answer.gain.low > 0:
+    if answer.default is not None and answer.beats_default:
         return "SB3's default", answer.default.iqm.value
     values = [trial.value or 0.0 for trial in evidence.complete]
     median = float(np.median(values)) if len(values) >= MIN_RUNS else math.inf
-    return "the median trial", median if median < winner.iqm.low else -math.inf
+    low = -math.inf if winner.iqm.interval is None else winner.iqm.interval[0]
+    return "the median trial", median if median < low else -math.inf
 
 
 def longer(evidence: Evidence) -> Advice | None:
@@ -208,7 +213,7 @@ def _noise(answer: Answer) -> float | None:
     """Return the standard deviation of a score over training seeds, if enough runs tell it."""
     groups = [np.asarray(scores) for _, scores in answer.raced]
     if answer.winner is not None and sum(map(len, groups)) - len(groups) < MIN_RUNS - 1:
-        groups = [answer.winner.scores.mean(axis=1)]
+        groups = [seed_means(answer.winner.scores)]
     groups = [group[np.isfinite(group)] for group in groups]
     groups = [group for group in groups if len(group) > 1]
     freedom = sum(len(group) - 1 for group in groups)
@@ -259,12 +264,15 @@ def optimism(evidence: Evidence) -> Advice | None:
     """Say so if the winner's trial value promised more than test seeds keep."""
     winner = evidence.answer.winner
     value = None if winner is None else winner.candidate.trial_value
-    if winner is None or value is None or len(winner.runs) < MIN_RUNS or value <= winner.iqm.high:
+    if winner is None or value is None or winner.iqm.interval is None:
+        return None
+    low, high = winner.iqm.interval
+    if value <= high:
         return None
     return Advice(
         "optimism",
         f"The trial value {value:.1f} of {winner.candidate.name} is above the interval of its "
-        f"re-evaluated IQM, {winner.iqm.low:.1f} to {winner.iqm.high:.1f}: compare this study's "
+        f"re-evaluated IQM, {low:.1f} to {high:.1f}: compare this study's "
         "configurations by re-evaluated scores only. Trial values are less noisy with "
         f"--n-eval-episodes {2 * evidence.config.n_eval_episodes}.",
     )

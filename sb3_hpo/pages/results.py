@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sb3_hpo.answer import CAUTION, best_trials, record_of
 from sb3_hpo.pages import score_figures
 from sb3_hpo.pages.document import Block, Facts, Picture, Section, Table, Text
-from sb3_hpo.wording import number, plural, readable
+from sb3_hpo.wording import count, interval, number, plural, readable
 
 if TYPE_CHECKING:
     import optuna
@@ -57,17 +57,17 @@ def _result(config: StudyConfig, answer: Answer, past: Past) -> list[Block]:
     tested = answer.winner
     if tested is None:
         return []
-    n_seeds, n_episodes = tested.scores.shape
+    n_seeds = len(tested.runs)
     facts = [
-        (f"Re-evaluated IQM of the {past.quantity}", *_with_interval(tested, tested.iqm)),
-        ("Mean", *_with_interval(tested, tested.mean)),
-        ("Median", *_with_interval(tested, tested.median)),
+        (f"Re-evaluated IQM of the {past.quantity}", *_with_interval(tested)),
+        ("Mean", number(tested.mean), ""),
+        ("Median", number(tested.median), ""),
         ("Worst seed", number(tested.worst), f"of {n_seeds}"),
     ]
     if answer.improvement is not None:
         facts.append(_improvement(answer.improvement))
     if answer.default is not None:
-        facts.append(("SB3's default, IQM", *_with_interval(answer.default, answer.default.iqm)))
+        facts.append(("SB3's default, IQM", *_with_interval(answer.default)))
     if answer.optimism is not None:
         value = answer.optimism + tested.iqm.value
         facts.append(
@@ -76,11 +76,16 @@ def _result(config: StudyConfig, answer: Answer, past: Past) -> list[Block]:
     sentence = (
         f"`{config.algo}` on `{config.env}` with the hyperparameters of {tested.candidate.name}, "
         f"trained again from {n_seeds} fresh seeds for {config.n_timesteps:,} environment steps "
-        f"each; each final policy judged on {n_episodes} episodes. No choice depended on these "
-        "seeds or episodes."
+        f"each; each final policy judged on {count(*tested.n_episodes)} episodes. No choice "
+        "depended on these seeds or episodes."
     )
     if n_seeds < config.test_seeds:
         sentence += f" The test is not over: {n_seeds} of {config.test_seeds} seeds so far."
+    if tested.n_cut:
+        sentence += (
+            f" In {tested.n_cut} of the judgements an episode did not end: it counts as far as it "
+            "went."
+        )
     if tested.n_broken:
         sentence += (
             f" {plural(tested.n_broken, 'run')} broke (diverged or out of memory), to count with "
@@ -90,40 +95,39 @@ def _result(config: StudyConfig, answer: Answer, past: Past) -> list[Block]:
 
 
 def _improvement(improvement: Estimate) -> tuple[str, str, str]:
-    low, high = 100 * improvement.low, 100 * improvement.high
-    name = "P(a run beats one of SB3's default)"
+    name, value = "P(a run beats one of SB3's default)", f"{100 * improvement.value:.0f} %"
+    if improvement.interval is None:
+        return name, value, "of the pairs of test runs; too few for an interval"
+    low, high = (100 * end for end in improvement.interval)
     if low == high:  # resampling cannot show what no pair of runs has shown
-        return name, f"{high:.0f} %", "of the pairs of test runs; too alike for an interval"
-    return name, f"{100 * improvement.value:.0f} %", f"95 % interval {low:.0f} to {high:.0f} %"
+        return name, value, "of the pairs of test runs; too alike for an interval"
+    return name, value, f"95 % interval {low:.0f} to {high:.0f} %"
 
 
-def _with_interval(tested: Tested, estimate: Estimate) -> tuple[str, str]:
+def _with_interval(tested: Tested) -> tuple[str, str]:
+    """Return the IQM and what is said beside it."""
     seeds = f"{plural(len(tested.runs), 'seed')} of {tested.n_steps:,} steps"
-    if not tested.has_interval:
-        return number(estimate.value), f"{seeds}, too few for an interval"
-    return number(estimate.value), f"95 % interval {_interval(estimate)}, {seeds}"
-
-
-def _interval(estimate: Estimate) -> str:
-    return f"{number(estimate.low)} to {number(estimate.high)}"
+    iqm = tested.iqm
+    if iqm.interval is None:
+        return number(iqm.value), f"{seeds}, too few for an interval"
+    return number(iqm.value), f"95 % interval {interval(iqm.interval)}, {seeds}"
 
 
 def _verdict(answer: Answer, tested: Tested) -> str:
     if answer.gain is None or answer.default is None:
         return "SB3's default has not been tested yet: how much tuning brings is not known."
     gain, default = answer.gain, answer.default
-    ours, theirs = tested.scores.mean(axis=1), default.scores.mean(axis=1)
     size = number(gain.value)
-    if tested.has_interval and default.has_interval:
-        size += f" (95 % interval {_interval(gain)})"
-        if gain.low > 0:
+    if gain.interval is not None:
+        size += f" (95 % interval {interval(gain.interval)})"
+        if answer.beats_default:
             return f"It beats SB3's default by {size} in IQM."
-        if gain.high < 0:
+        if gain.interval[1] < 0:
             return f"It is worse than SB3's default, by {size} in IQM: use the default."
-    elif min(len(ours), len(theirs)) >= 3 and min(ours) > max(theirs):
+    elif answer.beats_default:
         return (
-            f"It beats SB3's default: each of its {len(ours)} runs is better than all "
-            f"{len(theirs)} of the default, and the IQMs differ by {size}."
+            f"It beats SB3's default: each of its {len(tested.runs)} runs is better than all "
+            f"{len(default.runs)} of the default, and the IQMs differ by {size}."
         )
     return f"It is not shown to beat SB3's default: the IQMs differ by {size}."
 
@@ -174,9 +178,9 @@ def scores_section(answer: Answer, past: Past) -> Section:
         Picture(
             "Every seed of test and race",
             score_figures.scores(answer, past),
-            "A dot is one training seed; a diamond with its bar is the IQM (test) or the mean "
-            "(race) with its 95 % interval; the upright line is the trial value, from one seed "
-            "of the search.",
+            "A dot is one training seed; a diamond is the IQM (test) or the mean (race), its bar "
+            "the IQM's 95 % interval, from five seeds on; the upright line is the trial value, "
+            "from one seed of the search.",
             _race_table(answer, past),
         )
     )
@@ -215,9 +219,9 @@ def _test_row(tested: Tested) -> tuple[str, ...]:
     return (
         tested.candidate.name,
         number(iqm.value),
-        f"{number(iqm.low)} to {number(iqm.high)}",
-        number(tested.mean.value),
-        number(tested.median.value),
+        "-" if iqm.interval is None else interval(iqm.interval),
+        number(tested.mean),
+        number(tested.median),
         number(tested.worst),
         str(len(tested.runs)),
         str(tested.n_broken),

@@ -25,7 +25,7 @@ from sb3_hpo.pages.plotting import (
     layout,
     line,
 )
-from sb3_hpo.wording import number, plural
+from sb3_hpo.wording import interval, number, plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from sb3_hpo.statistics import Estimate
 
 _ROW, _GAP, _TOP, _BOTTOM = 46, 92, 62, 52  # pixels
-_MIN_SEEDS = 3  # fewer make no interval
 
 
 @dataclass(frozen=True)
@@ -91,9 +90,10 @@ def _test_row(tested: Tested, chosen: bool) -> _Row:
     return _Row(
         label=f"{tested.candidate.name} (winner)" if chosen else tested.candidate.name,
         colour=WINNER if chosen else DEFAULT,
-        seeds=tuple(float(score) for score in tested.scores.mean(axis=1)),
+        seeds=tuple(map(float, statistics.seed_means(tested.scores))),
         estimate=iqm,
-        text=f"IQM {number(iqm.value)}<br>[{number(iqm.low)}, {number(iqm.high)}]",
+        text=f"IQM {number(iqm.value)}"
+        + ("" if iqm.interval is None else f"<br>{interval(iqm.interval)}"),
         trial_value=tested.candidate.trial_value,
     )
 
@@ -104,10 +104,7 @@ def _race_row(
     seeds = tuple(score for score in runs if math.isfinite(score))
     estimate = None
     if len(seeds) == len(runs):
-        table = np.asarray(seeds)[:, None]
-        estimate = statistics.estimate(table, statistics.mean, np.random.default_rng(0))
-        if len(seeds) < _MIN_SEEDS:
-            estimate = statistics.Estimate(estimate.value, estimate.value, estimate.value)
+        estimate = statistics.Estimate(float(np.mean(seeds)))
     return _Row(
         label=f"{name} (winner)" if chosen else name,
         colour=WINNER if chosen else COMPLETE,
@@ -188,12 +185,13 @@ def _marks(rows: Sequence[_Row], low: float) -> list[dict[str, Any]]:
 
 
 def _diamond(estimate: Estimate, place: int, colour: str, *, in_legend: bool) -> dict[str, Any]:
-    name = "estimate, with 95 % interval"
+    name = "estimate; the bar is a 95 % interval"
+    low, high = estimate.interval or (estimate.value, estimate.value)
     bar = {
         "type": "data",
         "symmetric": False,
-        "array": [estimate.high - estimate.value],
-        "arrayminus": [estimate.value - estimate.low],
+        "array": [high - estimate.value],
+        "arrayminus": [estimate.value - low],
         "thickness": 2.5,
         "width": 7,
     }
