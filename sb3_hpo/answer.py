@@ -12,7 +12,7 @@ from sb3_hpo import statistics
 from sb3_hpo.codec import merge
 from sb3_hpo.records import RunRecord
 from sb3_hpo.reruns import BASELINE, Candidate, Rerun, runs_of
-from sb3_hpo.scores import score_rule
+from sb3_hpo.scores import estimates_final, score_rule
 from sb3_hpo.trials import RUN, Counts, count_trials, trials_of
 
 if TYPE_CHECKING:
@@ -112,7 +112,9 @@ class Answer:
         default: SB3's default (`reruns.BASELINE`), tested; None before.
         improvement: P(a run of the winner beats a run of the default).
         gain: IQM of the winner minus IQM of the default.
-        optimism: The winner's trial value minus its re-evaluated IQM.
+        optimism: The winner's trial value minus its re-evaluated IQM; None where the score rule
+            makes them different quantities.
+        broken: Number of test runs by who has no number: all broke before their first evaluation.
         search: What the search cost, pruned and lost trials included.
         race: What the race cost.
         test: What the test of winner and default cost.
@@ -125,6 +127,7 @@ class Answer:
     improvement: Estimate | None
     gain: Estimate | None
     optimism: float | None
+    broken: dict[str, int]
     search: Spent
     race: Spent
     test: Spent
@@ -206,6 +209,9 @@ def read_answer(
         improvement = statistics.probability_of_improvement(tested.scores, beside.scores, rng)
         gain = statistics.difference(tested.scores, beside.scores, statistics.iqm, rng)
     value = None if winner is None else winner.trial_value
+    optimism = None
+    if config is not None and tested is not None and value is not None:
+        optimism = value - tested.iqm.value if estimates_final(config.score) else None
     races, tests = ([run.record for run in reruns if run.stage == s] for s in ("race", "test"))
     return Answer(
         counts=count_trials(trials_of(study)),
@@ -214,7 +220,13 @@ def read_answer(
         default=beside,
         improvement=improvement,
         gain=gain,
-        optimism=None if tested is None or value is None else value - tested.iqm.value,
+        optimism=optimism,
+        broken={
+            who.name: len(own)
+            for who, found in ((winner, tested), (BASELINE, beside))
+            if config is not None and who is not None and found is None
+            if (own := runs_of(config, reruns, "test", who))
+        },
         search=_spent(
             [record for trial in trials_of(study) if (record := record_of(trial))],
             1 if config is None else config.n_seeds,

@@ -47,8 +47,9 @@ def training_script(recipe: Recipe, policy: str, device: str) -> str:
 
     Returns:
         The script. It finds the user's own modules where this process finds them: in the
-        current folder, in the file named, or installed. The same seed gives the same policy as
-        `training.train`, unless that evaluates in its training environments.
+        current folder, in the file named, or installed. The same seed gives the policy that
+        `training.train` gives with `exact`, which differs from a run in traced graphs or in a
+        batch by the rounding of sums, unless that evaluates in its training environments.
     """
     config, imports = recipe.config, Imports(_TAKEN)
     calls = {value["$call"] for value in recipe.kwargs.values() if is_call(value)}

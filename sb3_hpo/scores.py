@@ -30,6 +30,21 @@ _RULES: dict[str, Callable[[Sequence[float]], float]] = {
 }
 
 
+def estimates_final(name: str) -> bool:
+    """Say whether a rule's number means what a test measures: the return of the final policy.
+
+    Args:
+        name: As for `score_rule`.
+
+    Returns:
+        False for `auc`, which counts the whole way there, and for a rule of the user's.
+
+    >>> estimates_final("last_3"), estimates_final("auc")
+    (True, False)
+    """
+    return name != "auc" and ":" not in name
+
+
 def score_rule(name: str) -> Callable[[Sequence[float]], float]:
     """Return the rule of that name.
 

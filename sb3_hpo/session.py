@@ -69,13 +69,19 @@ def search(
         deadline = start + config.timeout * (_SEARCH_SHARE if config.reevaluate else 1)
     with Progress(study, config.n_trials, console) as progress:
         ended = Workers(study, config, place, deadline).run(n_workers, progress.tick)
-    if ended.signal is None and deadline is not None and time.time() >= deadline and at_home:
+    is_over = deadline is not None and time.time() >= deadline
+    if ended.signal is None and is_over and at_home:
         study.set_user_attr(STOP, study.user_attrs.get(STOP) or TIME_OVER)  # for all that joined
-    return _say_why_it_ended(study, config, ended, console)
+    return _say_why_it_ended(study, config, ended, console, is_over=is_over)
 
 
 def _say_why_it_ended(
-    study: optuna.Study, config: StudyConfig, ended: WorkersResult, console: Console
+    study: optuna.Study,
+    config: StudyConfig,
+    ended: WorkersResult,
+    console: Console,
+    *,
+    is_over: bool,
 ) -> int:
     """Say why there are not as many trials as asked for, if so; return the exit status."""
     if ended.signal is not None:
@@ -83,7 +89,9 @@ def _say_why_it_ended(
         return 128 + ended.signal
     if count_trials(trials_of(study)).finished >= config.n_trials:
         return 0
-    problem = study.user_attrs.get(STOP) or ended.problem or TIME_OVER
+    problem = study.user_attrs.get(STOP) or ended.problem
+    if problem is None:
+        problem = TIME_OVER if is_over else "its workers ended without saying why; see their logs"
     if problem in (STOPPED, TIME_OVER):
         say(console, f"The search ends: {problem}. The same command goes on from here.")
         return 0

@@ -82,14 +82,19 @@ def answer_lines(answer: Answer) -> list[str]:
     Returns:
         The lines; the caution, where nothing has been re-evaluated.
     """
+    broken = [
+        f"All {plural(n, 'test run')} of {who} diverged or ran out of memory."
+        for who, n in answer.broken.items()
+    ]
     tested = answer.winner
     if tested is None:
-        return [CAUTION]
+        return [*broken, CAUTION]
     lines = [f"The answer: {lines_of_test(tested)[0]}", *lines_of_test(tested)[1:]]
     default, better = answer.default, answer.improvement
-    if default is None:
+    lines += [f"  {text}" for text in broken]
+    if default is None and not broken:
         lines.append("  SB3's default has not been tested: what tuning brings is not known.")
-    elif better is not None:
+    elif default is not None and better is not None:
         lines.append(
             f"  SB3's default, {default.n_steps:,} steps: IQM {number(default.iqm.value)} over "
             f"{plural(len(default.runs), 'seed')}; "

@@ -88,6 +88,7 @@ def answer_of(study: optuna.Study, **values: Any) -> Answer:
     known: dict[str, Any] = {
         "counts": count_trials(study.get_trials()),
         "raced": (),
+        "broken": {},
         **dict.fromkeys(("winner", "default", "improvement", "gain", "optimism")),
         **dict.fromkeys(("search", "race", "test"), NOTHING),
     }

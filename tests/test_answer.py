@@ -20,7 +20,7 @@ from sb3_hpo.answer import (
 )
 from sb3_hpo.reruns import BASELINE, Candidate, Rerun, make_spec
 from sb3_hpo.statistics import difference, estimate, iqm
-from sb3_hpo.summary import lines_of_test
+from sb3_hpo.summary import answer_lines, lines_of_test
 from sb3_hpo.trials import Counts
 from tests.rerun_support import (
     STEPS,
@@ -311,3 +311,23 @@ def test_read_test_takes_rows_of_different_length() -> None:
     lines = lines_of_test(tested)
     assert lines[0].endswith("judged by 1 to 2 other episodes each")
     assert lines[-1].startswith("  1 of the 4 judgements had an episode that did not end")
+
+
+@pytest.mark.parametrize(
+    ("score", "optimism"), [("last_3", 25.0), ("auc", None), ("statistics:median", None)]
+)
+def test_answer_optimism_compares_returns_of_final_policies_only(
+    score: str, optimism: float | None
+) -> None:
+    config = small_config(score=score)
+    runs = reruns_of(config, "test", WINNER, OURS)
+    assert read_answer(study(), config, runs, WINNER).optimism == optimism
+
+
+def test_answer_whose_default_always_broke_says_so() -> None:
+    runs = reruns_of(CONFIG, "test", BASELINE, [None] * 3)
+    bare = [replace(run, record=replace(run.record, evaluations=())) for run in runs]
+    answer = read_answer(study(), CONFIG, [*TEST[:4], *bare], WINNER)
+    assert (answer.default, answer.broken) == (None, {"SB3's default": 3})
+    lines = [line for line in answer_lines(answer) if "SB3's default" in line]
+    assert lines == ["  All 3 test runs of SB3's default diverged or ran out of memory."]

@@ -13,6 +13,7 @@ import numpy as np
 from sb3_hpo.advice.evidence import Advice, gather, is_complete
 from sb3_hpo.advice.range_rules import fix, shrink, widen
 from sb3_hpo.answer import record_of
+from sb3_hpo.scores import estimates_final
 from sb3_hpo.statistics import seed_means
 
 if TYPE_CHECKING:
@@ -265,6 +266,8 @@ def optimism(evidence: Evidence) -> Advice | None:
     winner = evidence.answer.winner
     value = None if winner is None else winner.candidate.trial_value
     if winner is None or value is None or winner.iqm.interval is None:
+        return None
+    if not estimates_final(evidence.config.score):
         return None
     low, high = winner.iqm.interval
     if value <= high:

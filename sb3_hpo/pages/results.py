@@ -114,6 +114,11 @@ def _with_interval(tested: Tested) -> tuple[str, str]:
 
 
 def _verdict(answer: Answer, tested: Tested) -> str:
+    if answer.broken:
+        return " ".join(
+            f"All {plural(n, 'test run')} of {who} diverged or ran out of memory."
+            for who, n in answer.broken.items()
+        )
     if answer.gain is None or answer.default is None:
         return "SB3's default has not been tested yet: how much tuning brings is not known."
     gain, default = answer.gain, answer.default
