@@ -9,12 +9,12 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from samplers._shared import floor_log2, is_at_least, max_rollout_steps, power_of_two
+from samplers._shared import SpaceContext, floor_log2, is_at_least, max_rollout_steps, power_of_two
 
 if TYPE_CHECKING:
     import gymnasium
 
-    from samplers._shared import Size, SpaceContext, TrialLike
+    from samplers._shared import Size, TrialLike
 
 MIN_ROLLOUT = 1
 """Smallest train_freq, in steps of the vectorised environment."""
@@ -113,7 +113,8 @@ def sample_replay(
     """
     largest = _largest_buffer(context)
     smallest = min(largest, max(_SMALLEST_BUFFER, 2 * _first_episodes(context)))
-    kwargs: dict[str, Any] = {"buffer_size": largest}
+    # Nothing is known of the budget without a context: SB3's own size is never too small.
+    kwargs: dict[str, Any] = {} if context == SpaceContext() else {"buffer_size": largest}
     if is_at_least(size, "full") and largest > smallest:
         kwargs["buffer_size"] = trial.suggest_int("buffer_size", smallest, largest, log=True)
     kwargs["learning_starts"] = _sample_learning_starts(trial, context, size)

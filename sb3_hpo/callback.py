@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +19,14 @@ from sb3_hpo.envs import SeededEpisodes, find_vec_normalize
 from sb3_hpo.episodes import MIN_EPISODE_CAP, EpisodePlan
 from sb3_hpo.errors import UserError
 from sb3_hpo.evaluation import Diverged, GridEvaluator, evaluation_grid
+from sb3_hpo.places import check_maximises
 from sb3_hpo.scores import DEFAULT_SCORE, score_rule
 from sb3_hpo.seeds import Stream, derive_seeds
 from sb3_hpo.trials import OUTCOME, REASON
 
 if TYPE_CHECKING:
+    from stable_baselines3.common.base_class import BaseAlgorithm
+
     from sb3_hpo.records import Evaluation
 
 
@@ -32,13 +36,14 @@ def report_evaluation(trial: optuna.Trial, evaluation: Evaluation, n_timesteps: 
     Args:
         trial: The trial.
         evaluation: The evaluation.
-        n_timesteps: The run's budget; its last evaluation never prunes, there is nothing to save.
+        n_timesteps: Step at which the run ends.
 
     Returns:
-        Whether the trial should be pruned.
+        Whether the trial should be pruned: never when it was trained to its end, at whatever
+        grid step, since then there is nothing to save.
     """
     trial.report(evaluation.value, step=evaluation.nominal_step)
-    return evaluation.nominal_step < n_timesteps and trial.should_prune()
+    return evaluation.actual_step < n_timesteps and trial.should_prune()
 
 
 def mark_infeasible(trial: optuna.Trial, outcome: str, reason: str | None) -> None:
@@ -61,7 +66,8 @@ class TrialEvalCallback(EvalCallback):
     """SB3's `EvalCallback` for an Optuna trial: evaluates, reports, and stops pruned training.
 
     Evaluations happen between rollouts, at the first boundary at or past each grid step, and
-    after the last update; they are reported at the nominal environment steps of the grid.
+    after the last update; they are reported at the nominal environment steps of the grid, which
+    starts at the model's `num_timesteps` of the first `learn` and goes on in later ones.
     Episodes start from the same seeds in every trial, so that trials differ by their policies
     and not by their start states.
 
@@ -97,15 +103,19 @@ class TrialEvalCallback(EvalCallback):
             eval_freq: Evaluate every so many callback calls (SB3's meaning: times the number of
                 environments, in steps). Either this or `n_evaluations`; default 10 evaluations.
             n_evaluations: Evaluate this often, evenly over the run.
-            n_timesteps: Length of the run; default: what `learn` is called with.
+            n_timesteps: Length of the run, all calls of `learn` together; default: what the first
+                one is called with.
             score: The score rule behind `trial_value`.
             seed: Root of the evaluation episodes' seeds; the same for all trials of a study.
             **eval_callback_kwargs: SB3's own: `callback_on_new_best`, `callback_after_eval`,
                 `best_model_save_path`, `log_path`, `deterministic`, `verbose`.
 
         Raises:
-            UserError: Both `eval_freq` and `n_evaluations` were given, or one is below 1.
+            UserError: Both `eval_freq` and `n_evaluations` were given, one is below 1, or the
+                trial's study does not maximise one value.
         """
+        if isinstance(trial, optuna.Trial):  # a FixedTrial has no study
+            check_maximises(trial.study)
         if eval_freq is not None and n_evaluations is not None:
             raise UserError("give either eval_freq or n_evaluations, not both")
         for name, value in (("eval_freq", eval_freq), ("n_evaluations", n_evaluations)):
@@ -126,7 +136,11 @@ class TrialEvalCallback(EvalCallback):
         self._score = score_rule(score)
         self._seeds = derive_seeds(seed, Stream.SEARCH_EPISODES, n_eval_episodes)
         self._evaluator: GridEvaluator | None = None
+        self._learner: BaseAlgorithm | None = None
+        # Where a call of `learn` begins, on the grid and as the model counts, which may be anew.
+        self._grid_start = self._model_start = self._end = 0
         self._go_on = True
+        self._has_warned = False
         self.is_pruned = False
         self.learning_curve: list[Evaluation] = []
 
@@ -138,6 +152,12 @@ class TrialEvalCallback(EvalCallback):
         return self._score([evaluation.value for evaluation in self.learning_curve])
 
     def _init_callback(self) -> None:
+        if self._learner is not None and self._learner is not self.model:
+            raise UserError(
+                "this callback has evaluated another model already, and belongs to its trial: "
+                "make a new TrialEvalCallback for each model"
+            )
+        self._learner = self.model
         normalized = find_vec_normalize(self.training_env) is not None
         if normalized and find_vec_normalize(self.eval_env) is None:
             raise UserError(
@@ -149,20 +169,39 @@ class TrialEvalCallback(EvalCallback):
     def _on_training_start(self) -> None:
         super()._on_training_start()
         if self._evaluator is not None:
-            return  # another `learn` of the same run, with reset_num_timesteps=False
-        n_timesteps = self._n_timesteps or int(self.locals["total_timesteps"])
-        self._n_timesteps = n_timesteps
+            self._go_on_with_grid(self._evaluator)
+            return
+        start = self.model.num_timesteps
+        # `learn` has added what was trained before to what it was called with.
+        n_timesteps = self._n_timesteps or int(self.locals["total_timesteps"]) - start
+        self._grid_start = self._model_start = start
+        self._end = start + n_timesteps
         if self._steps_per_call is None:
             grid = evaluation_grid(n_timesteps, self._n_evaluations)
         else:
             interval = self._steps_per_call * self.training_env.num_envs
             grid = (*range(interval, n_timesteps, interval), n_timesteps)
+        grid = tuple(start + step for step in grid)
         plan = EpisodePlan(
             episode_seeds=self._seeds,
             deterministic=self.deterministic,
             max_episode_steps=max(n_timesteps, MIN_EPISODE_CAP),
         )
         self._evaluator = GridEvaluator(self.eval_env, grid, plan)
+
+    def _go_on_with_grid(self, evaluator: GridEvaluator) -> None:
+        """Let another call of `learn` continue where the last one ended."""
+        if not evaluator.due(self._end, final=True):
+            raise UserError(
+                f"this callback has evaluated all of its {self._end:,} steps, and `learn` is "
+                "called once more: pass n_timesteps=, the length of all calls together"
+            )
+        self._model_start = self.model.num_timesteps
+
+    @property
+    def _position(self) -> int:
+        """Where the model is on the grid, in environment steps."""
+        return self._grid_start + self.model.num_timesteps - self._model_start
 
     def _on_rollout_start(self) -> None:
         self._evaluate()
@@ -174,25 +213,39 @@ class TrialEvalCallback(EvalCallback):
 
     def _on_training_end(self) -> None:
         # `learn` may have been one of several, or ended before its time by another callback.
-        over = self.num_timesteps >= (self._n_timesteps or 0)
         stopped = self.num_timesteps < self.model._total_timesteps
-        self._evaluate(final=over or stopped)
+        self._evaluate(final=self._position >= self._end or stopped, stopped=stopped)
+        self._grid_start = self._position
 
-    def _evaluate(self, *, final: bool = False) -> None:
+    def _evaluate(self, *, final: bool = False, stopped: bool = False) -> None:
         if self._evaluator is None or not self._go_on:
             return
         try:
-            evaluations = self._evaluator.evaluate(self.model, final=final)
+            evaluations = self._evaluator.evaluate(self.model, final=final, n_steps=self._position)
         except Diverged as error:
             mark_infeasible(self._trial, "diverged", str(error))
             self.is_pruned, self._go_on = True, False
             return
+        if len(evaluations) > 1 and not stopped:
+            self._warn_of_long_rollout(len(evaluations))
         for evaluation in evaluations:
             self.learning_curve.append(evaluation)
-            if report_evaluation(self._trial, evaluation, self._n_timesteps or 0):
+            end = evaluation.actual_step if final else self._end
+            if report_evaluation(self._trial, evaluation, end):
                 self.is_pruned, self._go_on = True, False
         if evaluations:
             self._tell_sb3(evaluations[-1])
+
+    def _warn_of_long_rollout(self, n: int) -> None:
+        if self._has_warned:
+            return
+        self._has_warned = True
+        warnings.warn(
+            f"one rollout passed {n} steps of the evaluation grid, which share one evaluation: "
+            "evaluate less often, or let the search space know the budget, "
+            "sample_ppo_params(trial, context=SpaceContext(n_timesteps=..., n_evaluations=...))",
+            stacklevel=2,
+        )
 
     def _tell_sb3(self, evaluation: Evaluation) -> None:
         """Do what users of `EvalCallback` expect after an evaluation."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,10 +15,10 @@ from sb3_hpo.records import Evaluation
 from sb3_hpo.seeds import Stream, derive_seed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from stable_baselines3.common.base_class import BaseAlgorithm
-    from stable_baselines3.common.vec_env import VecEnv
+    from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 
 class Diverged(Exception):  # noqa: N818 - an outcome, not an error
@@ -79,12 +80,15 @@ class GridEvaluator:
         rest = self._grid[self._n_done :]
         return rest if final else tuple(step for step in rest if step <= n_steps)
 
-    def evaluate(self, model: BaseAlgorithm, *, final: bool = False) -> tuple[Evaluation, ...]:
+    def evaluate(
+        self, model: BaseAlgorithm, *, final: bool = False, n_steps: int | None = None
+    ) -> tuple[Evaluation, ...]:
         """Evaluate if a grid step is due. To be called after an update, between rollouts.
 
         Args:
             model: The model in training.
             final: Whether training has ended.
+            n_steps: Where on the grid it is, in environment steps; default: as the model counts.
 
         Returns:
             One evaluation for each grid step that was due; several share their numbers where
@@ -93,7 +97,8 @@ class GridEvaluator:
         Raises:
             Diverged: Weights or returns are not finite.
         """
-        due = self.due(model.num_timesteps, final=final)
+        n_steps = model.num_timesteps if n_steps is None else n_steps
+        due = self.due(n_steps, final=final)
         if not due:
             return ()
         check_finite_parameters(model)
@@ -110,7 +115,7 @@ class GridEvaluator:
         return tuple(
             Evaluation(
                 nominal_step=step,
-                actual_step=model.num_timesteps,
+                actual_step=n_steps,
                 returns=episodes.returns,
                 lengths=episodes.lengths,
                 metric=episodes.metric,
@@ -130,19 +135,13 @@ class GridEvaluator:
             from stable_baselines3.common.vec_env import sync_envs_normalization
 
             sync_envs_normalization(training_envs, self._venv)
-        return run_episodes(model, self._venv, self._plan, check=self._check)
+        with _frozen(self._venv):
+            return run_episodes(model, self._venv, self._plan, check=self._check)
 
     def _run_in_training_envs(self, model: BaseAlgorithm, venv: VecEnv) -> Episodes:
         """Evaluate where training runs, with frozen statistics, then let training start afresh."""
-        normalize = find_vec_normalize(venv)
-        if normalize is not None:
-            normalize.training, was_training = False, normalize.training
-            normalize.norm_reward, was_norm_reward = False, normalize.norm_reward
-        try:
+        with _frozen(venv) as normalize:
             episodes = run_episodes(model, venv, self._plan, check=self._check)
-        finally:
-            if normalize is not None:
-                normalize.training, normalize.norm_reward = was_training, was_norm_reward
         # The environments' streams stand at the evaluation's seeds: give training its own again.
         venv.seed(derive_seed(model.seed or 0, Stream.RESUMED_TRAINING, model.num_timesteps))
         model._last_obs = venv.reset()  # type: ignore[assignment]
@@ -150,6 +149,24 @@ class GridEvaluator:
         if hasattr(model, "_last_original_obs") and normalize is not None:
             model._last_original_obs = normalize.get_original_obs()
         return episodes
+
+
+@contextmanager
+def _frozen(venv: VecEnv) -> Iterator[VecNormalize | None]:
+    """Leave the statistics of a VecNormalize as they are, and rewards as the environment pays.
+
+    Rewards divided by each trial's own statistics could not be compared between trials.
+    """
+    normalize = find_vec_normalize(venv)
+    if normalize is None:
+        yield None
+        return
+    before = normalize.training, normalize.norm_reward
+    normalize.training, normalize.norm_reward = False, False
+    try:
+        yield normalize
+    finally:
+        normalize.training, normalize.norm_reward = before
 
 
 def check_finite_parameters(model: BaseAlgorithm) -> None:

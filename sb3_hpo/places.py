@@ -213,8 +213,8 @@ def check_maximises(study: optuna.Study) -> None:
         )
     if study.direction is not optuna.study.StudyDirection.MAXIMIZE:
         raise UserError(
-            f"study {study.study_name!r} minimises, but returns are maximised: its best trials "
-            "are not the ones to train again"
+            f"study {study.study_name!r} minimises, but returns are maximised, so its best trials "
+            'would be the worst policies: create it with direction="maximize"'
         )
 
 

@@ -10,7 +10,7 @@ from stable_baselines3 import PPO, TD3
 from stable_baselines3.common.callbacks import BaseCallback, StopTrainingOnRewardThreshold
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from sb3_hpo import TrialEvalCallback
 from sb3_hpo.errors import UserError
@@ -204,3 +204,80 @@ def test_callback_takes_sb3s_own_arguments_and_fills_its_lists() -> None:
     learn(callback)
     assert callback.evaluations_timesteps == [320, 640]
     assert [len(returns) for returns in callback.evaluations_results] == [3, 3]
+
+
+def test_callback_of_a_trained_model_starts_its_grid_there() -> None:
+    """Steps that were trained before are not filled with the present policy."""
+    model = PPO("MlpPolicy", make_vec_env(TargetEnv, n_envs=2), seed=1, **PPO_KWARGS)
+    model.learn(320)
+    trial = new_trial()
+    callback = TrialEvalCallback(TargetEnv(), trial, n_evaluations=4)
+    model.learn(640, callback=callback, reset_num_timesteps=False)
+    assert list(frozen(trial).intermediate_values) == [480, 640, 800, 960]
+    assert [e.actual_step for e in callback.learning_curve] == [480, 640, 800, 960]
+
+
+def test_callback_goes_on_where_a_later_learn_counts_anew() -> None:
+    trial = new_trial()
+    callback = TrialEvalCallback(TargetEnv(), trial, n_evaluations=4, n_timesteps=640)
+    model = PPO("MlpPolicy", make_vec_env(TargetEnv, n_envs=2), seed=1, **PPO_KWARGS)
+    for _ in range(2):
+        model.learn(320, callback=callback)
+        assert model.num_timesteps == 320
+    assert [e.actual_step for e in callback.learning_curve] == [160, 320, 480, 640]
+
+
+def test_callback_refuses_learn_beyond_its_grid() -> None:
+    callback = TrialEvalCallback(TargetEnv(), new_trial(), n_evaluations=4)
+    model = learn(callback)
+    with pytest.raises(UserError, match=r"all of its 640 steps.* pass n_timesteps="):
+        model.learn(640, callback=callback, reset_num_timesteps=False)
+    assert len(callback.learning_curve) == 4
+
+
+def test_callback_refuses_a_second_model() -> None:
+    callback = TrialEvalCallback(TargetEnv(), new_trial(), n_timesteps=1280)
+    learn(callback)
+    with pytest.raises(UserError, match=r"another model already.* a new TrialEvalCallback"):
+        learn(callback)
+
+
+def test_callback_refuses_a_minimising_study() -> None:
+    loss = optuna.create_study(direction="minimize").ask()
+    with pytest.raises(UserError, match='direction="maximize"'):
+        TrialEvalCallback(TargetEnv(), loss)
+    several = optuna.create_study(directions=["maximize", "maximize"]).ask()
+    with pytest.raises(UserError, match="2 objectives"):
+        TrialEvalCallback(TargetEnv(), several)
+
+
+def test_callback_takes_a_fixed_trial() -> None:
+    callback = TrialEvalCallback(TargetEnv(), optuna.trial.FixedTrial({}), n_evaluations=2)  # type: ignore[arg-type]
+    learn(callback)
+    assert len(callback.learning_curve) == 2
+
+
+def test_callback_run_trained_to_its_end_is_never_pruned() -> None:
+    """One rollout of the whole budget: all grid steps share the final evaluation."""
+    trial = new_trial(PruneAt(160))
+    callback = TrialEvalCallback(TargetEnv(), trial, n_evaluations=4)
+    kwargs = {**PPO_KWARGS, "n_steps": 320}
+    model = PPO("MlpPolicy", make_vec_env(TargetEnv, n_envs=2), seed=1, **kwargs)
+    with pytest.warns(UserWarning, match=r"one rollout passed 4 steps .*context=SpaceContext"):
+        model.learn(640, callback=callback)
+    assert list(frozen(trial).intermediate_values) == [160, 320, 480, 640]
+    assert not callback.is_pruned
+
+
+def test_callback_scores_raw_rewards_of_a_normalizing_environment() -> None:
+    """Each trial's own reward statistics would make their values incomparable."""
+    training = VecNormalize(make_vec_env(KnownReturnEnv, n_envs=2))
+    bare = VecNormalize(DummyVecEnv([KnownReturnEnv]))  # no Monitor inside knows the raw rewards
+    trial = new_trial()
+    callback = TrialEvalCallback(bare, trial, n_eval_episodes=1, n_evaluations=2, seed=7)
+    PPO("MlpPolicy", training, seed=1, **PPO_KWARGS).learn(640, callback=callback)
+    (seed,) = derive_seeds(7, Stream.SEARCH_EPISODES, 1)
+    expected = 10 * start_of(seed)
+    assert frozen(trial).intermediate_values == pytest.approx({320: expected, 640: expected})
+    assert (bare.training, bare.norm_reward) == (True, True)
+    assert vars(bare.ret_rms) == vars(training.ret_rms)  # it has seen no reward of its own

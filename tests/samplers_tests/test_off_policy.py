@@ -3,12 +3,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import optuna
 import pytest
 from gymnasium.spaces import Box, Dict
 from optuna.trial import FixedTrial
 from stable_baselines3 import HerReplayBuffer
 
-from samplers import SEARCH_SPACES, SpaceContext, sample_dqn_params, sample_sac_params
+from samplers import SEARCH_SPACES, Size, SpaceContext, sample_dqn_params, sample_sac_params
 from samplers.dqn import DEFAULT_PARAMS as DQN_DEFAULTS
 from samplers.sac import DEFAULT_PARAMS as SAC_DEFAULTS
 from samplers.td3 import DEFAULT_PARAMS as TD3_DEFAULTS
@@ -203,3 +204,15 @@ def test_crossq_trusts_its_statistics_within_the_budget(n_timesteps: int, warm_u
 def test_crossq_has_no_target_network() -> None:
     for point in draw("crossq", make_context("crossq"), "full", 20):
         assert not {"tau", "target_update_interval"} & set(point.kwargs)
+
+
+@pytest.mark.parametrize("algo", ["ddpg", "dqn", "sac", "td3"])
+def test_bare_sampler_leaves_the_buffer_to_sb3(algo: str) -> None:
+    """A user's own script may train for longer than any budget that could be assumed."""
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    sizes: tuple[Size, ...] = ("small", "default")
+    for size in sizes:
+        kwargs = SEARCH_SPACES[algo].sample(study.ask(), size=size)
+        assert "buffer_size" not in kwargs
+    known = SpaceContext(n_timesteps=30_000)
+    assert SEARCH_SPACES[algo].sample(study.ask(), context=known)["buffer_size"] == 30_000
