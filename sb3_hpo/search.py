@@ -13,6 +13,7 @@ from optuna.samplers import BaseSampler
 
 from sb3_hpo.errors import UserError, check_installed
 from sb3_hpo.seeds import Stream, derive_seed
+from sb3_hpo.shown_trials import ShownStudy, without_constraints
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 FIRST_DECISION = 0.3
 _N_STARTUP_TRIALS = 5
 _NEEDS = {"gp": ("scipy",), "cmaes": ("cmaes", "scipy"), "qmc": ("scipy",)}
+_BLIND = ("gp", "cmaes")  # to pruned trials or to constraints, unless these look finished
 
 
 class QuantilePruner(BasePruner):
@@ -160,15 +162,18 @@ class LateSeededSampler(BaseSampler):
             self._inner = _build_sampler(self._config, seed)
         return self._inner
 
+    def _seen(self, study: optuna.Study) -> optuna.Study:
+        return ShownStudy(study) if self._config.sampler in _BLIND else study
+
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         """Optuna's hook."""
-        self._sampler(trial).before_trial(study, trial)
+        self._sampler(trial).before_trial(self._seen(study), trial)
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
         """Optuna's hook."""
-        return self._sampler(trial).infer_relative_search_space(study, trial)
+        return self._sampler(trial).infer_relative_search_space(self._seen(study), trial)
 
     def sample_relative(
         self,
@@ -177,7 +182,7 @@ class LateSeededSampler(BaseSampler):
         search_space: dict[str, BaseDistribution],
     ) -> dict[str, Any]:
         """Optuna's hook."""
-        return self._sampler(trial).sample_relative(study, trial, search_space)
+        return self._sampler(trial).sample_relative(self._seen(study), trial, search_space)
 
     def sample_independent(
         self,
@@ -188,7 +193,7 @@ class LateSeededSampler(BaseSampler):
     ) -> Any:
         """Optuna's hook."""
         return self._sampler(trial).sample_independent(
-            study, trial, param_name, param_distribution
+            self._seen(study), trial, param_name, param_distribution
         )
 
     def after_trial(
@@ -199,8 +204,11 @@ class LateSeededSampler(BaseSampler):
         values: Sequence[float] | None,
     ) -> None:
         """Optuna's hook; nothing to do for a trial that another process ran."""
-        if self._inner is not None:
-            self._inner.after_trial(study, trial, state, values)
+        if self._inner is None:
+            return
+        if self._config.sampler in _BLIND:  # CMA-ES warns of constraints
+            trial = without_constraints(trial)
+        self._inner.after_trial(self._seen(study), trial, state, values)
 
 
 def _build_sampler(config: StudyConfig, seed: int) -> BaseSampler:
