@@ -9,7 +9,7 @@ from sb3_hpo.loop import trials_together
 from sb3_hpo.processes import n_cores
 from sb3_hpo.progress import Progress
 from sb3_hpo.terminal import say
-from sb3_hpo.trials import HOME, STOP, STOPPED, TIME_OVER, count_trials, trials_of
+from sb3_hpo.trials import HOME, STOP, STOPPED, TIME_OVER, USED_UP, count_trials, trials_of
 from sb3_hpo.wording import plural
 from sb3_hpo.workers import Workers
 
@@ -84,6 +84,9 @@ def _say_why_it_ended(
     if count_trials(trials_of(study)).finished >= config.n_trials:
         return 0
     problem = study.user_attrs.get(STOP) or ended.problem or TIME_OVER
+    if problem == USED_UP:
+        say(console, f"The search ends: {problem}.")
+        return 0
     if problem in (STOPPED, TIME_OVER):
         say(console, f"The search ends: {problem}. The same command goes on from here.")
         return 0

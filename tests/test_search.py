@@ -9,8 +9,9 @@ import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from sb3_hpo.config import SAMPLERS, StudyConfig, make_config
+from sb3_hpo.config import StudyConfig, make_config
 from sb3_hpo.errors import UserError
+from sb3_hpo.options import SAMPLERS
 from sb3_hpo.search import LateSeededSampler, QuantilePruner, build_pruner, check_sampler_installed
 
 if TYPE_CHECKING:
