@@ -20,13 +20,16 @@ from pydantic import (
 from sb3_hpo.algorithms import ALGORITHMS, find_algorithm, resolve_alias
 from sb3_hpo.errors import UserError, unknown_name
 from sb3_hpo.options import (
+    PRUNERS,
+    SAMPLERS,
     Algorithm,
     Plain,
+    Pruner,
     Reference,
+    Sampler,
     Score,
     Seconds,
     Steps,
-    one_of,
     option,
 )
 from sb3_hpo.references import reference
@@ -34,8 +37,6 @@ from sb3_hpo.scores import DEFAULT_SCORE
 from sb3_hpo.space_files import read_option
 from sb3_hpo.wording import hide_password
 
-SAMPLERS = ("tpe", "random", "gp", "cmaes", "qmc")
-PRUNERS = ("quantile", "median", "percentile", "halving", "hyperband", "patient", "none")
 Space = Annotated[str | dict[str, Any], BeforeValidator(read_option)]
 MIN_PRUNING_EVALUATIONS = 6  # fewer leave nothing to compare after the first 30 % of a run
 
@@ -178,14 +179,18 @@ class StudyConfig(TrainingConfig):
         "study", "folder of this run's files (default: runs/<study name>)", None,
         changes_value=False,
     )  # fmt: skip
-    sampler: Annotated[str, one_of("sampler", SAMPLERS)] = option(
-        "search", f"search method: {', '.join(SAMPLERS)}", "tpe"
+    sampler: Sampler = option(
+        "search",
+        f"search method: {', '.join(SAMPLERS)}, package.module:Class (or function)",
+        "tpe",
     )
     n_startup_trials: NonNegativeInt = option(
         "search", "random trials before the sampler's own", 10
     )
-    pruner: Annotated[str, one_of("pruner", PRUNERS)] = option(
-        "search", f"who ends bad trials early: {', '.join(PRUNERS)}", "quantile"
+    pruner: Pruner = option(
+        "search",
+        f"who ends bad trials early: {', '.join(PRUNERS)}, package.module:Class",
+        "quantile",
     )
     score: Score = option(
         "search",

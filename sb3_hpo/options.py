@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, PositiveFloat, PositiveInt
 
@@ -13,6 +13,11 @@ from sb3_hpo.errors import UserError, unknown_name
 from sb3_hpo.references import reference
 from sb3_hpo.scores import score_rule
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SAMPLERS = ("tpe", "random", "gp", "cmaes", "qmc")
+PRUNERS = ("quantile", "median", "percentile", "halving", "hyperband", "patient", "none")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -28,15 +33,21 @@ def _whole(value: Any) -> Any:
     return value
 
 
-def one_of(kind: str, names: tuple[str, ...]) -> AfterValidator:
-    """Accept only these names, and suggest the nearest."""
+def _own_or(kind: str, names: tuple[str, ...]) -> Callable[[Any], str]:
+    """Accept these names, suggesting the nearest, and a class or function of the user's own."""
 
-    def check(name: str) -> str:
-        if name not in names:
+    def read(value: Any) -> str:
+        if not isinstance(value, str) and not callable(value):
+            raise UserError(
+                f"an object of {type(value).__name__} cannot reach the worker processes: pass its "
+                "class, or a function that returns it"
+            )
+        name = reference(value)
+        if ":" not in name and name not in names:
             raise UserError(unknown_name(kind, name, names))
         return name
 
-    return AfterValidator(check)
+    return read
 
 
 def _check_algo(name: str) -> str:
@@ -54,6 +65,8 @@ def _check_score(name: str) -> str:
 Steps = Annotated[PositiveInt, BeforeValidator(_whole)]
 Seconds = Annotated[PositiveFloat, BeforeValidator(_duration)]
 Reference = Annotated[str, BeforeValidator(reference)]
+Sampler = Annotated[str, BeforeValidator(_own_or("sampler", SAMPLERS))]
+Pruner = Annotated[str, BeforeValidator(_own_or("pruner", PRUNERS))]
 Algorithm = Annotated[Reference, AfterValidator(_check_algo)]
 Score = Annotated[Reference, AfterValidator(_check_score)]
 Plain = Annotated[dict[str, Any], AfterValidator(lambda values: describe(build(values)))]

@@ -12,7 +12,9 @@ from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 
 from sb3_hpo.errors import UserError, check_installed
+from sb3_hpo.factories import SharedStudy, make_own
 from sb3_hpo.seeds import Stream, derive_seed
+from sb3_hpo.shown_trials import ShownStudy, without_constraints
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 FIRST_DECISION = 0.3
 _N_STARTUP_TRIALS = 5
 _NEEDS = {"gp": ("scipy",), "cmaes": ("cmaes", "scipy"), "qmc": ("scipy",)}
+# To pruned trials or to constraints, unless these look finished and feasible.
+_BLIND = (optuna.samplers.GPSampler, optuna.samplers.CmaEsSampler)
 
 
 class QuantilePruner(BasePruner):
@@ -104,7 +108,14 @@ def build_pruner(config: StudyConfig) -> BasePruner:
 
     Returns:
         The pruner; `halving` and `hyperband` have their first rung at 30 % of the budget.
+
+    Raises:
+        UserError: The user's own cannot be made.
     """
+    if ":" in config.pruner:
+        seed = derive_seed(config.seed, Stream.SAMPLER, 0)
+        own_pruner: BasePruner = make_own("pruner", config.pruner, seed)
+        return own_pruner
     warmup = round(FIRST_DECISION * config.n_timesteps)
     percentile: dict[str, Any] = {
         "n_startup_trials": _N_STARTUP_TRIALS,
@@ -129,6 +140,21 @@ def build_pruner(config: StudyConfig) -> BasePruner:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return makers[config.pruner]()
+
+
+def check_search(config: StudyConfig) -> None:
+    """Refuse a sampler or pruner that cannot be made.
+
+    Args:
+        config: The study's configuration.
+
+    Raises:
+        UserError: Packages are missing, or what the user names makes no sampler or pruner.
+    """
+    check_sampler_installed(config.sampler)
+    if ":" in config.sampler:
+        _build_sampler(config, seed=0)
+    build_pruner(config)
 
 
 def check_sampler_installed(name: str) -> None:
@@ -160,15 +186,20 @@ class LateSeededSampler(BaseSampler):
             self._inner = _build_sampler(self._config, seed)
         return self._inner
 
+    def _seen(self, study: optuna.Study) -> optuna.Study:
+        return ShownStudy(study) if isinstance(self._inner, _BLIND) else SharedStudy(study)
+
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         """Optuna's hook."""
-        self._sampler(trial).before_trial(study, trial)
+        inner = self._sampler(trial)
+        inner.before_trial(self._seen(study), trial)
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
         """Optuna's hook."""
-        return self._sampler(trial).infer_relative_search_space(study, trial)
+        inner = self._sampler(trial)
+        return inner.infer_relative_search_space(self._seen(study), trial)
 
     def sample_relative(
         self,
@@ -177,7 +208,8 @@ class LateSeededSampler(BaseSampler):
         search_space: dict[str, BaseDistribution],
     ) -> dict[str, Any]:
         """Optuna's hook."""
-        return self._sampler(trial).sample_relative(study, trial, search_space)
+        inner = self._sampler(trial)
+        return inner.sample_relative(self._seen(study), trial, search_space)
 
     def sample_independent(
         self,
@@ -187,9 +219,8 @@ class LateSeededSampler(BaseSampler):
         param_distribution: BaseDistribution,
     ) -> Any:
         """Optuna's hook."""
-        return self._sampler(trial).sample_independent(
-            study, trial, param_name, param_distribution
-        )
+        inner = self._sampler(trial)
+        return inner.sample_independent(self._seen(study), trial, param_name, param_distribution)
 
     def after_trial(
         self,
@@ -199,11 +230,17 @@ class LateSeededSampler(BaseSampler):
         values: Sequence[float] | None,
     ) -> None:
         """Optuna's hook; nothing to do for a trial that another process ran."""
-        if self._inner is not None:
-            self._inner.after_trial(study, trial, state, values)
+        if self._inner is None:
+            return
+        if isinstance(self._inner, _BLIND):  # CMA-ES warns of constraints
+            trial = without_constraints(trial)
+        self._inner.after_trial(self._seen(study), trial, state, values)
 
 
 def _build_sampler(config: StudyConfig, seed: int) -> BaseSampler:
+    if ":" in config.sampler:
+        own_sampler: BaseSampler = make_own("sampler", config.sampler, seed)
+        return own_sampler
     n_startup_trials = config.n_startup_trials
     if config.sampler == "random":
         return optuna.samplers.RandomSampler(seed=seed)

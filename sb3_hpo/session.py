@@ -9,7 +9,7 @@ from sb3_hpo.loop import trials_together
 from sb3_hpo.processes import n_cores
 from sb3_hpo.progress import Progress
 from sb3_hpo.terminal import say
-from sb3_hpo.trials import HOME, STOP, STOPPED, TIME_OVER, count_trials, trials_of
+from sb3_hpo.trials import HOME, STOP, STOPPED, TIME_OVER, USED_UP, count_trials, trials_of
 from sb3_hpo.wording import plural
 from sb3_hpo.workers import Workers
 
@@ -92,6 +92,9 @@ def _say_why_it_ended(
     problem = study.user_attrs.get(STOP) or ended.problem
     if problem is None:
         problem = TIME_OVER if is_over else "its workers ended without saying why; see their logs"
+    if problem == USED_UP:
+        say(console, f"The search ends: {problem}.")
+        return 0
     if problem in (STOPPED, TIME_OVER):
         say(console, f"The search ends: {problem}. The same command goes on from here.")
         return 0

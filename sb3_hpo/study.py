@@ -14,7 +14,7 @@ from sb3_hpo.envs import probe
 from sb3_hpo.errors import UserError, check_installed
 from sb3_hpo.journals import check_free_space
 from sb3_hpo.models import check_problem, choose_device, choose_policy, load_algorithm
-from sb3_hpo.search import LateSeededSampler, build_pruner, check_sampler_installed
+from sb3_hpo.search import LateSeededSampler, build_pruner, check_search
 from sb3_hpo.spaces import BoundSpace, EnqueuedPoint, bind_space, try_points
 from sb3_hpo.training import build_once
 from sb3_hpo.trials import (
@@ -51,7 +51,7 @@ def prepare(config: StudyConfig) -> BoundSpace:
     Raises:
         UserError: Something is wrong; the message names the flag.
     """
-    check_sampler_installed(config.sampler)
+    check_search(config)
     if config.tensorboard:
         check_installed("tensorboard: it", ["tensorboard"], extra="tensorboard")
     load_algorithm(config.algo)

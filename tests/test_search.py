@@ -4,12 +4,14 @@ import importlib.util
 import warnings
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from sb3_hpo.config import SAMPLERS, StudyConfig, make_config
+from sb3_hpo.config import StudyConfig, make_config
 from sb3_hpo.errors import UserError
+from sb3_hpo.options import SAMPLERS
 from sb3_hpo.search import LateSeededSampler, QuantilePruner, build_pruner, check_sampler_installed
 
 if TYPE_CHECKING:
@@ -217,3 +219,83 @@ def test_late_seeded_sampler_tpe_leaves_startup_for_the_good_region() -> None:
     points = sampled("tpe", n=40)
     late = [point["kind"] for point in points[20:]]
     assert late.count("a") > 14  # half of them, were it random
+
+
+STEPS = range(100, 1001, 100)
+
+
+def regret_and_infeasibility(sampler: str, seed: int) -> tuple[float, float]:
+    """Search a bowl whose best point is next to a region where every trial diverges.
+
+    Returns:
+        Mean regret of the last 30 of 60 trials; the part of the last 20 that was infeasible.
+    """
+    settings = config(sampler=sampler, seed=seed, n_timesteps=1000)
+    study = optuna.create_study(
+        direction="maximize", sampler=LateSeededSampler(settings), pruner=build_pruner(settings)
+    )
+    noise = np.random.default_rng(seed)
+    regrets, infeasible = [], []
+    for _ in range(60):
+        trial = study.ask()
+        x = [trial.suggest_float(name, 0.0, 1.0) for name in "abc"]
+        regrets.append(sum((value - 0.55) ** 2 for value in x))
+        infeasible.append(x[0] > 0.6)
+        if infeasible[-1]:
+            trial.set_constraint("diverged", 1.0)
+            study.tell(trial, state=PRUNED)
+            continue
+        tell_curve(study, trial, [-regrets[-1] - 0.5 * 0.6**i for i in range(10)], noise)
+    return float(np.mean(regrets[30:])), float(np.mean(infeasible[40:]))
+
+
+def tell_curve(
+    study: optuna.Study,
+    trial: optuna.Trial,
+    curve: Sequence[float],
+    noise: np.random.Generator,
+) -> None:
+    for step, value in zip(STEPS, curve, strict=True):
+        last = value + noise.normal(scale=0.01)
+        trial.report(last, step)
+        if trial.should_prune():
+            study.tell(trial, state=PRUNED)
+            return
+    study.tell(trial, last)
+
+
+@pytest.mark.parametrize("sampler", [pytest.param("gp", marks=pytest.mark.slow), "cmaes"])
+def test_late_seeded_sampler_learns_from_pruned_and_infeasible_trials(sampler: str) -> None:
+    results = [regret_and_infeasibility(sampler, seed) for seed in range(3)]
+    regret, infeasibility = np.mean(results, axis=0)
+    assert regret < 0.7 * 0.2575  # of uniform points
+    assert infeasibility < 0.2  # 0.4 of uniform points
+
+
+def sample_line(sampler: str, n: int, constraint: float, value: float | None) -> list[float]:
+    """Return the last ten of `n` points in [0, 1], all pruned; the lower, the better."""
+    study = optuna.create_study(
+        direction="maximize", sampler=LateSeededSampler(config(sampler=sampler))
+    )
+    points = []
+    for _ in range(n):
+        trial = study.ask()
+        points.append(trial.suggest_float("x", 0.0, 1.0))
+        trial.suggest_float("y", 0.0, 1.0)
+        if points[-1] < 0.5:
+            trial.report(1.0 - points[-1], 10)
+        else:
+            trial.set_constraint("oom", constraint)
+            if value is not None:
+                trial.report(value, 10)
+        study.tell(trial, state=PRUNED)
+    return points[-10:]
+
+
+@pytest.mark.parametrize("sampler", ["gp", "cmaes"])
+@pytest.mark.parametrize(("constraint", "value"), [(1.0, None), (1.0, 5.0), (0.0, 0.0)])
+def test_late_seeded_sampler_all_pruned_stays_in_the_better_half(
+    sampler: str, constraint: float, value: float | None
+) -> None:
+    points = sample_line(sampler, 45 if sampler == "cmaes" else 25, constraint, value)
+    assert sum(point < 0.5 for point in points) >= 8
