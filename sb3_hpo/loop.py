@@ -95,8 +95,8 @@ def trials_together(config: StudyConfig) -> tuple[int, str | None]:
     if config.sampler == "cmaes":
         # Optuna's starts anew, at random, whenever the number of free parameters changes.
         return 1, "CMA-ES cannot leave some parameters as they are"
-    if ":" in config.sampler:
-        return 1, "a sampler of your own may not be able to leave some parameters as they are"
+    if config.sampler == "grid" or ":" in config.sampler:
+        return 1, f"the sampler {config.sampler} may not leave some parameters as they are"
     try:
         check_batch(config, 2)
     except CannotBatch as reason:

@@ -16,7 +16,7 @@ from sb3_hpo.scores import score_rule
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SAMPLERS = ("tpe", "random", "gp", "cmaes", "qmc")
+SAMPLERS = ("tpe", "random", "gp", "cmaes", "qmc", "grid")
 PRUNERS = ("quantile", "median", "percentile", "halving", "hyperband", "patient", "none")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 

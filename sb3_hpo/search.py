@@ -13,11 +13,12 @@ from optuna.samplers import BaseSampler
 
 from sb3_hpo.errors import UserError, check_installed
 from sb3_hpo.factories import SharedStudy, make_own
+from sb3_hpo.grids import Grid, choices_of
 from sb3_hpo.seeds import Stream, derive_seed
 from sb3_hpo.shown_trials import ShownStudy, without_constraints
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial, TrialState
@@ -176,14 +177,27 @@ class LateSeededSampler(BaseSampler):
     after a restart, draw the same points.
     """
 
-    def __init__(self, config: StudyConfig) -> None:
+    def __init__(
+        self, config: StudyConfig, dimensions: Mapping[str, BaseDistribution] | None = None
+    ) -> None:
+        """Prepare.
+
+        Args:
+            config: The study's configuration.
+            dimensions: Of the bound search space, for `grid`, which alone needs them.
+        """
         self._config = config
+        self._dimensions = dimensions or {}
         self._inner: BaseSampler | None = None
 
     def _sampler(self, trial: FrozenTrial) -> BaseSampler:
         if self._inner is None:
             seed = derive_seed(self._config.seed, Stream.SAMPLER, trial.number)
-            self._inner = _build_sampler(self._config, seed)
+            if self._config.sampler == "grid":
+                order_seed = derive_seed(self._config.seed, Stream.SAMPLER, 0)
+                self._inner = Grid(choices_of(self._dimensions), order_seed, seed)
+            else:
+                self._inner = _build_sampler(self._config, seed)
         return self._inner
 
     def _seen(self, study: optuna.Study) -> optuna.Study:

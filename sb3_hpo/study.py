@@ -12,6 +12,7 @@ import optuna
 from sb3_hpo.config import StudyConfig, make_config
 from sb3_hpo.envs import probe
 from sb3_hpo.errors import UserError, check_installed
+from sb3_hpo.grids import choices_of
 from sb3_hpo.journals import check_free_space
 from sb3_hpo.models import check_problem, choose_device, choose_policy, load_algorithm
 from sb3_hpo.search import LateSeededSampler, build_pruner, check_search
@@ -57,7 +58,10 @@ def prepare(config: StudyConfig) -> BoundSpace:
     load_algorithm(config.algo)
     problem = probe(config)
     check_problem(config, problem)
-    return bind_space(config, problem)
+    space = bind_space(config, problem)
+    if config.sampler == "grid":
+        choices_of(space.dimensions)
+    return space
 
 
 def model_choices(config: StudyConfig) -> tuple[str, str]:
@@ -138,12 +142,19 @@ def create_or_resume(
     return study
 
 
-def open_study(config: StudyConfig, place: Place, *, waits_to_open: bool = False) -> optuna.Study:
+def open_study(
+    config: StudyConfig,
+    place: Place,
+    space: BoundSpace | None = None,
+    *,
+    waits_to_open: bool = False,
+) -> optuna.Study:
     """Open an existing study with the configured sampler and pruner, which Optuna stores not.
 
     Args:
         config: The study's configuration.
         place: Where it lives.
+        space: The bound search space; needed to ask for trials.
         waits_to_open: Whether to wait for a storage that is away.
 
     Returns:
@@ -152,7 +163,7 @@ def open_study(config: StudyConfig, place: Place, *, waits_to_open: bool = False
     return optuna.load_study(
         storage=place.open(waits_to_open=waits_to_open),
         study_name=place.name,
-        sampler=LateSeededSampler(config),
+        sampler=LateSeededSampler(config, space.dimensions if space is not None else None),
         pruner=build_pruner(config),
     )
 

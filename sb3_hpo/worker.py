@@ -60,7 +60,7 @@ def _work(arguments: argparse.Namespace) -> int:
     )
     with stop_signals(watch.take_signal):
         space = prepare(config)
-        study = open_study(config, place, waits_to_open=True)
+        study = open_study(config, place, space, waits_to_open=True)
         objective = Objective(config, space.sample, on_step=watch.on_step, run_dir=place.run_dir)
         reason = run_trials(study, objective, config, watch, arguments.name)
     logging.getLogger(__name__).info("ends: %s", reason or "the study is complete")

@@ -103,8 +103,8 @@ def test_build_pruner_makes_the_own_one() -> None:
             {"sampler": "optuna.samplers:GridSampler"},
             (
                 "sampler: optuna.samplers:GridSampler is called without arguments but `seed`, "
-                "but has others that must be given (missing a required argument: 'search_space'): name a "
-                "function of your own that passes them"
+                "but has others that must be given (missing a required argument: 'search_space'): "
+                "name a function of your own that passes them"
             ),
         ),
         (

@@ -11,7 +11,7 @@ from optuna.trial import TrialState, create_trial
 
 from sb3_hpo.config import StudyConfig, make_config
 from sb3_hpo.errors import UserError
-from sb3_hpo.options import SAMPLERS
+from sb3_hpo.options import SAMPLERS as ALL_SAMPLERS
 from sb3_hpo.search import LateSeededSampler, QuantilePruner, build_pruner, check_sampler_installed
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from optuna.pruners import BasePruner
 
+SAMPLERS = [name for name in ALL_SAMPLERS if name != "grid"]  # has a space of choices alone
 COMPLETE, PRUNED, RUNNING = TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING
 NAN = float("nan")
 
