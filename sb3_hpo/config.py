@@ -23,6 +23,7 @@ from sb3_hpo.options import (
     PRUNERS,
     SAMPLERS,
     Algorithm,
+    Kwargs,
     Plain,
     Pruner,
     Reference,
@@ -60,7 +61,7 @@ class TrainingConfig(BaseModel):
     n_timesteps: Steps = option(
         "common", "environment steps of one training run (default: by algorithm)"
     )
-    env_kwargs: Plain = option(
+    env_kwargs: Kwargs = option(
         "environment", "an argument of the environment: --env-kwargs.g 9.81", {}
     )
     wrapper: tuple[Reference, ...] = option(
@@ -83,7 +84,7 @@ class TrainingConfig(BaseModel):
     policy: str | None = option(
         "model", "policy (default: the Mlp, Cnn or MultiInput one, by observations)", None
     )
-    policy_kwargs: Plain = option(
+    policy_kwargs: Kwargs = option(
         "model", "a policy argument, wins over a sampled one: --policy-kwargs.ortho_init false", {}
     )
     device: str | None = option(

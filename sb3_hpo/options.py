@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -50,6 +51,26 @@ def _own_or(kind: str, names: tuple[str, ...]) -> Callable[[Any], str]:
     return read
 
 
+def _check_finite(value: Any, path: str = "") -> None:
+    """Refuse numbers that JSON, in which studies and workers keep them, turns into nothing."""
+    if isinstance(value, list):
+        value = dict(enumerate(value))
+    if isinstance(value, dict):
+        for key, part in value.items():
+            _check_finite(part, f"{path}.{key}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UserError(
+            f"{path.removeprefix('.')} must be finite, but got {value}: studies keep plain JSON, "
+            "which has no such number; set it in the environment or in a wrapper"
+        )
+
+
+def _kwargs(values: dict[str, Any]) -> dict[str, Any]:
+    plain: dict[str, Any] = describe(build(values))
+    _check_finite(plain)
+    return plain
+
+
 def _check_algo(name: str) -> str:
     name = resolve_alias(name)
     if ":" not in name and name not in ALGORITHMS:
@@ -69,6 +90,7 @@ Sampler = Annotated[str, BeforeValidator(_own_or("sampler", SAMPLERS))]
 Pruner = Annotated[str, BeforeValidator(_own_or("pruner", PRUNERS))]
 Algorithm = Annotated[Reference, AfterValidator(_check_algo)]
 Score = Annotated[Reference, AfterValidator(_check_score)]
+Kwargs = Annotated[dict[str, Any], AfterValidator(_kwargs)]
 Plain = Annotated[dict[str, Any], AfterValidator(lambda values: describe(build(values)))]
 
 

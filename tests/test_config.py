@@ -235,3 +235,19 @@ def test_name_given_is_kept() -> None:
 def test_name_does_not_depend_on_the_order_of_fixed() -> None:
     one, two = {"gamma": 0.9, "n_epochs": 5}, {"n_epochs": 5, "gamma": 0.9}
     assert config(fixed=one).name() == config(fixed=two).name()
+
+
+@pytest.mark.parametrize("field", ["env_kwargs", "policy_kwargs"])
+@pytest.mark.parametrize(
+    ("kwargs", "path"),
+    [
+        ({"limit": float("inf")}, "limit must be finite, but got inf"),
+        ({"limit": float("-inf")}, "limit must be finite, but got -inf"),
+        ({"reward": {"weights": [1.0, float("nan")]}}, r"reward\.weights\.1 must be .* got nan"),
+    ],
+)
+def test_numbers_that_json_would_lose_are_refused(
+    field: str, kwargs: dict[str, Any], path: str
+) -> None:
+    with pytest.raises(UserError, match=f"^{field}: {path}: studies keep plain JSON"):
+        make_config({"algo": "ppo", "env": "Pendulum-v1", field: kwargs})
