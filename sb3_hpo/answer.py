@@ -156,7 +156,7 @@ def record_of(trial: FrozenTrial) -> RunRecord | None:
 
 
 def best_trials(study: optuna.Study, n: int | None = None) -> list[FrozenTrial]:
-    """Return the COMPLETE trials with the largest values.
+    """Return the feasible COMPLETE trials with the largest values.
 
     Args:
         study: The study.
@@ -164,9 +164,15 @@ def best_trials(study: optuna.Study, n: int | None = None) -> list[FrozenTrial]:
 
     Returns:
         The best first; of equal ones the earlier first. PRUNED trials have no comparable value.
+        A trial that breaks a constraint of its study is left out, as by `study.best_trial`.
     """
-    complete = [trial for trial in trials_of(study) if trial.state is TrialState.COMPLETE]
-    return sorted(complete, key=lambda trial: (-(trial.value or 0.0), trial.number))[:n]
+    feasible = [
+        trial
+        for trial in trials_of(study)
+        if trial.state is TrialState.COMPLETE
+        and all(excess <= 0.0 for excess in trial.constraints.values())
+    ]
+    return sorted(feasible, key=lambda trial: (-(trial.value or 0.0), trial.number))[:n]
 
 
 def with_policy_kwargs(kwargs: dict[str, object], config: StudyConfig) -> dict[str, object]:

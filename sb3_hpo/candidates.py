@@ -45,11 +45,12 @@ def pick_candidates(
         challenged.
 
     Raises:
-        UserError: No trial is COMPLETE, or there are fewer different ones than asked for.
+        UserError: No trial is COMPLETE and feasible, or there are fewer different ones than
+            asked for.
     """
-    n_finished = count_trials(trials_of(study)).finished
+    counts = count_trials(trials_of(study))
     is_cheap = price_of_seeds(study, config) <= CHEAP
-    rounds = plan_race(n_finished, config.top, is_cheap=is_cheap)
+    rounds = plan_race(counts.finished, config.top, is_cheap=is_cheap)
     n_wanted = rounds[0].n_candidates if rounds else 1
     candidates: dict[str, Candidate] = {}
     for trial in best_trials(study):
@@ -57,6 +58,12 @@ def pick_candidates(
             break
         candidate = _candidate(trial, config, replay)
         candidates.setdefault(json.dumps(candidate.kwargs, sort_keys=True), candidate)
+    if not candidates and counts.complete:
+        raise UserError(
+            f"study {study.study_name!r} has no feasible COMPLETE trial to be re-evaluated: "
+            f"{counts.complete} of {counts.complete} break a constraint (a value above 0); "
+            "run more trials or relax the constraint"
+        )
     if not candidates:
         raise UserError(
             f"study {study.study_name!r} has no COMPLETE trial to be re-evaluated; run more trials"
@@ -110,13 +117,15 @@ def _candidate(trial: FrozenTrial, config: StudyConfig, replay: Replay | None) -
 class _Replayed(FixedTrial):
     """A trial that refuses, by name, a parameter that it lacks or whose value is not in range."""
 
-    def __init__(self, params: dict[str, Any]) -> None:
-        super().__init__(params)
-        self._given = params
+    def __init__(self, trial: FrozenTrial) -> None:
+        super().__init__(trial.params)
+        self._given, self._asked_before = trial.params, trial.distributions
+        self.is_exact = True  # so far it was asked for what the trial had been asked for
 
     def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
         if name not in self._given:
             raise ValueError(f"it has no parameter {name!r}")
+        self.is_exact &= distribution == self._asked_before[name]
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)  # Optuna only warns of a value outside
             try:
@@ -125,32 +134,52 @@ class _Replayed(FixedTrial):
                 raise ValueError(f"parameter {name!r}: {error}") from error
 
 
-def replay_through(sample: Sample) -> Replay:
+def replay_through(*samples: Sample) -> Replay:
     """Return what turns a trial's parameters into arguments, by sampling them once more.
 
     Args:
-        sample: The search space that the study was made with.
+        samples: The search spaces that the study may have been made with, the likeliest first. A
+            script that knows no context samples from other ranges than a study of ours, and makes
+            other arguments of equal parameters: the distributions that are stored in the trial
+            tell which one it was.
 
     Returns:
-        A function that raises UserError for a trial that is not of this space.
+        A function that raises UserError for a trial that is of none of these spaces.
     """
 
     def replay(trial: FrozenTrial) -> dict[str, object]:
-        fixed = _Replayed(trial.params)
-        try:
-            kwargs: dict[str, object] = describe(sample(fixed))
-        except ValueError as error:
-            text = " ".join(str(error).split()).removesuffix(".")
-            raise UserError(
-                f"trial {trial.number} does not replay through this search space: {text}; "
-                "pass the --space it was sampled from"
-            ) from error
-        unused = sorted(set(trial.params) - set(fixed.params))
-        if unused:
-            raise UserError(
-                f"trial {trial.number} does not replay through this search space, which knows "
-                f"no {', '.join(unused)}; pass the --space it was sampled from"
-            )
-        return kwargs
+        replayed, errors = [], []
+        for sample in samples:
+            try:
+                kwargs, is_exact = _replay(sample, trial)
+            except UserError as error:
+                errors.append(error)
+                continue
+            if is_exact:
+                return kwargs
+            replayed.append(kwargs)
+        if not replayed:
+            raise errors[0]
+        return replayed[0]
 
     return replay
+
+
+def _replay(sample: Sample, trial: FrozenTrial) -> tuple[dict[str, object], bool]:
+    """Return what a space makes of a trial, and whether it asks for the trial's distributions."""
+    fixed = _Replayed(trial)
+    try:
+        kwargs: dict[str, object] = describe(sample(fixed))
+    except ValueError as error:
+        text = " ".join(str(error).split()).removesuffix(".")
+        raise UserError(
+            f"trial {trial.number} does not replay through this search space: {text}; "
+            "pass the --space it was sampled from"
+        ) from error
+    unused = sorted(set(trial.params) - set(fixed.params))
+    if unused:
+        raise UserError(
+            f"trial {trial.number} does not replay through this search space, which knows "
+            f"no {', '.join(unused)}; pass the --space it was sampled from"
+        )
+    return kwargs, fixed.is_exact

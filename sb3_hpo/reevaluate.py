@@ -172,7 +172,7 @@ def _command(argv: Sequence[str]) -> int:
     space = prepare(config)
     console = Console()
     run_dir = home_of(storage, study, options.values.get("run_dir"))
-    replay = None if stored is not None else replay_through(space.sample)
+    replay = None if stored is not None else replay_through(space.sample, *space.bare)
     say(console, f"study {study.study_name} with {plural(len(trials_of(study)), 'trial')}")
     limit = config.timeout if "timeout" in options.values else None  # the study's was its search's
     deadline = None if limit is None else start + limit

@@ -83,6 +83,7 @@ class BoundSpace:
         dimensions: What it may suggest, by name.
         default_params: The point of the space next to SB3's defaults; empty for a user's function.
         first_points: Points to be tried after that one; none for a user's space.
+        bare: The space as a script calls it that knows no context, in each size.
         edited: Dimensions whose values the user has chosen, so that nobody has tried them yet.
         config: The configuration it is bound to.
         action_space: Of the environment.
@@ -95,6 +96,7 @@ class BoundSpace:
     default_params: dict[str, Any] = field(default_factory=dict)
     first_points: tuple[dict[str, Any], ...] = ()
     edited: frozenset[str] = frozenset()
+    bare: tuple[Sample, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,7 @@ class _Source:
         defaults: SB3's defaults in its dimensions; None if nobody knows.
         first_points: Points that learn fast.
         sample_all: The same space in its largest size.
+        bare: The same space without a context, in each size.
         wishes: Overrides that come with it.
         is_edited: Whether all of it is the user's.
     """
@@ -116,6 +119,7 @@ class _Source:
     defaults: Mapping[str, Any] | None = None
     first_points: tuple[Mapping[str, Any], ...] = ()
     sample_all: Sample | None = None
+    bare: tuple[Sample, ...] = ()
     wishes: Wishes | None = None
     is_edited: bool = False
 
@@ -160,6 +164,7 @@ def bind_space(config: StudyConfig, problem: Problem) -> BoundSpace:
         nearest_point(defaults, dimensions),
         tuple(firsts),
         frozenset(dimensions if source.is_edited else edited),
+        source.bare,
     )
 
 
@@ -199,6 +204,7 @@ def _find_source(config: StudyConfig, problem: Problem) -> _Source:
         shipped.default_params,
         shipped.first_points,
         sample_all=_with_context(shipped.sample, context, "full"),
+        bare=tuple(partial(shipped.sample, size=each) for each in SIZES),
         wishes=wishes,
     )
 

@@ -10,15 +10,20 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from optuna.trial import TrialState, create_trial
+from optuna.trial import FixedTrial, TrialState, create_trial
 
+import samplers
 from sb3_hpo.candidates import (
     pick_candidates,
     replay_through,
 )
+from sb3_hpo.codec import describe
+from sb3_hpo.config import make_config
 from sb3_hpo.errors import UserError
 from sb3_hpo.race import Round
 from sb3_hpo.reruns import Candidate
+from sb3_hpo.spaces import SIZES
+from sb3_hpo.study import prepare
 from tests.rerun_support import (
     candidate,
     ended_trial,
@@ -30,6 +35,8 @@ from tests.rerun_support import (
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
+
+    from samplers import Size
 
 
 CONFIG = small_config()
@@ -68,6 +75,54 @@ def test_pick_candidates_without_complete_trial_is_refused() -> None:
     text = r"^study 'made-up' has no COMPLETE trial to be re-evaluated; run more trials$"
     with pytest.raises(UserError, match=text):
         pick_candidates(study, CONFIG)
+
+
+def constrained_study(worst: dict[float, float]) -> optuna.Study:
+    """Return a plain Optuna study of trials with these values and a constraint each."""
+    study = optuna.create_study(study_name="tight", direction="maximize")
+    for value, excess in worst.items():
+        trial = study.ask()
+        trial.suggest_float("rate", value, value)
+        trial.set_constraint("safe", -1.0)
+        trial.set_constraint("cost", excess)
+        study.tell(trial, value)
+    return study
+
+
+def replay_rate(trial: FrozenTrial) -> dict[str, object]:
+    return {"learning_rate": trial.params["rate"]}
+
+
+def test_pick_candidates_leaves_out_trials_that_break_a_constraint() -> None:
+    study = constrained_study({1.0: 0.0, 9.0: 0.5, 2.0: -3.0})
+    candidates, _ = pick_candidates(study, small_config(top=2), replay_rate)
+    assert [(each.trial, each.kwargs) for each in candidates] == [
+        (2, {"learning_rate": 2.0}),
+        (0, {"learning_rate": 1.0}),
+    ]
+    assert candidates[0].trial == study.best_trial.number
+
+
+@pytest.mark.filterwarnings("ignore:.*constraints_func")
+def test_pick_candidates_knows_constraints_of_the_sampler_too() -> None:
+    sampler = optuna.samplers.TPESampler(
+        seed=0, constraints_func=lambda trial: (trial.params["rate"] - 0.5,)
+    )
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    for rate in (0.9, 0.4, 0.8, 0.3):
+        study.enqueue_trial({"rate": rate})
+    study.optimize(lambda trial: trial.suggest_float("rate", 0.0, 1.0), n_trials=4)
+    candidates, _ = pick_candidates(study, small_config(top=2), replay_rate)
+    assert [each.trial for each in candidates] == [1, 3]
+
+
+def test_pick_candidates_without_feasible_trial_is_refused() -> None:
+    text = (
+        r"^study 'tight' has no feasible COMPLETE trial to be re-evaluated: 2 of 2 break a "
+        r"constraint \(a value above 0\); run more trials or relax the constraint$"
+    )
+    with pytest.raises(UserError, match=text):
+        pick_candidates(constrained_study({1.0: 2.0, 3.0: 0.1}), CONFIG, replay_rate)
 
 
 @pytest.mark.parametrize(("n_trials", "races"), [(23, False), (24, True)])
@@ -188,3 +243,33 @@ def test_pick_candidates_of_a_foreign_study_without_space_is_refused() -> None:
     text = "^trial 0 has no record of what was trained: say which search space its"
     with pytest.raises(UserError, match=text):
         pick_candidates(study_of([foreign_trial()]), CONFIG)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_replay_of_a_bare_study_makes_what_the_bare_function_made(size: Size) -> None:
+    """As in a script of one's own: ranges and arguments of no context."""
+    config = make_config(
+        {"algo": "ppo", "env": "tests.envs:TargetEnv", "n_timesteps": 10_000, "n_envs": 4}
+    )
+    space = prepare(config)
+    replay = replay_through(space.sample, *space.bare)
+    sampler = optuna.samplers.RandomSampler(seed=3)
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    made: list[dict[str, object]] = []
+    for _ in range(10):
+        trial = study.ask()
+        made.append(describe(samplers.sample_ppo_params(trial, size=size)))
+        study.tell(trial, 0.0)
+    assert [replay(trial) for trial in study.trials] == made
+    largest = space.dimensions["n_steps_pow"].high  # type: ignore[attr-defined]
+    assert max(trial.params["n_steps_pow"] for trial in study.trials) > largest
+
+
+def test_replay_of_a_study_with_the_context_makes_what_the_context_made() -> None:
+    space = prepare(make_config({"algo": "ppo", "env": "tests.envs:TargetEnv", "n_envs": 4}))
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=3))
+    made = [describe(space.sample(study.ask())) for _ in range(20)]
+    bare = [samplers.sample_ppo_params(FixedTrial(trial.params)) for trial in study.trials]
+    replay = replay_through(*space.bare, space.sample)
+    assert [replay(trial) for trial in study.trials] == made
+    assert made != list(map(describe, bare))
