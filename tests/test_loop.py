@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 import pytest
-from optuna.trial import TrialState
+from optuna.trial import FixedTrial, TrialState
 
 from sb3_hpo.claims import claim
+from sb3_hpo.codec import describe
 from sb3_hpo.config import StudyConfig, make_config
 from sb3_hpo.loop import run_trials
 from sb3_hpo.objective import Objective
@@ -80,9 +81,14 @@ def test_run_trials_resumed_study_never_repeats_a_random_point(tmp_path: Path) -
 
 
 def test_run_trials_whole_space_in_process(tmp_path: Path) -> None:
-    study, _ = work(config(tmp_path, space=None, n_timesteps=640, n_trials=3, pruner="none"))
+    config_ = config(tmp_path, space=None, n_timesteps=640, n_trials=3, pruner="none")
+    study, _ = work(config_)
+    space = prepare(config_)
     default, *sampled = trials_of(study)
-    assert default.user_attrs["run"]["kwargs"] == {}
+    assert "kwargs_override" not in default.user_attrs
+    for trial in (default, *sampled):  # what is recorded is what was trained
+        kwargs = describe(space.sample(FixedTrial(trial.params)))
+        assert trial.user_attrs["run"]["kwargs"] == kwargs
     assert default.params["learning_rate"] == 0.0003
     for trial in sampled:
         kwargs = trial.user_attrs["run"]["kwargs"]
