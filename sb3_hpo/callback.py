@@ -193,8 +193,8 @@ class TrialEvalCallback(EvalCallback):
         """Let another call of `learn` continue where the last one ended."""
         if not evaluator.due(self._end, final=True):
             raise UserError(
-                f"this callback has evaluated all of its {self._end:,} steps, and `learn` is "
-                "called once more: pass n_timesteps=, the length of all calls together"
+                f"this callback's grid ends at step {self._end:,}, and `learn` is called once "
+                "more: pass n_timesteps=, the length of all calls together"
             )
         self._model_start = self.model.num_timesteps
 
@@ -215,7 +215,7 @@ class TrialEvalCallback(EvalCallback):
         # `learn` may have been one of several, or ended before its time by another callback.
         stopped = self.num_timesteps < self.model._total_timesteps
         self._evaluate(final=self._position >= self._end or stopped, stopped=stopped)
-        self._grid_start = self._position
+        self._grid_start, self._model_start = self._position, self.model.num_timesteps
 
     def _evaluate(self, *, final: bool = False, stopped: bool = False) -> None:
         if self._evaluator is None or not self._go_on:

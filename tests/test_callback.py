@@ -230,7 +230,7 @@ def test_callback_goes_on_where_a_later_learn_counts_anew() -> None:
 def test_callback_refuses_learn_beyond_its_grid() -> None:
     callback = TrialEvalCallback(TargetEnv(), new_trial(), n_evaluations=4)
     model = learn(callback)
-    with pytest.raises(UserError, match=r"all of its 640 steps.* pass n_timesteps="):
+    with pytest.raises(UserError, match=r"grid ends at step 640,.* pass n_timesteps="):
         model.learn(640, callback=callback, reset_num_timesteps=False)
     assert len(callback.learning_curve) == 4
 
