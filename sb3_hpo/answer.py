@@ -14,6 +14,7 @@ from sb3_hpo.records import RunRecord
 from sb3_hpo.reruns import BASELINE, Candidate, Rerun, runs_of
 from sb3_hpo.scores import estimates_final, score_rule
 from sb3_hpo.trials import RUN, Counts, count_trials, trials_of
+from sb3_hpo.wording import plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -131,6 +132,14 @@ class Answer:
     search: Spent
     race: Spent
     test: Spent
+
+    @property
+    def what_broke(self) -> list[str]:
+        """Sentences about those whose test gave no number."""
+        return [
+            f"All {plural(n, 'test run')} of {who} diverged or ran out of memory."
+            for who, n in self.broken.items()
+        ]
 
     @property
     def beats_default(self) -> bool:

@@ -82,17 +82,13 @@ def answer_lines(answer: Answer) -> list[str]:
     Returns:
         The lines; the caution, where nothing has been re-evaluated.
     """
-    broken = [
-        f"All {plural(n, 'test run')} of {who} diverged or ran out of memory."
-        for who, n in answer.broken.items()
-    ]
     tested = answer.winner
     if tested is None:
-        return [*broken, CAUTION]
+        return [*answer.what_broke, CAUTION]
     lines = [f"The answer: {lines_of_test(tested)[0]}", *lines_of_test(tested)[1:]]
     default, better = answer.default, answer.improvement
-    lines += [f"  {text}" for text in broken]
-    if default is None and not broken:
+    lines += [f"  {text}" for text in answer.what_broke]
+    if default is None and not answer.broken:
         lines.append("  SB3's default has not been tested: what tuning brings is not known.")
     elif default is not None and better is not None:
         lines.append(

@@ -186,6 +186,22 @@ def test_answer_with_broken_runs_says_how_they_count(study: optuna.Study) -> Non
     assert "1 run broke (diverged or out of memory), to count with the lowest return" in text
 
 
+def test_answer_whose_test_runs_all_broke_says_so(study: optuna.Study) -> None:
+    winner = candidates(study, 1)[0]
+    runs = [
+        make_rerun(CONFIG, make_spec(CONFIG, "test", winner, index), [-200.0] * 10)
+        for index in range(2)
+    ]
+    bare = [
+        replace(run, final=None, record=replace(run.record, evaluations=(), outcome="diverged"))
+        for run in runs
+    ]
+    known = read_answer(study, CONFIG, bare, winner)
+    text = section_of(markdown_of(study, known), "The answer")
+    assert f"All 2 test runs of {winner.name} diverged or ran out of memory. {CAUTION}" in text
+    assert "Not re-evaluated." not in text
+
+
 def test_answer_without_reevaluation_cautions(study: optuna.Study) -> None:
     text = section_of(markdown_of(study, no_answer(study, CONFIG)), "The answer")
     best = best_trials(study, 1)[0]

@@ -38,7 +38,8 @@ def answer_section(
     elif best := best_trials(study, 1):
         value = number(best[0].value or 0.0)
         fact = ("Best trial value, not re-evaluated", value, f"trial {best[0].number}")
-        blocks += [Facts((fact,), is_result=False), Text(f"Not re-evaluated. {CAUTION}")]
+        why = " ".join(answer.what_broke) or "Not re-evaluated."
+        blocks += [Facts((fact,), is_result=False), Text(f"{why} {CAUTION}")]
         record = record_of(best[0])
         kwargs = best[0].params if record is None else record.kwargs
         blocks += _hyperparameters(f"Hyperparameters of trial {best[0].number}", kwargs)
@@ -115,10 +116,7 @@ def _with_interval(tested: Tested) -> tuple[str, str]:
 
 def _verdict(answer: Answer, tested: Tested) -> str:
     if answer.broken:
-        return " ".join(
-            f"All {plural(n, 'test run')} of {who} diverged or ran out of memory."
-            for who, n in answer.broken.items()
-        )
+        return " ".join(answer.what_broke)
     if answer.gain is None or answer.default is None:
         return "SB3's default has not been tested yet: how much tuning brings is not known."
     gain, default = answer.gain, answer.default
