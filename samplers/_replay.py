@@ -113,10 +113,13 @@ def sample_replay(
     """
     largest = _largest_buffer(context)
     smallest = min(largest, max(_SMALLEST_BUFFER, 2 * _first_episodes(context)))
-    # Nothing is known of the budget without a context: SB3's own size is never too small.
-    kwargs: dict[str, Any] = {} if context == SpaceContext() else {"buffer_size": largest}
+    kwargs: dict[str, Any] = {}
     if is_at_least(size, "full") and largest > smallest:
         kwargs["buffer_size"] = trial.suggest_int("buffer_size", smallest, largest, log=True)
+    elif context != SpaceContext():
+        # Without a context nothing is known of the budget: SB3's own size is never too small.
+        kwargs["buffer_size"] = largest
+        trial.set_user_attr("buffer_size", largest)
     kwargs["learning_starts"] = _sample_learning_starts(trial, context, size)
     kwargs["batch_size"] = min(ranges.batch_size, smallest)
     if is_at_least(size, "default"):

@@ -72,6 +72,7 @@ def sample_crossq_params(
 def _sample_networks(trial: TrialLike, context: SpaceContext, size: Size) -> dict[str, Any]:
     """Sample the networks, of which the critic's are the wider ones."""
     renorm_warmup_steps = max(1, min(_RENORM_WARMUP_STEPS, context.n_timesteps // 10))
+    trial.set_user_attr("renorm_warmup_steps", renorm_warmup_steps)
     policy_kwargs: dict[str, Any] = {"renorm_warmup_steps": renorm_warmup_steps}
     if is_at_least(size, "default"):
         actor = sample_net_arch(trial, _ACTOR_NET_ARCHS)

@@ -61,7 +61,7 @@ def pick_candidates(
     if not candidates and counts.complete:
         raise UserError(
             f"study {study.study_name!r} has no feasible COMPLETE trial to be re-evaluated: "
-            f"{counts.complete} of {counts.complete} break a constraint (a value above 0); "
+            f"all {counts.complete} break a constraint (a value above 0); "
             "run more trials or relax the constraint"
         )
     if not candidates:
@@ -119,13 +119,20 @@ class _Replayed(FixedTrial):
 
     def __init__(self, trial: FrozenTrial) -> None:
         super().__init__(trial.params)
-        self._given, self._asked_before = trial.params, trial.distributions
-        self.is_exact = True  # so far it was asked for what the trial had been asked for
+        self._original = trial
+        self.has_same_ranges = True  # so far
+        self.has_same_notes = True
+
+    def set_user_attr(self, key: str, value: Any) -> None:
+        """Compare what the space notes with what the trial has kept."""
+        kept = json.dumps(self._original.user_attrs.get(key))
+        self.has_same_notes &= json.dumps(value) == kept
+        super().set_user_attr(key, value)
 
     def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
-        if name not in self._given:
+        if name not in self._original.params:
             raise ValueError(f"it has no parameter {name!r}")
-        self.is_exact &= distribution == self._asked_before[name]
+        self.has_same_ranges &= distribution == self._original.distributions[name]
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)  # Optuna only warns of a value outside
             try:
@@ -139,8 +146,8 @@ def replay_through(*samples: Sample) -> Replay:
 
     Args:
         samples: The search spaces that the study may have been made with, the likeliest first. A
-            script that knows no context samples from other ranges than a study of ours, and makes
-            other arguments of equal parameters: the distributions that are stored in the trial
+            script that knows no context makes other arguments of equal parameters: the
+            distributions and the values noted as user attributes, as the trial has kept them,
             tell which one it was.
 
     Returns:
@@ -151,22 +158,19 @@ def replay_through(*samples: Sample) -> Replay:
         replayed, errors = [], []
         for sample in samples:
             try:
-                kwargs, is_exact = _replay(sample, trial)
+                replayed.append(_replay(sample, trial))
             except UserError as error:
                 errors.append(error)
-                continue
-            if is_exact:
-                return kwargs
-            replayed.append(kwargs)
         if not replayed:
             raise errors[0]
-        return replayed[0]
+        kwargs, _ = max(replayed, key=lambda pair: pair[1])  # of equally like ones the first
+        return kwargs
 
     return replay
 
 
-def _replay(sample: Sample, trial: FrozenTrial) -> tuple[dict[str, object], bool]:
-    """Return what a space makes of a trial, and whether it asks for the trial's distributions."""
+def _replay(sample: Sample, trial: FrozenTrial) -> tuple[dict[str, object], tuple[bool, bool]]:
+    """Return what a space makes of a trial, and whether ranges and notes are the trial's own."""
     fixed = _Replayed(trial)
     try:
         kwargs: dict[str, object] = describe(sample(fixed))
@@ -182,4 +186,4 @@ def _replay(sample: Sample, trial: FrozenTrial) -> tuple[dict[str, object], bool
             f"trial {trial.number} does not replay through this search space, which knows "
             f"no {', '.join(unused)}; pass the --space it was sampled from"
         )
-    return kwargs, fixed.is_exact
+    return kwargs, (fixed.has_same_ranges, fixed.has_same_notes)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -118,7 +119,7 @@ def test_pick_candidates_knows_constraints_of_the_sampler_too() -> None:
 
 def test_pick_candidates_without_feasible_trial_is_refused() -> None:
     text = (
-        r"^study 'tight' has no feasible COMPLETE trial to be re-evaluated: 2 of 2 break a "
+        r"^study 'tight' has no feasible COMPLETE trial to be re-evaluated: all 2 break a "
         r"constraint \(a value above 0\); run more trials or relax the constraint$"
     )
     with pytest.raises(UserError, match=text):
@@ -245,29 +246,25 @@ def test_pick_candidates_of_a_foreign_study_without_space_is_refused() -> None:
         pick_candidates(study_of([foreign_trial()]), CONFIG)
 
 
+@pytest.mark.parametrize("algo", sorted(samplers.SEARCH_SPACES))
 @pytest.mark.parametrize("size", SIZES)
-def test_replay_of_a_bare_study_makes_what_the_bare_function_made(size: Size) -> None:
-    """As in a script of one's own: ranges and arguments of no context."""
-    config = make_config(
-        {"algo": "ppo", "env": "tests.envs:TargetEnv", "n_timesteps": 10_000, "n_envs": 4}
-    )
-    space = prepare(config)
-    replay = replay_through(space.sample, *space.bare)
-    sampler = optuna.samplers.RandomSampler(seed=3)
-    study = optuna.create_study(direction="maximize", sampler=sampler)
-    made: list[dict[str, object]] = []
-    for _ in range(10):
-        trial = study.ask()
-        made.append(describe(samplers.sample_ppo_params(trial, size=size)))
-        study.tell(trial, 0.0)
-    assert [replay(trial) for trial in study.trials] == made
-    largest = space.dimensions["n_steps_pow"].high  # type: ignore[attr-defined]
-    assert max(trial.params["n_steps_pow"] for trial in study.trials) > largest
-
-
-def test_replay_of_a_study_with_the_context_makes_what_the_context_made() -> None:
-    space = prepare(make_config({"algo": "ppo", "env": "tests.envs:TargetEnv", "n_envs": 4}))
+@pytest.mark.parametrize("is_bare", [True, False])
+def test_replay_makes_what_was_sampled_with_or_without_a_context(
+    algo: str, size: Size, is_bare: bool
+) -> None:
+    """In the order of `reevaluate`, for README's bare function and for one with our context."""
+    env = {"dqn": "make_discrete_env", "qrdqn": "make_discrete_env", "maskable_ppo": "MaskedEnv"}
+    space = prepare(
+        make_config(
+            {
+                "algo": algo, "env": f"tests.envs:{env.get(algo, 'TargetEnv')}",
+                "n_timesteps": 10_000, "n_envs": 2, "space_size": size,
+            }
+        )
+    )  # fmt: skip
+    shipped = partial(samplers.SEARCH_SPACES[algo].sample, size=size)
+    sample = shipped if is_bare else space.sample
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=3))
-    made = [describe(space.sample(study.ask())) for _ in range(20)]
-    replay = replay_through(*space.bare, space.sample)
+    made = [describe(sample(study.ask())) for _ in range(10)]
+    replay = replay_through(space.sample, *space.bare)
     assert [replay(trial) for trial in study.trials] == made
