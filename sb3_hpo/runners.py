@@ -194,7 +194,10 @@ class Runners:
             runner.job, runner.is_idle = [], True
             return
         key = word["key"] if "error" in word else word["rerun"]["key"]
-        (spec,) = [spec for spec in runner.job if spec.key(self._config) == key]
+        spec = next((spec for spec in runner.job if spec.key(self._config) == key), None)
+        if spec is None:
+            _logger.warning("a run was told twice")
+            return
         runner.job.remove(spec)
         if "error" in word:
             self.errors[key] = word["error"]
