@@ -10,7 +10,7 @@ import gymnasium as gym
 
 from sb3_hpo.codec import build
 from sb3_hpo.errors import UserError, unknown_name
-from sb3_hpo.references import import_module, load_reference
+from sb3_hpo.references import ENV_ID, import_module, load_reference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
     from sb3_hpo.config import TrainingConfig
-
-_ENV_ID = re.compile(r"[\w./-]+-v\d+$")
 
 
 class SeededEpisodes(gym.Wrapper[Any, Any, Any, Any]):
@@ -111,7 +109,7 @@ class EnvFactory:
 
     def _make(self) -> gym.Env[Any, Any]:
         module, colon, name = self.env.rpartition(":")
-        if colon and not _ENV_ID.fullmatch(name):
+        if colon and not ENV_ID.fullmatch(name):
             made: gym.Env[Any, Any] = load_reference(self.env)(**build(self.env_kwargs))
             return made
         if colon:

@@ -13,6 +13,7 @@ from sb3_hpo.arguments import OPTIMIZE, read_options
 from sb3_hpo.config import StudyConfig, make_config
 from sb3_hpo.errors import UserError
 from sb3_hpo.files import format_yaml, write_atomically
+from sb3_hpo.processes import leave
 from sb3_hpo.terminal import near, quiet_optuna, run_command, say
 from sb3_hpo.wording import plural
 
@@ -63,7 +64,7 @@ def tune(**options: Any) -> TuningResult:
 
 
 def _tune(config: StudyConfig, console: Console) -> TuningResult:
-    from sb3_hpo.places import Place
+    from sb3_hpo.places import CONFIG_FILE, Place
     from sb3_hpo.processes import IN_WORKER
     from sb3_hpo.session import say_where_the_answer_is, search
     from sb3_hpo.spaces import read_enqueued
@@ -85,7 +86,7 @@ def _tune(config: StudyConfig, console: Console) -> TuningResult:
         study = create_or_resume(config, place, space, points)
         at_home = is_home(study, place)
         if at_home:
-            write_atomically(place.run_dir / "config.yaml", format_yaml(config.plain()))
+            write_atomically(place.run_dir / CONFIG_FILE, format_yaml(config.plain()))
         # A mistyped --storage or --study-name must not start anew unnoticed.
         kind = "study" if any(t.datetime_start for t in trials_of(study)) else "new study"
         say(console, f"{kind} {place.name} in {near(place.run_dir)}")
@@ -163,7 +164,7 @@ def _command(argv: Sequence[str]) -> int:
 
 def run() -> None:
     """Run the command and exit: the entry point of the console script."""
-    sys.exit(main())
+    leave(main())
 
 
 if __name__ == "__main__":

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import optuna
 from optuna.storages import GrpcStorageProxy, InMemoryStorage, JournalStorage, RDBStorage
 from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, ProgrammingError
 
 from sb3_hpo.errors import UserError, check_installed, unknown_name
 from sb3_hpo.journals import JournalBackend
 from sb3_hpo.patience import PatientStorage, persist
-from sb3_hpo.wording import HIDDEN, hide_password
+from sb3_hpo.urls import HIDDEN, check_url, scrub
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,6 +72,8 @@ class StorageAddress:
         Raises:
             UserError: It is of no known kind, misses a package, or is a file of another sort.
         """
+        if any(ord(sign) < ord(" ") for sign in text):
+            raise UserError(f"storage: must have no control characters, but got {text!r}")
         if text == ":memory:":
             return cls("memory", text)
         match = _URL.match(text)
@@ -81,6 +83,7 @@ class StorageAddress:
             raise UserError(
                 f"storage: the password was left out of {text}; give --storage with it"
             )
+        check_url(text)
         scheme = {"postgres": "postgresql"}.get(match[1], match[1])
         dialect, _, driver = scheme.partition("+")
         if dialect not in _KINDS:
@@ -91,10 +94,12 @@ class StorageAddress:
             check_installed(f"storage: {dialect}://", packages, extra=extra)
         if kind in ("database", "sqlite"):
             return cls(kind, _database_url(f"{scheme}{text[match.end(1) :]}"))
+        if kind == "grpc":
+            _grpc_host(text)
         return cls(kind, text)
 
     def __str__(self) -> str:
-        return hide_password(self.text)
+        return scrub(self.text)
 
     @property
     def journal(self) -> Path | None:
@@ -103,6 +108,8 @@ class StorageAddress:
 
 
 def _journal_path(text: str) -> Path:
+    if "://" in text:
+        raise UserError(f"storage: {scrub(text)} is neither a URL nor a path")
     path = Path(text).expanduser().resolve()
     if path.is_dir():
         raise UserError(f"storage: {path} is a folder; give a file in it, e.g. study.journal")
@@ -120,14 +127,25 @@ def _database_url(text: str) -> str:
     try:
         url = make_url(text)
     except (ArgumentError, ValueError) as error:  # ValueError: of the port
-        raise UserError(f"storage: {hide_password(text)} is no URL of a database") from error
+        raise UserError(f"storage: {scrub(text)} is no URL of a database") from error
     dialect = url.get_backend_name()
     if dialect == "sqlite":
         if url.database in (None, "", ":memory:"):
             raise UserError("storage: sqlite:/// needs a file: sqlite:///study.db")
         url = url.set(database=str(Path(url.database).expanduser().resolve()))
-    elif url.drivername == dialect:
+        return url.render_as_string(hide_password=False)
+    if url.drivername == dialect:
         url = url.set(drivername=f"{dialect}+{_DRIVERS[dialect]}")
+    try:
+        url.get_dialect().import_dbapi()
+    except NoSuchModuleError as error:
+        raise UserError(
+            f"storage: SQLAlchemy knows no {url.drivername}://; write {dialect}://"
+        ) from error
+    except ImportError as error:
+        raise UserError(
+            f"storage: {url.drivername}:// needs {error.name}: install it, or write {dialect}://"
+        ) from error
     return url.render_as_string(hide_password=False)
 
 
@@ -185,7 +203,7 @@ def _redis_backend(url: str) -> BaseJournalBackend:
             n_there = 0 if number is None else int(number) + 1
             if n_there < log_number_from:
                 raise UserError(
-                    f"storage: {hide_password(url)} has lost {log_number_from - n_there} "
+                    f"storage: {scrub(url)} has lost {log_number_from - n_there} "
                     "operations, probably by a restart (see Redis's `appendonly`); give the "
                     "same command again to go on from what it has"
                 )
@@ -194,11 +212,16 @@ def _redis_backend(url: str) -> BaseJournalBackend:
     return Backend(url)
 
 
-def _open_grpc(url: str) -> BaseStorage:
-    match = re.fullmatch(r"grpc://([^:/]+):(\d+)/?", url)
+def _grpc_host(url: str) -> tuple[str, int]:
+    match = re.fullmatch(r"grpc://([^:/@]+):(\d+)/?", url)
     if match is None:
-        raise UserError(f"storage: `grpc://host:port` must hold, but got {url}")
-    proxy = GrpcStorageProxy(host=match[1], port=int(match[2]))
+        raise UserError(f"storage: `grpc://host:port` must hold, but got {scrub(url)}")
+    return match[1], int(match[2])
+
+
+def _open_grpc(url: str) -> BaseStorage:
+    host, port = _grpc_host(url)
+    proxy = GrpcStorageProxy(host=host, port=port)
     proxy.wait_server_ready(timeout=_GRPC_READY_S)
     return proxy
 

@@ -64,6 +64,11 @@ def test_str_hides_the_password() -> None:
         ("redis://***@h/0", r"the password was left out of redis://\*\*\*@h/0; give --storage"),
         ("sqlite://", r"sqlite:/// needs a file: sqlite:///study\.db"),
         ("postgresql://me:secret@h:port/db", r"postgresql://\*\*\*@h:port/db is no URL"),
+        ("postgresql+nosuch://h/db", r"SQLAlchemy knows no postgresql\+nosuch://; write postgr"),
+        ("mysql+mysqldb://h/db", r"mysql\+mysqldb:// needs MySQLdb: install it, or write mysql:"),
+        (" redis://me:secret@h", r" redis://\*\*\*@h is neither a URL nor a path"),
+        ("a\0b", r"must have no control characters, but got 'a\\x00b'"),
+        ("postgresql://me:se@cret@h/db", r"`@`, [^\n]*, but postgresql://\*\*\*@h/db has one"),
     ],
 )
 def test_parse_mistakes(text: str, message: str) -> None:
@@ -89,9 +94,14 @@ def test_parse_without_its_package_names_the_extra(
 
 
 @pytest.mark.parametrize("url", ["grpc://h", "grpc://h:port", "grpc://h:1/x"])
-def test_open_storage_grpc_needs_host_and_port(url: str) -> None:
+def test_parse_grpc_needs_host_and_port(url: str) -> None:
     with pytest.raises(UserError, match=r"`grpc://host:port` must hold, but got grpc://h"):
-        open_storage(url)
+        StorageAddress.parse(url)
+
+
+def test_parse_grpc_has_no_password_and_prints_none() -> None:
+    with pytest.raises(UserError, match=r"but got grpc://\*\*\*@h:1$"):
+        StorageAddress.parse("grpc://me:secret@h:1")
 
 
 @pytest.mark.parametrize("url", ["redis://127.0.0.1:1/0", "grpc://127.0.0.1:1",
