@@ -15,7 +15,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, ProgrammingError
 
 from sb3_hpo.errors import UserError, check_installed, unknown_name
-from sb3_hpo.journals import JournalBackend
+from sb3_hpo.journals import CheckedJournal, JournalBackend
 from sb3_hpo.patience import PatientStorage, persist
 from sb3_hpo.urls import HIDDEN, check_url, scrub
 
@@ -41,6 +41,7 @@ _NEEDS = {  # import names, and the extra that brings them
     "mariadb": (("pymysql",), "mysql"),
 }
 _LINE_START = b'{"op_code":'  # of every line that Optuna writes
+_LOOK = 1_000_000  # bytes in which some line of a journal begins, also of a damaged one
 _CREATION_ATTEMPTS = 5
 _GRPC_READY_S = 5.0
 
@@ -115,10 +116,11 @@ def _journal_path(text: str) -> Path:
         raise UserError(f"storage: {path} is a folder; give a file in it, e.g. study.journal")
     if path.is_file() and path.stat().st_size > 0:
         with path.open("rb") as file:
-            start = file.read(16)
+            start = file.read(_LOOK)
         if start.startswith(b"SQLite format 3"):
             raise UserError(f"storage: {path} is an SQLite database; write sqlite:///{path}")
-        if not start.startswith(_LINE_START) and not _LINE_START.startswith(start):
+        is_damaged = b"\n" + _LINE_START in start
+        if not (start.startswith(_LINE_START) or _LINE_START.startswith(start) or is_damaged):
             raise UserError(f"storage: {path} is not a journal; give a new path or a study's own")
     return path
 
@@ -183,13 +185,9 @@ def _open(address: StorageAddress) -> BaseStorage:
             return _open_grpc(address.text)
         if address.kind in ("database", "sqlite"):
             return _open_database(address)
-        return JournalStorage(_journal_backend(address))
-
-
-def _journal_backend(address: StorageAddress) -> BaseJournalBackend:
-    if address.kind == "redis":
-        return _redis_backend(address.text)
-    return JournalBackend(Path(address.text))
+        if address.kind == "redis":
+            return JournalStorage(_redis_backend(address.text))
+        return CheckedJournal(JournalBackend(Path(address.text)))
 
 
 def _redis_backend(url: str) -> BaseJournalBackend:

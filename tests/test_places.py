@@ -165,7 +165,7 @@ def test_find_study_bad_url_is_a_mistake_in_one_line(url: str, why: str) -> None
 def test_find_study_broken_journal_is_a_mistake_in_one_line(tmp_path: Path) -> None:
     """A line broken in the middle of the file, where no crash of ours leaves one."""
     (tmp_path / "a.journal").write_bytes(TORN + b"\n" + b'{"op_code": 0}\n')
-    with pytest.raises(UserError, match=r"^storage: cannot open .*a\.journal: .*line 1"):
+    with pytest.raises(UserError, match=r"^storage: line 1 of .*a\.journal is damaged, "):
         find_study(str(tmp_path / "a.journal"))
 
 
