@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import errno
 import logging
+import re
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ _logger = logging.getLogger(__name__)
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 5.0
 _PASSING_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.ESTALE)
+# Memory or disk full, or a copy that is about to become the server.
+_REDIS_FULL = re.compile(r"not allowed when used memory >|\bMISCONF\b|read only replica")
 
 
 class StorageAwayError(UserError):
@@ -52,8 +55,9 @@ def outage(error: BaseException) -> str | None:
     if isinstance(cause, OperationalError | InterfaceError):
         return _short(cause.orig)
     redis, grpc = sys.modules.get("redis"), sys.modules.get("grpc")  # optional packages
-    if redis is not None and isinstance(error, redis.ConnectionError | redis.TimeoutError):
-        return _short(error)
+    if redis is not None and isinstance(error, redis.RedisError):
+        is_away = isinstance(error, redis.ConnectionError | redis.TimeoutError)
+        return _short(error) if is_away or _REDIS_FULL.search(str(error)) else None
     if grpc is not None and isinstance(error, grpc.RpcError):
         passing = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
         return _short(error.details()) if error.code() in passing else None

@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sb3_hpo.config import make_config
 from sb3_hpo.errors import UserError, unknown_name
 from sb3_hpo.files import read_yaml_mapping
+from sb3_hpo.servers import limits
 from sb3_hpo.storage import StorageAddress, open_storage
 from sb3_hpo.trials import CONFIG
 from sb3_hpo.urls import scrub
@@ -200,7 +201,7 @@ def find_study(storage: str, name: str | None = None, *, patience_s: float = 0.0
 
 def _check_has_studies(address: StorageAddress) -> None:
     """Refuse a database that Optuna would have to make its tables in."""
-    engine = create_engine(address.text)
+    engine = create_engine(address.text, **limits(address.text))
     try:
         if not inspect(engine).has_table("studies"):
             raise UserError(f"storage: there is no study in {address}")

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import re
-import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import optuna
-from optuna.storages import GrpcStorageProxy, InMemoryStorage, JournalStorage, RDBStorage
+from optuna.storages import InMemoryStorage, JournalStorage
 from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, ProgrammingError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from sb3_hpo.errors import UserError, check_installed, unknown_name
 from sb3_hpo.journals import CheckedJournal, JournalBackend
 from sb3_hpo.patience import PatientStorage, persist
+from sb3_hpo.servers import RedisBackend, open_database, open_grpc
 from sb3_hpo.urls import HIDDEN, check_url, scrub
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from optuna.storages import BaseStorage
-    from optuna.storages.journal import BaseJournalBackend
 
 Kind = Literal["journal", "redis", "grpc", "database", "sqlite", "memory"]
 
@@ -182,32 +179,12 @@ def _open(address: StorageAddress) -> BaseStorage:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         if address.kind == "grpc":
-            return _open_grpc(address.text)
+            return open_grpc(*_grpc_host(address.text))
         if address.kind in ("database", "sqlite"):
-            return _open_database(address)
+            return open_database(address.text)
         if address.kind == "redis":
-            return JournalStorage(_redis_backend(address.text))
+            return JournalStorage(RedisBackend(address.text))
         return CheckedJournal(JournalBackend(Path(address.text)))
-
-
-def _redis_backend(url: str) -> BaseJournalBackend:
-    from optuna.storages.journal import JournalRedisBackend
-
-    class Backend(JournalRedisBackend):
-        """Notices a server that came back without its latest operations."""
-
-        def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:  # type: ignore[override]
-            number = self._redis.get(f"{self._prefix}:log_number")
-            n_there = 0 if number is None else int(number) + 1
-            if n_there < log_number_from:
-                raise UserError(
-                    f"storage: {scrub(url)} has lost {log_number_from - n_there} "
-                    "operations, probably by a restart (see Redis's `appendonly`); give the "
-                    "same command again to go on from what it has"
-                )
-            return super().read_logs(log_number_from)
-
-    return Backend(url)
 
 
 def _grpc_host(url: str) -> tuple[str, int]:
@@ -215,24 +192,3 @@ def _grpc_host(url: str) -> tuple[str, int]:
     if match is None:
         raise UserError(f"storage: `grpc://host:port` must hold, but got {scrub(url)}")
     return match[1], int(match[2])
-
-
-def _open_grpc(url: str) -> BaseStorage:
-    host, port = _grpc_host(url)
-    proxy = GrpcStorageProxy(host=host, port=port)
-    proxy.wait_server_ready(timeout=_GRPC_READY_S)
-    return proxy
-
-
-def _open_database(address: StorageAddress) -> BaseStorage:
-    """Open a database; several processes may be making its tables at this moment."""
-    options = {"connect_args": {"timeout": 60}} if address.kind == "sqlite" else {}
-    for attempt in range(_CREATION_ATTEMPTS):
-        try:
-            storage = RDBStorage(address.text, engine_kwargs={"pool_pre_ping": True, **options})
-            return optuna.storages.get_storage(storage)
-        except (IntegrityError, ProgrammingError):
-            if attempt == _CREATION_ATTEMPTS - 1:
-                raise
-            time.sleep(0.2 * 2**attempt)
-    raise AssertionError("the last attempt returns or raises")

@@ -80,6 +80,21 @@ DRIVER_ERROR = Exception("server closed the connection")
         (ConnectionError("GRPC connection timeout"), "GRPC connection timeout"),
         (redis.ConnectionError("Connection refused"), "Connection refused"),
         (redis.exceptions.BusyLoadingError("loading"), "loading"),
+        (
+            redis.exceptions.OutOfMemoryError(
+                "command not allowed when used memory > 'maxmemory'."
+            ),
+            "command",
+        ),
+        (redis.exceptions.ReadOnlyError("You can't write against a read only replica."), "You"),
+        (
+            redis.ResponseError(
+                "Error running script (call to f_1): @user_script:1: -OOM command "
+                "not allowed when used memory > 'maxmemory'."
+            ),
+            "Error running",
+        ),
+        (redis.ResponseError("MISCONF Redis is configured to save RDB snapshots"), "MISCONF"),
         (Away(grpc.StatusCode.UNAVAILABLE), "Connection refused"),
         (OperationalError(None, None, DRIVER_ERROR), "server closed"),
         (wrapped(OperationalError(None, None, DRIVER_ERROR)), "server closed"),
