@@ -181,6 +181,10 @@ class StudyConfig(TrainingConfig):
         "study", "folder of this run's files (default: runs/<study name>)", None,
         changes_value=False,
     )  # fmt: skip
+    rehearse: bool = option(
+        "environment", "try the environment for an episode with random actions, before all else",
+        True, changes_value=False,
+    )  # fmt: skip
     sampler: Sampler = option(
         "search",
         f"search method: {', '.join(SAMPLERS)}, package.module:Class (or function)",

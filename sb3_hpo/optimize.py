@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +67,7 @@ def tune(**options: Any) -> TuningResult:
 def _tune(config: StudyConfig, console: Console) -> TuningResult:
     from sb3_hpo.places import CONFIG_FILE, Place
     from sb3_hpo.processes import IN_WORKER
+    from sb3_hpo.rehearsal import rehearsal
     from sb3_hpo.session import say_where_the_answer_is, search
     from sb3_hpo.spaces import read_enqueued
     from sb3_hpo.study import create_or_resume, is_home, prepare, try_model
@@ -79,9 +81,10 @@ def _tune(config: StudyConfig, console: Console) -> TuningResult:
     quiet_optuna(verbose=config.verbose)
     start = time.time()
     place = Place.of(config)
-    space = prepare(config)
-    points = [read_enqueued(Path(path), space) for path in config.enqueue]
-    try_model(config, space)
+    with rehearsal(config, partial(say, console)):
+        space = prepare(config)
+        points = [read_enqueued(Path(path), space) for path in config.enqueue]
+        try_model(config, space)
     with place.reserved():
         study = create_or_resume(config, place, space, points)
         at_home = is_home(study, place)
@@ -129,6 +132,9 @@ def _answer(
     else:
         log = RerunLog(place.run_dir / LOG_FILE)
         answer = read_answer(study, config, log.read(), log.winner())
+        if reevaluate:
+            say(console, "No trial has come to its end, so there is no answer.")
+            status = 1
     deliver(console, place.run_dir, study, config, answer, model_choices(config))
     return status
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 # Set before torch is imported: results depend on the thread count, and two threads are slower.
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -62,6 +64,32 @@ def start_module(
         # Ctrl-C reaches this process only, which then asks the others: not twice.
         start_new_session=True,
     )
+
+
+@contextmanager
+def own_pipes() -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+    """Keep input and output for ourselves.
+
+    What environments and libraries print goes to the log, and they find nothing to read.
+    """
+    jobs, output = os.dup(0), os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    with os.fdopen(jobs, "rb") as jobs_file, os.fdopen(output, "wb") as output_file:
+        yield jobs_file, output_file
+
+
+def end_process(process: subprocess.Popen[bytes]) -> int:
+    """End a process of `start_module` and all that it has started; return its exit status.
+
+    Args:
+        process: The process; it may have ended.
+    """
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)  # it leads a session: nobody else is in its group
+    return process.wait()
 
 
 def end_hung_orphan(parent: int, grace_s: float = ORPHAN_GRACE_S) -> None:

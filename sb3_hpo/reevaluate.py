@@ -8,6 +8,7 @@ import statistics
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sb3_hpo.answer import best_trials, read_answer, record_of
@@ -168,12 +169,14 @@ def _command(argv: Sequence[str]) -> int:
 
     from rich.console import Console
 
+    from sb3_hpo.rehearsal import rehearsal
     from sb3_hpo.study import check_same, model_choices, prepare
 
     if stored is not None:
         check_same(config, study)
-    space = prepare(config)
     console = Console()
+    with rehearsal(config, partial(say, console)):
+        space = prepare(config)
     replay = None if stored is not None else replay_through(space.sample, *space.bare)
     say(console, f"study {study.study_name} with {plural(len(trials_of(study)), 'trial')}")
     limit = config.timeout if "timeout" in options.values else None  # the study's was its search's

@@ -16,19 +16,18 @@ import os
 import sys
 import time
 import traceback
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from sb3_hpo.config import make_config
-from sb3_hpo.processes import end_copy_of, end_hung_orphan, leave
+from sb3_hpo.processes import end_copy_of, end_hung_orphan, leave, own_pipes
 from sb3_hpo.reruns import spec_from_dict
 from sb3_hpo.retraining import retrain
 from sb3_hpo.training import Hooks, StopRun
 from sb3_hpo.wording import tail
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from sb3_hpo.config import StudyConfig
     from sb3_hpo.reruns import RunSpec
@@ -58,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     logging.captureWarnings(capture=True)
     own = os.getpid()
-    with _own_pipes() as (jobs, output):
+    with own_pipes() as (jobs, output):
 
         def say(values: dict[str, Any]) -> None:
             end_copy_of(own)
@@ -99,21 +98,6 @@ def _train(
             raise  # of the batch, not of a run: this process is replaced, and each run tried alone
         on_error(0, error)
     say({"done": True})
-
-
-@contextmanager
-def _own_pipes() -> Iterator[tuple[IO[bytes], IO[bytes]]]:
-    """Keep input and output for ourselves.
-
-    What environments and libraries print goes to the log, and they find nothing to read.
-    """
-    jobs, output = os.dup(0), os.dup(1)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
-    os.dup2(2, 1)
-    with os.fdopen(jobs, "rb") as jobs_file, os.fdopen(output, "wb") as output_file:
-        yield jobs_file, output_file
 
 
 def _beats(say: Say, parent: int) -> Callable[[int], None]:

@@ -90,6 +90,22 @@ class NanRewardEnv(KnownReturnEnv):
         return observation, float("nan") if done else reward, done, truncated, info
 
 
+class WideActionEnv(KnownReturnEnv):
+    """Takes actions that a policy, which begins within [-1, 1], hardly reaches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.action_space = gym.spaces.Box(0, 100, (1,), dtype=np.float32)
+
+
+class OldStepEnv(KnownReturnEnv):
+    """Has the interface that Gym had before Gymnasium."""
+
+    def step(self, action: Any) -> Any:
+        observation, reward, done, _, info = super().step(action)
+        return observation, reward, done, info
+
+
 class ExitingEnv(KnownReturnEnv):
     """Takes its process down, as a crash in a simulator's C code does."""
 

@@ -23,7 +23,7 @@ from sb3_hpo.processes import IN_WORKER
 TINY = [
     "--algo", "ppo", "--env", "tests.envs:TargetEnv", "--n-timesteps", "640", "--n-envs", "2",
     "--n-eval-episodes", "3", "--n-trials", "4", "--space", "tests.envs:sample_target_params",
-    "--no-reevaluate",
+    "--no-reevaluate", "--no-rehearse",
 ]  # fmt: skip
 
 
@@ -140,10 +140,20 @@ def test_main_runs_a_study_to_its_end_and_resumes(
 def test_main_repeated_errors_end_with_status_1_and_say_why(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert main([*TINY, "--env", "tests.envs:RaisingEnv", "--n-trials", "9"]) == 1
+    command = [*TINY, "--env", "tests.envs:RaisingEnv", "--n-trials", "9"]
+    assert main([*command, "--rehearse"]) == 2
+    assert "raised in step 5 with random actions" in capsys.readouterr().err
+    assert main(command) == 1
     output = capsys.readouterr().out
     assert "ValueError: the gripper is gone" in output
     assert "Given up: 3 trials failed with ValueError" in output
+
+
+@pytest.mark.slow
+def test_main_without_a_value_says_so_with_status_1(capsys: pytest.CaptureFixture[str]) -> None:
+    nothing = [*TINY, "--env", "tests.envs:NanRewardEnv", "--n-trials", "1", "--reevaluate"]
+    assert main(nothing) == 1
+    assert "No trial has come to its end, so there is no answer" in capsys.readouterr().out
 
 
 @pytest.mark.slow

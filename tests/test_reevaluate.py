@@ -28,7 +28,7 @@ from tests.studies import make_study, study_config
 ROOT = Path(__file__).parent.parent
 TINY = [
     "--algo", "ppo", "--env", "tests.envs:TargetEnv", "--n-timesteps", "640", "--n-envs", "2",
-    "--n-eval-episodes", "3", "--space", "tests.envs:sample_target_params",
+    "--n-eval-episodes", "3", "--space", "tests.envs:sample_target_params", "--no-rehearse",
 ]  # fmt: skip
 SMALL = ["--top", "2", "--seeds", "3", "--test-episodes", "5"]
 
@@ -75,7 +75,7 @@ def foreign(tmp_path: Path) -> str:
         (["--study-name", "mine", *TINY, "--top", "9"], "but got 9 > 4"),
         (["--study-name", "mine"], "study 'mine' was not made by sb3_hpo: say how it was trained"),
         (["--study-name", "mine", *TINY, "--env", "Pendulm-v1"], "did you mean 'Pendulum-v1'"),
-        (["--study-name", "mine", *TINY[:-2]], "does not replay through this search space"),
+        (["--study-name", "mine", *TINY[:-3]], "does not replay through this search space"),
         (["--study-name", "mine", *TINY, "--sedes", "3"], "unknown flag '--sedes'"),
     ],
 )
