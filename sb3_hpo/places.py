@@ -54,7 +54,7 @@ class Place:
             UserError: The storage cannot be what the configuration says.
         """
         name = config.name()
-        run_dir = Path(config.run_dir or Path("runs") / name).expanduser().resolve()
+        run_dir = _run_folder(config.run_dir or str(Path("runs") / name))
         address = StorageAddress.parse(config.storage or str(run_dir / JOURNAL))
         if address.kind == "memory":
             raise UserError(
@@ -103,6 +103,14 @@ class Place:
             yield
         finally:
             lock.release()
+
+
+def _run_folder(text: str) -> Path:
+    folder = Path(text).expanduser().resolve()
+    for path in (folder, *folder.parents):
+        if path.is_file():
+            raise UserError(f"run_dir: must be a folder, but {path} is a file; name another one")
+    return folder
 
 
 def _file_of(address: StorageAddress) -> Path | None:
@@ -232,7 +240,7 @@ def home_of(storage: str, study: optuna.Study, run_dir: str | None = None) -> Pa
         journal; else `runs/<study name>`.
     """
     if run_dir is not None:
-        return Path(run_dir).expanduser().resolve()
+        return _run_folder(run_dir)
     folder = Path(storage).expanduser().resolve()
     if folder.is_dir():
         return folder
