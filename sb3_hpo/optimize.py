@@ -63,24 +63,28 @@ def tune(**options: Any) -> TuningResult:
 
 
 def _tune(config: StudyConfig, console: Console) -> TuningResult:
-    from sb3_hpo.places import Place
     from sb3_hpo.processes import IN_WORKER
-    from sb3_hpo.session import say_where_the_answer_is, search
-    from sb3_hpo.spaces import read_enqueued
-    from sb3_hpo.study import create_or_resume, is_home, prepare, try_model
-    from sb3_hpo.trials import STOP, STOPPED, trials_of
 
     if IN_WORKER in os.environ:
         raise UserError(
             "a worker came upon tune() while importing your script: call it under "
             'if __name__ == "__main__":'
         )
+    from sb3_hpo.places import Place
+    from sb3_hpo.rehearsal import rehearse
+    from sb3_hpo.session import say_where_the_answer_is, search
+    from sb3_hpo.spaces import read_enqueued
+    from sb3_hpo.study import create_or_resume, is_home, prepare, try_model
+    from sb3_hpo.trials import STOP, STOPPED, trials_of
+
     quiet_optuna(verbose=config.verbose)
     start = time.time()
     place = Place.of(config)
     space = prepare(config)
     points = [read_enqueued(Path(path), space) for path in config.enqueue]
     try_model(config, space)
+    for text in rehearse(config):
+        say(console, text)
     with place.reserved():
         study = create_or_resume(config, place, space, points)
         at_home = is_home(study, place)

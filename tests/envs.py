@@ -79,6 +79,13 @@ class RaisingEnv(KnownReturnEnv):
         return super().step(action)
 
 
+class RaisingLaterEnv(RaisingEnv):
+    """Has a bug that the first episodes do not show."""
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        return super().step(action) if self.n_resets > 2 else KnownReturnEnv.step(self, action)
+
+
 class NanRewardEnv(KnownReturnEnv):
     """Pays NaN at the last step of every episode."""
 

@@ -1,0 +1,260 @@
+"""What a study will call, tried out before it costs a training run: a few steps, the score rule.
+
+It happens in a process of its own (`python -m sb3_hpo.rehearsal`): an environment that ends its
+process in a step, or never comes back from one, does not take the command with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import reprlib
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from gymnasium.spaces import Dict, Discrete
+
+from sb3_hpo.algorithms import find_algorithm
+from sb3_hpo.config import StudyConfig, make_config
+from sb3_hpo.envs import env_factory
+from sb3_hpo.episodes import read_metric
+from sb3_hpo.errors import UserError, one_line
+from sb3_hpo.processes import end_hung_orphan, start_module
+from sb3_hpo.references import load_reference
+from sb3_hpo.scores import score_rule
+
+if TYPE_CHECKING:
+    import gymnasium as gym
+
+_MAX_STEPS = 10_000
+_WALK_S = 2.0
+_HUNG_S = 10.0  # for a walk that looks at its clock after each step
+_MAX_S = 180.0  # for all of it: making an environment may take its time
+
+
+def rehearse(config: StudyConfig) -> list[str]:
+    """Try out what can be tried before any training, in a process of its own.
+
+    Args:
+        config: The study's configuration, its environment probed.
+
+    Returns:
+        What the user should know.
+
+    Raises:
+        UserError: A step, the score rule or the metric does not hold what training needs.
+    """
+    with tempfile.TemporaryFile() as log:
+        process = start_module("sb3_hpo.rehearsal", [], n_threads=1, log=log, talks=True)
+        try:
+            output, _ = process.communicate(json.dumps(config.plain()).encode(), timeout=_MAX_S)
+        except subprocess.TimeoutExpired:
+            return [
+                f"env: {config.env} could not be tried out in {_MAX_S:g} s; it goes on untried"
+            ]
+        finally:
+            process.kill()
+        log.seek(0)
+        told = log.read().decode(errors="replace")
+    if output:
+        said: dict[str, Any] = json.loads(output)
+        if "error" in said:
+            raise UserError(said["error"])
+        return list(said["warnings"])
+    if "Traceback (most recent call last)" in told:
+        raise RuntimeError(f"trying out the environment failed:\n{told}")
+    status = process.wait()
+    how = f"exit status {status}" if status >= 0 else f"signal {-status}"
+    raise UserError(
+        f"env: {config.env!r} ended its process ({how}) in an episode of random actions; it must "
+        "raise an exception instead, or end the episode"
+    )
+
+
+def main() -> int:
+    """Try out the configuration that comes on the input; say on the output what there is to say.
+
+    Returns:
+        0.
+    """
+    end_hung_orphan(os.getppid())
+    values = json.loads(sys.stdin.read())
+    output = os.dup(1)
+    os.dup2(2, 1)  # what environments print is for nobody
+
+    def hang() -> None:
+        said = f"env: a step of {values['env']} took longer than {_HUNG_S:g} s"
+        os.write(output, json.dumps({"warnings": [said]}).encode())
+        os._exit(0)  # the main thread hangs
+
+    watch = threading.Timer(_HUNG_S, hang)
+    watch.daemon = True
+    try:
+        said: dict[str, Any] = {"warnings": try_out(make_config(values), on_start=watch.start)}
+    except UserError as error:
+        said = {"error": str(error)}
+    watch.cancel()
+    os.write(output, json.dumps(said).encode())
+    sys.stderr.flush()
+    os._exit(0)  # whatever threads the environment has left
+
+
+def try_out(config: StudyConfig, on_start: Any = lambda: None) -> list[str]:
+    """Walk through the first episode with random actions, and score a made-up learning curve.
+
+    Args:
+        config: The study's configuration.
+        on_start: Called when the environment is there and the walk begins.
+
+    Returns:
+        What the user should know.
+
+    Raises:
+        UserError: Something is wrong.
+    """
+    for name in (config.algo, config.space, config.sampler, config.pruner):
+        if isinstance(name, str) and ":" in name:
+            load_reference(name)  # a script that tunes as it is imported says so here
+    try:
+        env = env_factory(config).bare()
+        started = env.reset(seed=0)
+    except (Exception, SystemExit) as error:
+        raise UserError(
+            f"env: {config.env!r} could be made once, but not again: {one_line(error, site=True)}"
+        ) from error
+    on_start()
+    try:
+        value, warnings = _walk(env, started, config)
+    finally:
+        with contextlib.suppress(Exception):
+            env.close()
+    _try_score(config, value)
+    return warnings
+
+
+def _walk(env: gym.Env[Any, Any], started: Any, config: StudyConfig) -> tuple[float, list[str]]:
+    """Step until an episode ends; return its value, or 1 if none did, and warnings."""
+    if not (isinstance(started, tuple) and len(started) == 2):
+        raise UserError(
+            f"env: `reset` of {config.env!r} must return (observation, info), but returned an "
+            f"object of {type(started).__name__}; Gymnasium's API is not that of old Gym"
+        )
+    _check_observation(started[0], env.observation_space, f"`reset` of {config.env!r}")
+    env.action_space.seed(0)
+    total, deadline = 0.0, time.monotonic() + _WALK_S
+    for number in range(1, _MAX_STEPS + 1):
+        what = f"step {number} of {config.env!r}, with random actions,"
+        try:
+            result: Any = env.step(_action(env, config.algo))
+        except (Exception, SystemExit) as error:
+            raise UserError(f"env: {what} failed: {one_line(error, site=True)}") from error
+        if not (isinstance(result, tuple) and len(result) == 5):
+            raise UserError(
+                f"env: {what} must return (observation, reward, terminated, truncated, info), "
+                f"but returned {reprlib.repr(result)}"
+            )
+        observation, reward, terminated, truncated, info = result
+        _check_observation(observation, env.observation_space, what)
+        total += _finite(reward, f"env: {what} must pay a finite number")
+        if terminated or truncated:
+            if config.metric is None:
+                return total, []
+            there = config.metric in info  # what is no number is told below, in other words
+            metric = info[config.metric] if there else read_metric(info, config.metric)
+            return _finite(metric, f"metric: {config.metric!r} must be a finite number"), []
+        if time.monotonic() > deadline:
+            break
+    if config.metric is None:
+        return 1.0, []
+    warning = (
+        f"metric: no episode ended within {number:,} random steps, so it is not known whether its "
+        f"last info has {config.metric!r}"
+    )
+    return 1.0, [warning]
+
+
+def _action(env: gym.Env[Any, Any], algo: str) -> Any:
+    """Draw an action; a valid one where the algorithm asks which these are."""
+    takes_masks = ":" in algo or find_algorithm(algo).needs_action_masks
+    if not (takes_masks and env.has_wrapper_attr("action_masks")):
+        return env.action_space.sample()
+    mask = np.asarray(env.get_wrapper_attr("action_masks")(), dtype=np.int8).ravel()
+    if isinstance(env.action_space, Discrete):
+        return env.action_space.sample(mask)
+    # One mask after the other: of each component of a MultiDiscrete or MultiBinary space.
+    sizes = getattr(env.action_space, "nvec", np.full(mask.size // 2, 2))
+    parts = np.split(mask, np.cumsum(sizes)[:-1])
+    drawn = [env.action_space.np_random.choice(np.flatnonzero(part)) for part in parts]
+    return np.array(drawn, dtype=env.action_space.dtype)
+
+
+def _check_observation(observation: Any, space: gym.Space[Any], what: str) -> None:
+    """Refuse what does not fit into SB3's arrays, or poisons its networks."""
+    if isinstance(space, Dict):
+        if not isinstance(observation, dict) or set(observation) != set(space.spaces):
+            keys = sorted(observation) if isinstance(observation, dict) else observation
+            raise UserError(
+                f"env: {what} must give an observation with the keys {sorted(space.spaces)}, but "
+                f"gave {reprlib.repr(keys)}"
+            )
+        for key, part in space.spaces.items():
+            _check_observation(observation[key], part, f"{what} in its part {key!r}")
+        return
+    array = np.asarray(observation)
+    try:
+        np.empty(space.shape or (), dtype=space.dtype)[...] = array
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"env: {what} must give an observation of the shape {space.shape}, as its "
+            f"observation_space says, but gave {array.shape}"
+        ) from error
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise UserError(f"env: {what} must give a finite observation, but gave {array}")
+
+
+def _finite(value: Any, rule: str) -> float:
+    """Return a number, or say that a rule is broken."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise UserError(f"{rule}, but got {reprlib.repr(value)}")
+    return number
+
+
+def _try_score(config: StudyConfig, level: float) -> None:
+    """Call the user's score rule with made-up curves: one that rises, and a flat one.
+
+    Args:
+        config: The study's configuration.
+        level: A value that an episode can have: a rule may count on its sign.
+    """
+    if ":" not in config.score:
+        return
+    n = config.n_evaluations
+    rule = score_rule(config.score)
+    contract = (
+        f"score: {config.score} must make a finite number of a run's {n} evaluations (a list of "
+        "their means, in time order)"
+    )
+    for curve in ([level + abs(level) * k / (2 * n) for k in range(n)], [level] * n):
+        made_up = reprlib.repr([round(value, 3) for value in curve])
+        try:
+            value = rule(curve)
+        except (Exception, SystemExit) as error:
+            raise UserError(
+                f"{contract}, but of {made_up} it failed: {one_line(error, site=True)}"
+            ) from error
+        _finite(value, f"{contract}, for instance of {made_up}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
