@@ -201,7 +201,8 @@ class StudyConfig(TrainingConfig):
     score: Score = option(
         "search",
         "from learning curve to trial value: last_half, final, best, auc, last_<k>, "
-        "package.module:function",
+        "or package.module:function, which takes the means of a run's evaluations (a list, in "
+        "time order) and returns a finite number",
         DEFAULT_SCORE,
     )
     n_seeds: PositiveInt = option(

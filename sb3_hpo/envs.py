@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import gymnasium as gym
 
 from sb3_hpo.codec import build
-from sb3_hpo.errors import UserError, unknown_name
+from sb3_hpo.errors import UserError, one_line, unknown_name
 from sb3_hpo.references import ENV_ID, import_module, load_reference
 
 if TYPE_CHECKING:
@@ -98,13 +98,13 @@ class EnvFactory:
 
     def bare(self) -> gym.Env[Any, Any]:
         """Make the environment with the user's wrappers only."""
-        env = self._make()
+        env = _checked(self._make(), self.env)
         for name in self.wrapper:
             try:
                 wrap = load_reference(name)
             except UserError as error:
                 raise UserError(f"wrapper: {error}") from error
-            env = wrap(env)
+            env = _checked(wrap(env), f"wrapper: {name}")
         return env
 
     def _make(self) -> gym.Env[Any, Any]:
@@ -115,6 +115,16 @@ class EnvFactory:
         if colon:
             import_module(module)
         return gym.make(name, **build(self.env_kwargs))
+
+
+def _checked(made: Any, name: str) -> gym.Env[Any, Any]:
+    if isinstance(made, gym.Env):
+        return made
+    kind = (
+        "None" if made is None else f"an object of {type(made).__module__}:{type(made).__name__}"
+    )
+    mend = "is its `return` missing?" if made is None else "return one, derived from that class"
+    raise UserError(f"{name} must make a gymnasium.Env, but made {kind}; {mend}")
 
 
 def env_factory(config: TrainingConfig) -> EnvFactory:
@@ -233,12 +243,16 @@ def probe(config: TrainingConfig) -> Problem:
         known = [name for name in gym.registry if "/" not in name]
         raise UserError(unknown_name("environment", config.env, known).split(" Known:")[0]
                         + "; or pass package.module:factory") from error  # fmt: skip
-    except Exception as error:
-        raise UserError(f"env: making {config.env!r} failed: {_one_line(error)}") from error
+    except (Exception, SystemExit) as error:
+        raise UserError(
+            f"env: making {config.env!r} failed: {one_line(error, site=True)}"
+        ) from error
     try:
         env.reset(seed=0)
-    except Exception as error:
-        raise UserError(f"env: resetting {config.env!r} failed: {_one_line(error)}") from error
+    except (Exception, SystemExit) as error:
+        raise UserError(
+            f"env: resetting {config.env!r} failed: {one_line(error, site=True)}"
+        ) from error
     else:
         return Problem(
             _stacked(env.observation_space, config.frame_stack),
@@ -272,8 +286,3 @@ def _longest_episode(env: gym.Env[Any, Any]) -> int | None:
             limits.append(env._max_episode_steps)
         env = env.env
     return min(limits, default=None)
-
-
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -157,7 +157,7 @@ class _EpisodeLoop:
     def _close(self, j: int) -> None:
         metric = float("nan")
         if self._plan.metric is not None:
-            metric = _read_metric(self._infos[j], self._plan.metric)
+            metric = read_metric(self._infos[j], self._plan.metric)
         episode = self._queues[j].pop(0)
         self._results[episode] = (float(self._sums[j]), int(self._counts[j]), metric)
         self._sums[j], self._counts[j] = 0.0, 0
@@ -186,7 +186,18 @@ class _EpisodeLoop:
         )
 
 
-def _read_metric(info: Any, name: str) -> float:
+def read_metric(info: Any, name: str) -> float:
+    """Return what an episode's last info says.
+
+    Args:
+        info: The info.
+        name: The key.
+
+    Raises:
+        UserError: It has none of that name; those that it has are listed.
+    """
+    if not info:
+        raise UserError(f"metric: the last info of an episode is empty, so it has no {name!r}")
     if name not in info:
         raise UserError(unknown_name("metric", name, [str(key) for key in info]))
     return float(info[name])

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
+import sysconfig
+import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+
+_NOT_THE_USERS = (  # folders of code in which no user looks for a mistake of theirs
+    f"{Path(__file__).parent}/",
+    *(f"{sysconfig.get_path(name)}/" for name in ("stdlib", "purelib", "platlib")),
+    "<",  # of generated code
+)
 
 
 class UserError(ValueError):
@@ -33,6 +43,26 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)
     hint = f"did you mean {by_lower[close[0]]!r}? " if close else ""
     return f"unknown {kind} {name!r}; {hint}Known: {', '.join(names)}"
+
+
+def one_line(error: BaseException, *, site: bool = False) -> str:
+    """Return an error of somebody else's code, for a line about it.
+
+    Args:
+        error: The error.
+        site: Whether to say where the user's code raised it, or called what raised it.
+
+    >>> one_line(ValueError("two lines"))
+    'ValueError: two lines'
+    """
+    text = " ".join(str(error).split())
+    kind = type(error).__name__
+    text = f"{kind}: {text}" if text else kind
+    if not site:
+        return text
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if not frame.filename.startswith(_NOT_THE_USERS)]
+    return f"{text} ({own[-1].filename}:{own[-1].lineno})" if own else text
 
 
 def check_installed(what: str, packages: Iterable[str], *, extra: str) -> None:

@@ -8,6 +8,7 @@ import platform
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete
 from stable_baselines3.common.preprocessing import is_image_space
 
 from sb3_hpo.algorithms import ALGORITHMS, check_algorithm_installed, find_algorithm
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
     from sb3_hpo.config import TrainingConfig
     from sb3_hpo.envs import Problem
+
+_OBSERVATIONS = (Box, Discrete, MultiBinary, MultiDiscrete)
 
 
 def load_algorithm(algo: str) -> type[BaseAlgorithm]:
@@ -92,6 +95,7 @@ def check_problem(config: TrainingConfig, problem: Problem) -> None:
     mistakes = [
         mistake
         for mistake in (
+            _observation_mistake(config.algo, problem.observation_space),
             _action_mistake(config.algo, problem.action_space),
             _mask_mistake(config, algorithm_class, problem),
             _normalize_mistake(config, problem),
@@ -103,6 +107,27 @@ def check_problem(config: TrainingConfig, problem: Problem) -> None:
         raise UserError("; ".join(mistakes))
     if config.policy is None:
         choose_policy(algorithm_class, problem.observation_space)
+
+
+def _observation_mistake(algo: str, space: gym.Space[Any]) -> str | None:
+    """Refuse what Stable-Baselines3's policies and buffers have no place for."""
+    parts = space.spaces if isinstance(space, Dict) else {"": space}
+    wrong = {name: part for name, part in parts.items() if not isinstance(part, _OBSERVATIONS)}
+    if not wrong or ":" in algo:
+        return None
+    name, part = next(iter(wrong.items()))
+    where = f"its part {name!r} is" if name else "it is"
+    return (
+        "env: observations must be Box, Discrete, MultiDiscrete, MultiBinary, or a Dict of these, "
+        f"but {where} {part}; {_wrapper_hint(space)}"
+    )
+
+
+def _wrapper_hint(space: gym.Space[Any]) -> str:
+    """Say which wrapper makes observations of a space that SB3 knows."""
+    if isinstance(space, Dict) and {"image", "mission"} <= set(space.spaces):  # MiniGrid
+        return "pass --wrapper minigrid.wrappers:ImgObsWrapper --policy MlpPolicy"
+    return "put a wrapper around it that changes them: --wrapper package.module:Wrapper"
 
 
 def _action_mistake(algo: str, space: gym.Space[Any]) -> str | None:

@@ -65,19 +65,20 @@ def tune(**options: Any) -> TuningResult:
 
 
 def _tune(config: StudyConfig, console: Console) -> TuningResult:
-    from sb3_hpo.places import CONFIG_FILE, Place
     from sb3_hpo.processes import IN_WORKER
-    from sb3_hpo.rehearsal import rehearsal
-    from sb3_hpo.session import say_where_the_answer_is, search
-    from sb3_hpo.spaces import read_enqueued
-    from sb3_hpo.study import create_or_resume, is_home, prepare, try_model
-    from sb3_hpo.trials import STOP, STOPPED, trials_of
 
     if IN_WORKER in os.environ:
         raise UserError(
             "a worker came upon tune() while importing your script: call it under "
             'if __name__ == "__main__":'
         )
+    from sb3_hpo.places import CONFIG_FILE, Place
+    from sb3_hpo.rehearsal import rehearsal
+    from sb3_hpo.session import say_where_the_answer_is, search
+    from sb3_hpo.spaces import read_enqueued
+    from sb3_hpo.study import create_or_resume, is_home, prepare, try_model
+    from sb3_hpo.trials import STOP, STOPPED, trials_of
+
     quiet_optuna(verbose=config.verbose)
     start = time.time()
     place = Place.of(config)

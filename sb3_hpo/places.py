@@ -66,7 +66,7 @@ class Place:
                 f"and control characters, at most {_LONGEST_NAME} signs, the first no dot, but "
                 f"got {name[: _LONGEST_NAME + 1]!r}"
             )
-        run_dir = Path(config.run_dir or Path("runs") / name).expanduser().resolve()
+        run_dir = _run_folder(config.run_dir or str(Path("runs") / name))
         address = StorageAddress.parse(config.storage or str(run_dir / JOURNAL))
         if address.kind == "memory":
             raise UserError(
@@ -115,6 +115,14 @@ class Place:
             yield
         finally:
             lock.release()
+
+
+def _run_folder(text: str) -> Path:
+    folder = Path(text).expanduser().resolve()
+    for path in (folder, *folder.parents):
+        if path.is_file():
+            raise UserError(f"run_dir: must be a folder, but {path} is a file; name another one")
+    return folder
 
 
 def _file_of(address: StorageAddress) -> Path | None:
@@ -245,7 +253,7 @@ def home_of(storage: str, study: optuna.Study, run_dir: str | None = None) -> Pa
         folders is believed only of one whose `config.yaml` is of this study.
     """
     if run_dir is not None:
-        return Path(run_dir).expanduser().resolve()
+        return _run_folder(run_dir)
     folder = Path(storage).expanduser().resolve()
     if folder.is_dir():
         return folder

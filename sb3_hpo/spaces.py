@@ -29,7 +29,7 @@ from samplers import (
     sample_trpo_params,
 )
 from sb3_hpo.enqueued import EnqueuedPoint, read_enqueued
-from sb3_hpo.errors import UserError, unknown_name
+from sb3_hpo.errors import UserError, one_line, unknown_name
 from sb3_hpo.file_spaces import FileSpace
 from sb3_hpo.points import nearest_point, try_points
 from sb3_hpo.references import load_reference
@@ -220,9 +220,18 @@ def _check_base(base: Any, size: Any, config: StudyConfig) -> None:
 
 def _load_space(name: str) -> Any:
     try:
-        return load_reference(name)
+        function = load_reference(name)
     except UserError as error:
         raise UserError(f"space: {error}") from error
+    if isinstance(function, type) or not callable(function):
+        kind = (
+            "a class" if isinstance(function, type) else f"an object of {type(function).__name__}"
+        )
+        raise UserError(
+            f"space: {name} must be a function from a trial to a dict of keyword arguments, but "
+            f"is {kind}"
+        )
+    return function
 
 
 def _check_budget(config: StudyConfig, min_rollout: int) -> None:
@@ -260,7 +269,14 @@ def probe(sample: Sample, name: str) -> dict[str, BaseDistribution]:
     dimensions: dict[str, BaseDistribution] = {}
     for _ in range(_N_PROBES):
         trial = study.ask()
-        kwargs = sample(trial)
+        try:
+            kwargs = sample(trial)
+        except UserError:
+            raise
+        except Exception as error:
+            if ":" not in name:  # not the user's: a bug
+                raise
+            raise UserError(f"space: {name} failed: {one_line(error, site=True)}") from error
         if not isinstance(kwargs, dict):
             raise UserError(
                 f"space: {name} must return a dict of keyword arguments, "

@@ -82,6 +82,13 @@ class RaisingEnv(KnownReturnEnv):
         return super().step(action)
 
 
+class RaisingLaterEnv(RaisingEnv):
+    """Has a bug that the first episodes do not show."""
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        return super().step(action) if self.n_resets > 2 else KnownReturnEnv.step(self, action)
+
+
 class NanRewardEnv(KnownReturnEnv):
     """Pays NaN at the last step of every episode."""
 
@@ -252,6 +259,29 @@ def make_discrete_env() -> gym.Env[Any, Any]:
 def make_failing() -> gym.Env[Any, Any]:
     """A factory with a bug."""
     raise RuntimeError("no licence server")
+
+
+def make_nothing() -> Any:
+    """A factory that forgot its `return`."""
+    gym.make("Pendulum-v1")
+
+
+def make_exit() -> gym.Env[Any, Any]:
+    """A factory that takes its process down in Python's own way."""
+    raise SystemExit(0)
+
+
+class TupleEnv(KnownReturnEnv):
+    """The same in a Tuple observation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.observation_space = gym.spaces.Tuple([self.observation_space])  # type: ignore[assignment]
+
+
+def sample_upside_down_params(trial: Any) -> dict[str, Any]:
+    """A search space with a range from high to low."""
+    return {"learning_rate": trial.suggest_float("learning_rate", 1e-2, 1e-4)}
 
 
 def sample_target_params(trial: Any) -> dict[str, Any]:

@@ -198,8 +198,14 @@ def test_probe_gives_the_wrapped_envs_spaces() -> None:
         ("no_such_module:make", "^env: no module named 'no_such_module'"),
         (
             "tests.envs:make_failing",
-            "^env: making 'tests.envs:make_failing' failed: RuntimeError: no licence server$",
+            r"^env: making .*:make_failing' failed: RuntimeError: no licence .*/envs.py:\d+\)$",
         ),
+        (
+            "tests.envs:make_nothing",
+            "^env: .*:make_nothing must make a gymnasium.Env, but made None; is its `return` mis",
+        ),
+        ("tests.envs:start_of", "^env: making 'tests.envs:start_of' failed: TypeError"),
+        ("tests.envs:make_exit", "^env: making 'tests.envs:make_exit' failed: SystemExit: 0 "),
     ],
 )
 def test_probe_env_that_cannot_be_made_says_why(env: str, message: str) -> None:
@@ -213,6 +219,14 @@ def test_probe_wrong_env_kwargs_says_why() -> None:
 
 
 def test_probe_failing_reset_says_why_in_one_line(module: str) -> None:
-    message = "^env: resetting '.*FailingReset' failed: ConnectionError: simulator is down$"
+    message = "^env: resetting '.*FailingReset' failed: ConnectionError: simulator is down "
     with pytest.raises(UserError, match=message):
         probe(config(f"{module}:FailingReset"))
+
+
+def test_probe_wrapper_that_makes_no_env_is_named() -> None:
+    message = (
+        "^wrapper: builtins:str must make a gymnasium.Env, but made an object of builtins:str"
+    )
+    with pytest.raises(UserError, match=message):
+        probe(config(wrapper=["builtins:str"]))

@@ -290,6 +290,15 @@ def test_place_of_study_without_a_name_is_the_identity_s(
     assert place.run_dir == tmp_path.resolve() / "runs" / config.name()
 
 
+@pytest.mark.parametrize("name", ["file", "file/run"])
+def test_place_of_study_run_dir_that_is_a_file_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("mine")
+    message = r"^run_dir: must be a folder, but .*/file is a file; name another one"
+    with pytest.raises(UserError, match=message):
+        place_of(run_dir=str(tmp_path / name))
+    assert (tmp_path / "file").read_text() == "mine"
+
+
 def test_place_of_study_storage_that_is_no_file_is_refused(tmp_path: Path) -> None:
     config = make_config({"algo": "ppo", "env": "Pendulum-v1", "storage": str(tmp_path)})
     with pytest.raises(UserError, match=r"^storage: .* is a folder; give a file in it"):

@@ -17,6 +17,9 @@ VECTOR, IMAGE = gym.spaces.Box(-1, 1, (2,)), gym.spaces.Box(0, 255, (36, 36, 3),
 TWO = gym.spaces.Discrete(2)
 GOALS = gym.spaces.Dict(dict.fromkeys(("observation", "achieved_goal", "desired_goal"), VECTOR))
 
+TUPLE = gym.spaces.Tuple([VECTOR, TWO])
+MISSION = gym.spaces.Dict({"image": IMAGE, "mission": gym.spaces.Text(9)})
+
 
 def config(algo: str, **values: Any) -> StudyConfig:
     return make_config({"algo": algo, "env": "tests.envs:TargetEnv", **values})
@@ -29,6 +32,18 @@ def config(algo: str, **values: Any) -> StudyConfig:
         ("dqn", {}, (VECTOR, VECTOR), "dqn acts in Discrete spaces, .*use one of a2c, ars, "),
         ("sac", {}, (VECTOR, GOALS), "sac acts in Box spaces, .* no algorithm here can use it"),
         ("sac", {}, (VECTOR, TWO), "acts in Box spaces, but .* Discrete.2.; use one of .*qrdqn"),
+        (
+            "ppo",
+            {},
+            (TUPLE, TWO),
+            "^env: observations must be Box, .* but it is Tuple.* --wrapper",
+        ),
+        (
+            "ppo",
+            {},
+            (MISSION, TWO),
+            "its part 'mission' is Text.*pass --wrapper minigrid.wrappers:I",
+        ),
         ("crossq", {}, (IMAGE, VECTOR), "CrossQ has no CnnPolicy, which .* need; it has Mlp"),
         ("ppo", {"normalize": True}, (IMAGE, VECTOR), "normalize: does not go with images"),
         ("ppo", {"her": True}, (GOALS, VECTOR), "her: ppo cannot use it; ddpg, dqn, "),

@@ -147,6 +147,23 @@ def test_users_space_must_return_a_dict() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "sample_upside_down_params",
+            r"failed: ValueError: .*low=0.01, high=0.0001.* \(.*/tests/envs.py:\d+\)$",
+        ),
+        ("make_failing", r"failed: TypeError: .*\(\) takes 0 positional arguments"),
+        ("KnownReturnEnv", "must be a function from a trial to a dict .*, but is a class$"),
+        ("N_STEPS", "must be a function from a trial to a dict .*, but is an object of int$"),
+    ],
+)
+def test_users_space_that_cannot_be_sampled_is_told_in_one_line(name: str, message: str) -> None:
+    with pytest.raises(UserError, match=rf"^space: tests.envs:{name} {message}"):
+        bind(space=f"tests.envs:{name}")
+
+
+@pytest.mark.parametrize(
     ("algo", "fixed", "message"),
     [
         ("ppo", {"gamma": 1.5}, "fixed.gamma: must be between 0 and 1, but got 1.5"),
