@@ -85,6 +85,21 @@ def test_read_options_wrapper_repeated_keeps_all_in_order() -> None:
 
 
 @pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (("--algo", "sac"), "algo: given twice, as ppo and as sac; give it once"),
+        (
+            ("--n-trials", "3", "--n_trials=4"),
+            "n_trials: given twice, as 3 and as 4; give it once",
+        ),
+    ],
+)
+def test_read_options_value_given_twice_is_refused(argv: tuple[str, ...], message: str) -> None:
+    with pytest.raises(UserError, match=f"^{message}$"):
+        parse(*argv)
+
+
+@pytest.mark.parametrize(
     ("argv", "normalize"), [((), False), (("--normalize",), True), (("--no-normalize",), False)]
 )
 def test_read_options_boolean_flag_has_a_negation(argv: tuple[str, ...], normalize: bool) -> None:
