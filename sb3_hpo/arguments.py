@@ -161,6 +161,16 @@ class _Parser(argparse.ArgumentParser):
         raise UserError(message)
 
 
+class _Once(argparse.Action):
+    """Keeps a value that can be given once: which of two should count?"""
+
+    def __call__(self, _parser: Any, found: Any, value: Any, _flag: str | None = None) -> None:
+        if hasattr(found, self.dest):
+            before = getattr(found, self.dest)
+            raise UserError(f"{self.dest}: given twice, as {before} and as {value}; give it once")
+        setattr(found, self.dest, value)
+
+
 def _build_parser(words: Sequence[str], program: Program) -> _Parser:
     """Build the parser, with one flag for every `--fixed.<name>` among the words."""
     parser = _Parser(
@@ -201,5 +211,5 @@ def _add_flag(group: Any, name: str, field: Any) -> None:
     elif name in _MAPPINGS:
         group.add_argument(f"{flag}.NAME", metavar="VALUE", help=text)
     else:
-        action = "append" if name in _LISTS else "store"
+        action = "append" if name in _LISTS else _Once
         group.add_argument(flag, action=action, metavar=metavar, help=text)

@@ -78,4 +78,16 @@ def check_installed(what: str, packages: Iterable[str], *, extra: str) -> None:
     """
     missing = [package for package in packages if importlib.util.find_spec(package) is None]
     if missing:
-        raise UserError(f"{what} needs {' and '.join(missing)}: pip install 'sb3-hpo[{extra}]'")
+        raise UserError(f"{what} needs {' and '.join(missing)}: {how_to_install(extra)}")
+
+
+def how_to_install(extra: str) -> str:
+    """Return the command that installs an extra of this distribution, also from a checkout.
+
+    Args:
+        extra: Its name.
+    """
+    checkout = Path(__file__).parent.parent
+    if (checkout / "pyproject.toml").is_file():
+        return f"pip install -e '{checkout}[{extra}]'"
+    return f"pip install 'sb3-hpo[{extra}]'"

@@ -195,6 +195,28 @@ def _her_mistake(
     return None
 
 
+def check_device(device: str | None) -> None:
+    """Refuse a CUDA device that is not there: Stable-Baselines3 would silently take the CPU.
+
+    Args:
+        device: What `--device` says.
+
+    Raises:
+        UserError: This machine or this torch has none, or not so many.
+    """
+    kind, _, index = (device or "").partition(":")
+    if kind != "cuda":
+        return
+    import torch
+
+    n_there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if int(index or 0) >= n_there:
+        raise UserError(
+            f"device: {device} is not there: torch {torch.__version__} sees {n_there} of them; "
+            "leave --device out, or install the torch build for your GPU"
+        )
+
+
 def choose_device(observation_space: gym.Space[Any]) -> str:
     """Return `cpu` for vectors, where a GPU only costs, and `auto` for images."""
     return "auto" if has_images(observation_space) else "cpu"

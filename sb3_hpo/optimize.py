@@ -34,7 +34,8 @@ class TuningResult:
     Attributes:
         study: The Optuna study, to be looked at.
         run_dir: Where its files are.
-        exit_status: 0 complete or timed out, 1 given up after errors, 130 or 143 interrupted.
+        exit_status: 0 complete or timed out, 1 given up after errors or without any trial
+            that has a value, 130 or 143 interrupted.
     """
 
     study: optuna.Study
@@ -114,15 +115,16 @@ def _answer(
     reevaluate: bool,
 ) -> int:
     """Find the answer, or what is known of it so far; print and write it."""
-    from sb3_hpo.answer import read_answer
+    from sb3_hpo.answer import best_trials, read_answer
     from sb3_hpo.candidates import count_different
     from sb3_hpo.reevaluate import reevaluate as reevaluate_study
     from sb3_hpo.report import deliver
     from sb3_hpo.reruns import LOG_FILE, RerunLog
     from sb3_hpo.study import model_choices
 
-    status = 0
     n_different = count_different(study)
+    has_nothing = not best_trials(study, 1)
+    status = int(has_nothing)
     if reevaluate and n_different > 0:
         if config.top is not None and config.top > n_different:
             say(console, f"Only {plural(n_different, 'trial')} can race, not {config.top}.")
@@ -133,10 +135,9 @@ def _answer(
     else:
         log = RerunLog(place.run_dir / LOG_FILE)
         answer = read_answer(study, config, log.read(), log.winner())
-        if reevaluate:
-            say(console, "No trial has come to its end, so there is no answer.")
-            status = 1
     deliver(console, place.run_dir, study, config, answer, model_choices(config))
+    if has_nothing:
+        say(console, "No trial has a value, so there is no answer.")
     return status
 
 

@@ -11,9 +11,10 @@ from rich.console import Console
 from sb3_hpo.advice import advise
 from sb3_hpo.answer import Answer, Tested, best_trials, read_answer, record_of
 from sb3_hpo.config import StudyConfig, make_config
+from sb3_hpo.errors import how_to_install
 from sb3_hpo.exports import SCRIPT, training_script
 from sb3_hpo.files import read_yaml_mapping, write_atomically
-from sb3_hpo.pages import write_pages
+from sb3_hpo.pages import PAGE, write_pages
 from sb3_hpo.places import CONFIG_FILE, check_maximises, find_study, home_of
 from sb3_hpo.recipes import BEST, Recipe, recipe_of, write_recipe
 from sb3_hpo.reruns import LOG_FILE, RerunLog
@@ -135,7 +136,13 @@ def deliver(
     """
     print_answer(console, study, answer)
     names = [path.name for path in write_answer(run_dir, study, config, answer, model)]
-    say(console, f"{', '.join(names)} are in {near(run_dir)}")
+    say(console, f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} in {near(run_dir)}")
+    _say_what_is_left_out(names, console)
+
+
+def _say_what_is_left_out(names: Sequence[str], console: Console) -> None:
+    if PAGE not in names:
+        say(console, f"{PAGE} is left out, as it needs plotly: {how_to_install('report')}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -170,8 +177,10 @@ def _command(argv: Sequence[str]) -> int:
     run_dir.mkdir(parents=True, exist_ok=True)
     console = Console()
     print_answer(console, study, answer)
-    for path in write_pages(run_dir, study, config, answer, advice):
+    paths = write_pages(run_dir, study, config, answer, advice)
+    for path in paths:
         say(console, str(near(path)))
+    _say_what_is_left_out([path.name for path in paths], console)
     return 0
 
 

@@ -76,6 +76,7 @@ class StorageAddress:
             return cls("memory", text)
         match = _URL.match(text)
         if match is None or match[1] == "journal":
+            _check_is_path(text)
             return cls("journal", str(_journal_path(text.removeprefix("journal://"))))
         if HIDDEN in text:
             raise UserError(
@@ -103,6 +104,18 @@ class StorageAddress:
     def journal(self) -> Path | None:
         """The journal file, if it is one."""
         return Path(self.text) if self.kind == "journal" else None
+
+
+def _check_is_path(text: str) -> None:
+    """Refuse a URL with too few slashes, which would become a journal of that name."""
+    scheme, colon, rest = text.partition(":")
+    known = (*_KINDS, "postgres")
+    if colon and scheme.partition("+")[0].lower() in known and not rest.startswith("//"):
+        slashes = ":///" if scheme.startswith("sqlite") else "://"
+        raise UserError(  # without the rest, which may have a password
+            f"storage: `{scheme}:...` is no URL; write {scheme}{slashes}..., or ./{scheme}:... "
+            "for a file of that name"
+        )
 
 
 def _journal_path(text: str) -> Path:

@@ -14,7 +14,13 @@ from sb3_hpo.envs import probe
 from sb3_hpo.errors import UserError, check_installed
 from sb3_hpo.grids import choices_of
 from sb3_hpo.journals import check_free_space
-from sb3_hpo.models import check_problem, choose_device, choose_policy, load_algorithm
+from sb3_hpo.models import (
+    check_device,
+    check_problem,
+    choose_device,
+    choose_policy,
+    load_algorithm,
+)
 from sb3_hpo.places import CONFIG_FILE
 from sb3_hpo.search import LateSeededSampler, build_pruner, check_search
 from sb3_hpo.spaces import BoundSpace, EnqueuedPoint, bind_space, try_points
@@ -57,6 +63,7 @@ def prepare(config: StudyConfig) -> BoundSpace:
     if config.tensorboard:
         check_installed("tensorboard: it", ["tensorboard"], extra="tensorboard")
     load_algorithm(config.algo)
+    check_device(config.device)
     problem = probe(config)
     check_problem(config, problem)
     space = bind_space(config, problem)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optuna
@@ -23,6 +23,9 @@ from sb3_hpo.records import Evaluation, Outcome, RunRecord
 from sb3_hpo.reruns import BASELINE, Candidate, Rerun, RunSpec, make_spec
 from sb3_hpo.scores import score_rule
 from sb3_hpo.trials import CONFIG, DEFAULT_POINT, ERROR, OUTCOME, REASON, RUN, SOURCE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SPACE: dict[str, BaseDistribution] = {
     "learning_rate": FloatDistribution(1e-5, 3e-3, log=True),
@@ -50,6 +53,18 @@ DEFAULT_PARAMS: dict[str, Any] = {
 }
 VERSIONS = {"python": "3.11.7", "torch": "2.6.0", "stable_baselines3": "2.9.0"}
 LOWEST, HIGHEST = -1450.0, -150.0  # as on Pendulum
+
+
+def flags_with(flags: Sequence[str], *changes: str) -> list[str]:
+    """Return flags of a command with others put in the place of those of the same name."""
+    names = {word for word in changes if word.startswith("--")}
+    kept: list[str] = []
+    skips = False
+    for word in flags:
+        skips = word in names if word.startswith("--") else skips
+        if not skips:
+            kept.append(word)
+    return [*kept, *changes]
 
 
 def study_config(**values: Any) -> StudyConfig:

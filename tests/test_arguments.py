@@ -45,8 +45,8 @@ def test_read_options_dashes_or_underscores_mean_the_same(argv: tuple[str, ...])
 
 
 def test_read_options_underscores_in_values_stay() -> None:
-    config = parse("--env=my_module:make_env", "--study_name", "a_b")
-    assert (config.env, config.study_name) == ("my_module:make_env", "a_b")
+    config = parse("--wrapper=my_module:Own_Wrapper", "--study_name", "a_b")
+    assert (config.wrapper, config.study_name) == (("my_module:Own_Wrapper",), "a_b")
 
 
 @pytest.mark.parametrize(
@@ -82,6 +82,21 @@ def test_read_options_dotted_key_makes_inner_mappings() -> None:
 
 def test_read_options_wrapper_repeated_keeps_all_in_order() -> None:
     assert parse("--wrapper", "a:B", "--wrapper=c:D").wrapper == ("a:B", "c:D")
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (("--algo", "sac"), "algo: given twice, as ppo and as sac; give it once"),
+        (
+            ("--n-trials", "3", "--n_trials=4"),
+            "n_trials: given twice, as 3 and as 4; give it once",
+        ),
+    ],
+)
+def test_read_options_value_given_twice_is_refused(argv: tuple[str, ...], message: str) -> None:
+    with pytest.raises(UserError, match=f"^{message}$"):
+        parse(*argv)
 
 
 @pytest.mark.parametrize(

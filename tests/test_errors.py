@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from sb3_hpo.errors import UserError, unknown_name
+from sb3_hpo import errors
+from sb3_hpo.errors import UserError, how_to_install, unknown_name
 
 
 def test_unknown_name_misspelt_suggests_the_nearest() -> None:
@@ -13,6 +16,15 @@ def test_unknown_name_misspelt_suggests_the_nearest() -> None:
 def test_unknown_name_far_from_all_only_lists() -> None:
     text = unknown_name("sampler", "xyzzy", ("tpe", "gp"))
     assert text == "unknown sampler 'xyzzy'; Known: gp, tpe"
+
+
+def test_how_to_install_an_extra_works_from_a_checkout_and_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkout = Path(__file__).parent.parent
+    assert how_to_install("redis") == f"pip install -e '{checkout}[redis]'"
+    monkeypatch.setattr(errors, "__file__", str(tmp_path / "site-packages/sb3_hpo/errors.py"))
+    assert how_to_install("redis") == "pip install 'sb3-hpo[redis]'"
 
 
 def test_user_error_is_a_value_error() -> None:

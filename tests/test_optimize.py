@@ -13,12 +13,17 @@ import pytest
 import yaml
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.trial import create_trial
+from rich.console import Console
 
 import sb3_hpo
 from sb3_hpo.config import make_config
 from sb3_hpo.errors import UserError
-from sb3_hpo.optimize import main, tune
+from sb3_hpo.optimize import _answer, main, tune
+from sb3_hpo.places import Place
 from sb3_hpo.processes import IN_WORKER
+from sb3_hpo.storage import StorageAddress
+from tests.studies import DEFAULT_PARAMS, ended_trial, flags_with, study_config
 
 TINY = [
     "--algo", "ppo", "--env", "tests.envs:TargetEnv", "--n-timesteps", "640", "--n-envs", "2",
@@ -61,7 +66,7 @@ def load(run_dir: Path) -> optuna.Study:
 def test_main_bad_input_is_one_line_exit_2_and_nothing_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], message: str
 ) -> None:
-    assert main(["--algo", "ppo", "--env", "Pendulum-v1", *flags]) == 2
+    assert main(flags_with(["--algo", "ppo", "--env", "Pendulum-v1"], *flags)) == 2
     captured = capsys.readouterr()
     assert captured.err.startswith("error: ")
     assert captured.err.count("\n") == 1
@@ -84,7 +89,7 @@ def test_main_missing_extra_is_named(
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "cmaes" else name)
     assert main([*TINY, "--sampler", "cmaes"]) == 2
-    assert "cmaes needs cmaes: pip install 'sb3-hpo[cmaes]'" in capsys.readouterr().err
+    assert "cmaes needs cmaes: pip install -e '" in capsys.readouterr().err
 
 
 def test_main_print_config_prints_what_would_run(
@@ -109,6 +114,21 @@ def test_public_names_are_all_importable() -> None:
         _ = sb3_hpo.nonsense
 
 
+@pytest.mark.parametrize(("value", "status"), [(None, 1), (1.5, 0)])
+def test_answer_of_nothing_is_no_success(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], value: float | None, status: int
+) -> None:
+    config = study_config(env="tests.envs:TargetEnv", n_trials=2)
+    study = optuna.create_study(direction="maximize", study_name="made-up")
+    study.add_trial(ended_trial(config, DEFAULT_PARAMS, [], "diverged", "a reward was NaN"))
+    if value is not None:
+        study.add_trial(create_trial(value=value))
+    place = Place("made-up", tmp_path, StorageAddress("memory", ":memory:"))
+    assert _answer(study, config, place, 0.0, Console(), reevaluate=False) == status
+    output = capsys.readouterr().out
+    assert ("No trial has a value, so there is no answer." in output) is (status == 1)
+
+
 @pytest.mark.slow
 def test_main_runs_a_study_to_its_end_and_resumes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -131,7 +151,7 @@ def test_main_runs_a_study_to_its_end_and_resumes(
     assert "A trial value is not yet a result" in output
     assert main([*TINY, "--run-dir", "run", "--tensorboard"]) == 0
     assert "It is complete. For more trials: --n-trials 8" in capsys.readouterr().out
-    assert main([*TINY, "--run-dir", "run", "--n-trials", "5"]) == 0
+    assert main(flags_with(TINY, "--run-dir", "run", "--n-trials", "5")) == 0
     assert len(load(run_dir).trials) == 5
     assert main([*TINY, "--run-dir", "run", "--study-name", study.study_name, "--seed", "9"]) == 2
     assert "seed: 0 in the study, 9 now" in capsys.readouterr().err
@@ -141,17 +161,10 @@ def test_main_runs_a_study_to_its_end_and_resumes(
 def test_main_repeated_errors_end_with_status_1_and_say_why(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert main([*TINY, "--env", "tests.envs:RaisingLaterEnv", "--n-trials", "9"]) == 1
+    assert main(flags_with(TINY, "--env", "tests.envs:RaisingLaterEnv", "--n-trials", "9")) == 1
     output = capsys.readouterr().out
     assert "ValueError: the gripper is gone" in output
     assert "Given up: 3 trials failed with ValueError" in output
-
-
-@pytest.mark.slow
-def test_main_without_a_value_says_so_with_status_1(capsys: pytest.CaptureFixture[str]) -> None:
-    nothing = [*TINY, "--env", "tests.envs:NanRewardEnv", "--n-trials", "1", "--reevaluate"]
-    assert main(nothing) == 1
-    assert "No trial has come to its end, so there is no answer" in capsys.readouterr().out
 
 
 @pytest.mark.slow
@@ -159,8 +172,8 @@ def test_main_without_a_value_says_so_with_status_1(capsys: pytest.CaptureFixtur
 def test_command_interrupted_exits_with_the_signals_status(
     tmp_path: Path, number: signal.Signals, status: int
 ) -> None:
-    command: list[Any] = [sys.executable, "-m", "sb3_hpo.optimize", *TINY, "--run-dir", "run",
-                          "--n-timesteps", "400000", "--n-workers", "1"]  # fmt: skip
+    flags = flags_with(TINY, "--run-dir", "run", "--n-timesteps", "400000", "--n-workers", "1")
+    command: list[Any] = [sys.executable, "-m", "sb3_hpo.optimize", *flags]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
     with (tmp_path / "out").open("wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out, env=environment)

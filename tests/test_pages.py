@@ -365,7 +365,7 @@ def test_write_pages_without_plotly_writes_markdown_only(
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
     assert write_pages(tmp_path, study, CONFIG, answer, []) == [tmp_path / "report.md"]
     assert [path.name for path in tmp_path.iterdir()] == ["report.md"]
-    with pytest.raises(UserError, match=r"pip install 'sb3-hpo\[report\]'"):
+    with pytest.raises(UserError, match=r"pip install .*\[report\]'"):
         pages.plotly_js()
 
 

@@ -23,7 +23,7 @@ from sb3_hpo.reevaluate import main
 from sb3_hpo.report import main as report
 from sb3_hpo.reruns import Candidate, RerunLog
 from sb3_hpo.train import main as train
-from tests.studies import make_study, study_config
+from tests.studies import flags_with, make_study, study_config
 
 ROOT = Path(__file__).parent.parent
 TINY = [
@@ -74,7 +74,10 @@ def foreign(tmp_path: Path) -> str:
         (["--study-name", "empty", *TINY], "has no COMPLETE trial to be re-evaluated"),
         (["--study-name", "mine", *TINY, "--top", "9"], "but got 9 > 4"),
         (["--study-name", "mine"], "study 'mine' was not made by sb3_hpo: say how it was trained"),
-        (["--study-name", "mine", *TINY, "--env", "Pendulm-v1"], "did you mean 'Pendulum-v1'"),
+        (
+            ["--study-name", "mine", *flags_with(TINY, "--env", "Pendulm-v1")],
+            "did you mean 'Pendulum-v1'",
+        ),
         (["--study-name", "mine", *TINY[:-3]], "does not replay through this search space"),
         (["--study-name", "mine", *TINY, "--sedes", "3"], "unknown flag '--sedes'"),
     ],
@@ -144,8 +147,10 @@ def test_a_study_of_another_tool_is_raced_and_tested(
 
 @pytest.mark.slow
 def test_a_killed_re_evaluation_goes_on_and_trains_nothing_twice(tmp_path: Path) -> None:
-    arguments = [*TINY, "--n-trials", "3", "--run-dir", "run", "--test-seeds", "4", "--top", "2",
-                 "--test-episodes", "5", "--n-timesteps", "3200", "--pruner", "none"]  # fmt: skip
+    arguments = flags_with(
+        TINY, "--n-trials", "3", "--run-dir", "run", "--test-seeds", "4", "--top", "2",
+        "--test-episodes", "5", "--n-timesteps", "3200", "--pruner", "none",
+    )  # fmt: skip
     log = tmp_path / "run" / "reevaluation.jsonl"
     command = [sys.executable, "-m", "sb3_hpo.optimize", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -5,6 +5,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import psutil
 import pytest
 
 from sb3_hpo import rehearsal
@@ -13,7 +14,6 @@ from sb3_hpo.envs import EnvFactory
 from sb3_hpo.errors import UserError
 from sb3_hpo.rehearsal import rehearse, try_out
 from tests.envs import KnownReturnEnv
-from tests.own_processes import pids_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -216,7 +216,8 @@ def test_rehearsal_leaves_nobody_where_the_block_fails() -> None:
         rehearsal.rehearsal(config("tests.envs:HangingEnv"), print),
     ):
         raise UserError("no such policy")
-    assert pids_of("sb3_hpo.rehearsal") == []
+    left = [" ".join(child.cmdline()) for child in psutil.Process().children(recursive=True)]
+    assert [line for line in left if "sb3_hpo.rehearsal" in line] == []
 
 
 def test_rehearse_environment_that_ends_its_process_is_told() -> None:

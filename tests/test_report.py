@@ -115,6 +115,18 @@ def test_main_makes_the_pages_of_a_run_folder(
     assert not (folder / "best.yaml").exists()
 
 
+def test_main_without_plotly_says_what_is_left_out_and_how_to_get_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = _run_folder(tmp_path)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    assert main([str(folder)]) == 0
+    assert not (folder / "report.html").exists()
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert line.startswith("report.html is left out, as it needs plotly: pip install ")
+    assert "[report]'" in line
+
+
 def test_main_does_not_let_optuna_talk_of_studies_in_memory(tmp_path: Path) -> None:
     folder = _run_folder(tmp_path)
     optuna.logging.set_verbosity(optuna.logging.INFO)

@@ -151,10 +151,10 @@ def test_build_pruner_worst_trial_before_the_first_decision_goes_on(name: str) -
 @pytest.mark.parametrize(
     ("name", "present", "message"),
     [
-        ("cmaes", (), r"cmaes needs cmaes and scipy: pip install 'sb3-hpo\[cmaes\]'"),
-        ("cmaes", ("scipy",), r"cmaes needs cmaes: pip install 'sb3-hpo\[cmaes\]'"),
-        ("gp", (), r"sampler: gp needs scipy: pip install 'sb3-hpo\[gp\]'"),
-        ("qmc", (), r"sampler: qmc needs scipy: pip install 'sb3-hpo\[qmc\]'"),
+        ("cmaes", (), r"cmaes needs cmaes and scipy: pip install .*\[cmaes\]'"),
+        ("cmaes", ("scipy",), r"cmaes needs cmaes: pip install .*\[cmaes\]'"),
+        ("gp", (), r"sampler: gp needs scipy: pip install .*\[gp\]'"),
+        ("qmc", (), r"sampler: qmc needs scipy: pip install .*\[qmc\]'"),
     ],
 )
 def test_check_sampler_installed_missing_package_names_the_extra(

@@ -62,6 +62,15 @@ def test_str_hides_the_password() -> None:
         ("posgresql://h/db", r"unknown scheme 'posgresql'; did you mean 'postgresql'\?"),
         ("mongodb://h/db", r"unknown scheme 'mongodb'; Known: grpc, journal, mariadb"),
         ("redis://***@h/0", r"the password was left out of redis://\*\*\*@h/0; give --storage"),
+        (
+            "sqlite:/x.db",
+            r"`sqlite:\.\.\.` is no URL; write sqlite:///\.\.\., or \./sqlite:\.\.\. for",
+        ),
+        ("sqlite:x", r"`sqlite:\.\.\.` is no URL; write sqlite:///\.\.\., or"),
+        (
+            "redis::secret@host:6379/0",
+            r"`redis:\.\.\.` is no URL; write redis://\.\.\., or [^:]*:\.\.\. f",
+        ),
         ("sqlite://", r"sqlite:/// needs a file: sqlite:///study\.db"),
         ("postgresql://me:secret@h:port/db", r"postgresql://\*\*\*@h:port/db is no URL"),
         ("postgresql+nosuch://h/db", r"SQLAlchemy knows no postgresql\+nosuch://; write postgr"),
@@ -89,7 +98,7 @@ def test_parse_without_its_package_names_the_extra(
     monkeypatch: pytest.MonkeyPatch, url: str, package: str, extra: str
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == package else name)
-    with pytest.raises(UserError, match=rf"needs {package}: pip install 'sb3-hpo\[{extra}\]'"):
+    with pytest.raises(UserError, match=rf"needs {package}: pip install .*\[{extra}\]'"):
         StorageAddress.parse(url)
 
 

@@ -126,12 +126,17 @@ def test_open_study_has_the_configured_pruner(tmp_path: Path) -> None:
             {"algo": "tests.envs:no_algorithm", "space": "tests.envs:sample_target_params"},
             "algo: tests.envs:no_algorithm: unknown name",
         ),
+        (
+            {"device": "cuda"},
+            "device: cuda is not there: torch .* sees 0 of them; leave --dev",
+        ),
         ({"space": "tests.envs:sampl"}, "space: tests.envs:sampl: unknown name 'sampl'"),
     ],
 )
 def test_prepare_mistake_is_refused_and_nothing_is_written(
-    tmp_path: Path, values: dict[str, Any], message: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: dict[str, Any], message: str
 ) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     config_ = config(tmp_path / "run", **values)
     with pytest.raises(UserError, match=message):
         prepare(config_)
@@ -159,7 +164,7 @@ def test_prepare_missing_tensorboard_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
-    with pytest.raises(UserError, match=r"needs tensorboard: pip .* 'sb3-hpo\[tensorboard\]'"):
+    with pytest.raises(UserError, match=r"needs tensorboard: pip install .*\[tensorboard\]'"):
         prepare(config(tmp_path, tensorboard=True))
 
 

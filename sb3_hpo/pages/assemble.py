@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from sb3_hpo.config import StudyConfig
     from sb3_hpo.pages.courses import Past
 
+PAGE = "report.html"
 _N_BEST = 5
 
 
@@ -58,7 +59,7 @@ def write_pages(
     paths = [run_dir / "report.md"]
     write_atomically(paths[0], to_markdown(title, sections))
     if importlib.util.find_spec("plotly") is not None:
-        paths.append(run_dir / "report.html")
+        paths.append(run_dir / PAGE)
         write_atomically(paths[1], to_html(title, sections, plotly_js()))
     return paths
 

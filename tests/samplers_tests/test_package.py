@@ -74,8 +74,6 @@ def test_search_space_fits_into_the_default_budget(algo: str) -> None:
 def test_missing_contrib_is_one_line_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     check_algorithm_installed("ppo")
-    with pytest.raises(UserError) as raised:
+    message = r"^algo: ppo_lstm needs sb3_contrib: pip install .*\[contrib\]'$"
+    with pytest.raises(UserError, match=message):
         check_algorithm_installed("ppo_lstm")
-    assert str(raised.value) == (
-        "algo: ppo_lstm needs sb3_contrib: pip install 'sb3-hpo[contrib]'"
-    )
