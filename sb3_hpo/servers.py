@@ -165,6 +165,9 @@ def open_database(url: str) -> BaseStorage:
 
     Args:
         url: Of the database.
+
+    Raises:
+        UserError: It refuses an option of the URL, or its user may not make tables.
     """
     for attempt in range(_CREATION_ATTEMPTS):
         try:
@@ -173,9 +176,13 @@ def open_database(url: str) -> BaseStorage:
                 _widen(storage.engine, url)
             return optuna.storages.get_storage(storage)
         except DBAPIError as error:
-            if attempt == _CREATION_ATTEMPTS - 1 or not _others_were_first(error):
-                raise
-            time.sleep(0.2 * 2**attempt)
+            if attempt < _CREATION_ATTEMPTS - 1 and _others_were_first(error):
+                time.sleep(0.2 * 2**attempt)
+                continue
+            if isinstance(error, ProgrammingError):  # an option unknown, a right not granted
+                why = " ".join(str(error.orig).split())[:200]
+                raise UserError(f"storage: {scrub(url)} refuses: {why}") from error
+            raise
     raise AssertionError("the last attempt returns or raises")
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import optuna
 from optuna.storages import InMemoryStorage, JournalStorage
 from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SAWarning
 
 from sb3_hpo.errors import UserError, check_installed, unknown_name
 from sb3_hpo.journals import CheckedJournal, JournalBackend
@@ -193,11 +193,19 @@ def _open(address: StorageAddress) -> BaseStorage:
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         if address.kind == "grpc":
             return open_grpc(*_grpc_host(address.text))
-        if address.kind in ("database", "sqlite"):
+        if address.journal is not None:
+            return CheckedJournal(JournalBackend(address.journal))
+        warnings.simplefilter("error", SAWarning)  # of an option that would have no effect
+        try:
+            if address.kind == "redis":
+                return JournalStorage(RedisBackend(address.text))
             return open_database(address.text)
-        if address.kind == "redis":
-            return JournalStorage(RedisBackend(address.text))
-        return CheckedJournal(JournalBackend(Path(address.text)))
+        except (TypeError, SAWarning) as error:
+            for option in re.findall(r"'(\w+)'", str(error)):
+                if re.search(rf"[?&]{option}=", address.text):
+                    text = f"storage: {address}: the driver knows no option {option!r}: remove it"
+                    raise UserError(text) from error
+            raise
 
 
 def _grpc_host(url: str) -> tuple[str, int]:

@@ -121,10 +121,22 @@ def test_open_storage_without_a_server_says_so_at_once(
 ) -> None:
     monkeypatch.setattr("sb3_hpo.servers._GRPC_READY_S", 0.1)
     with pytest.raises(
-        UserError, match=r"^storage: [^\n]*127\.0\.0\.1:1[^\n]* cannot be used \([^\n]+\)"
+        UserError, match=r"^storage: [^\n]*127\.0\.0\.1:1[^\n]* cannot be used( for \d+ s)? \([^\n]+\)"
     ) as caught:
         open_storage(url, patience_s=300)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["redis://127.0.0.1:1/0?nosuch=1", "mysql://127.0.0.1:1/db?nosuch=1",
+     "sqlite:///FOLDER/a.db?nosuch=1"],
+)  # fmt: skip
+def test_open_storage_names_an_option_that_the_driver_does_not_know(
+    url: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=r"^storage: .*: the driver knows no option 'nosuch': rem"):
+        open_storage(url.replace("FOLDER", str(tmp_path)))
 
 
 def test_open_storage_memory_keeps_a_study() -> None:
