@@ -81,6 +81,21 @@ class JournalReader(BaseJournalBackend):
         raise OSError(errno.EROFS, "the journal has to be mended first")
 
 
+class _Lock(JournalFileOpenLock):
+    """Optuna's, which tries for ever to break one that it may not remove."""
+
+    def release(self) -> None:
+        try:
+            super().release()
+        except RuntimeError as error:
+            if isinstance(error.__context__, PermissionError):
+                raise UserError(
+                    f"storage: {self._lock_file} was left behind by a process of another user, "
+                    "and may not be removed here; its owner must remove it"
+                ) from error
+            raise
+
+
 class JournalBackend(JournalReader):
     """Appends to a journal so that it always ends with a whole line.
 
@@ -96,7 +111,7 @@ class JournalBackend(JournalReader):
                 never broken, and a worker that died holding it would stop all others for ever.
         """
         super().__init__(path)
-        self._lock = JournalFileOpenLock(str(path), grace_period=LOCK_GRACE_S)
+        self._lock = _Lock(str(path), grace_period=LOCK_GRACE_S)
         path.touch()
         if torn_tail(path):  # without the lock, which a dead process may have left behind
             with self._locked():

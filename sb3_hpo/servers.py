@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
     from sqlalchemy import Engine
 
-_ANSWER_S = 30  # of a call; then it counts as away, and patience begins
+_ANSWER_S = 10  # of a call; then it counts as away, and patience begins
 _CREATION_ATTEMPTS = 5
 _GRPC_READY_S = 5.0
 _REDIS_ANSWER_S = 5  # it answers in milliseconds
@@ -169,6 +170,8 @@ def open_database(url: str) -> BaseStorage:
     Raises:
         UserError: It refuses an option of the URL, or its user may not make tables.
     """
+    # At a lost connection it shows a traceback of its own, besides the error that we tell.
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     for attempt in range(_CREATION_ATTEMPTS):
         try:
             storage = RDBStorage(url, engine_kwargs={"pool_pre_ping": True, **limits(url)})

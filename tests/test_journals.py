@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from typing import TYPE_CHECKING
 
 import optuna
@@ -161,6 +162,24 @@ def test_journal_whose_first_line_is_damaged_is_still_one(tmp_path: Path) -> Non
     path.write_bytes(b"\0" + path.read_bytes()[1:])
     with pytest.raises(UserError, match=r"^storage: line 1 of .*a\.journal is damaged"):
         study_at(path)
+
+
+def test_lock_that_may_not_be_removed_is_told_instead_of_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of another user's dead process, in a folder where each may remove but one's own files."""
+    backend = JournalBackend(tmp_path / "a.journal")
+    (tmp_path / "a.journal.lock").touch()
+
+    def refuse(*_names: str) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "rename", refuse)
+    backend._lock.grace_period = 0
+    with pytest.raises(
+        UserError, match=r"^storage: .*a\.journal\.lock was left behind .* owner must remove it$"
+    ):
+        backend.append_logs([{"op_code": 0}])
 
 
 def test_append_after_its_lock_was_broken_says_so(

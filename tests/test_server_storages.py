@@ -184,4 +184,4 @@ def test_grpc_calls_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     storage = open_storage("grpc://127.0.0.1:1")
     with pytest.raises(AttributeError):
         storage.get_all_studies()
-    assert waited == [30]
+    assert waited == [10]
