@@ -150,7 +150,7 @@ def _database_url(text: str) -> str:
         url = url.set(drivername=f"{dialect}+{_DRIVERS[dialect]}")
     try:
         url.get_dialect().import_dbapi()
-    except NoSuchModuleError as error:
+    except (NoSuchModuleError, ValueError) as error:  # ValueError: of a name with several dots
         raise UserError(
             f"storage: SQLAlchemy knows no {url.drivername}://; write {dialect}://"
         ) from error

@@ -121,7 +121,8 @@ def test_open_storage_without_a_server_says_so_at_once(
 ) -> None:
     monkeypatch.setattr("sb3_hpo.servers._GRPC_READY_S", 0.1)
     with pytest.raises(
-        UserError, match=r"^storage: [^\n]*127\.0\.0\.1:1[^\n]* cannot be used( for \d+ s)? \([^\n]+\)"
+        UserError,
+        match=r"^storage: [^\n]*127\.0\.0\.1:1[^\n]* cannot be used( for \d+ s)? \([^\n]+\)",
     ) as caught:
         open_storage(url, patience_s=300)
     assert "secret" not in str(caught.value)
