@@ -145,7 +145,9 @@ class Inputs:
 
     def url(self) -> tuple[bytes, Attack]:
         text = b"postgresql+psycopg://me:secret@localhost:1/db?connect_timeout=1&sslmode=prefer"
-        return text, lambda content: doctor([content.decode(errors="replace"), "--wait", "0"])
+        return text, lambda content: doctor(
+            ["--wait", "0", "--", content.decode(errors="replace")]
+        )
 
     def reevaluation(self) -> tuple[bytes, Attack]:
         path = self.folder / "reevaluation.jsonl"
