@@ -112,18 +112,21 @@ def _command(argv: Sequence[str]) -> int:
     storage = open_existing(arguments.storage) if journal is None else journal.storage
     studies = _load(storage, name)
     check_wait(arguments.wait, studies)
+    wait_s = arguments.wait
     if journal is None:
         visit.say(str(address))
     else:
         _visit_file(journal, visit)
         if visit.fix and visit.is_all_mended:
             studies = _load(open_storage(address), name)
+        elif journal.salvage is not None:
+            wait_s = 0  # nothing that is written there now can be seen
     for study in studies:
         for line in describe_study(study):
             visit.say(line)
     if journal is not None:
         _check_room(journal.path, studies, visit)
-    _visit_running(studies, arguments.wait, visit)
+    _visit_running(studies, wait_s, visit)
     return visit.conclude()
 
 

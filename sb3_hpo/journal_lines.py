@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 _OURS = "sb3_hpo.doctor"  # the worker of what stands in
 _START = re.compile(r'\{"op_code":')
 _DECODER = json.JSONDecoder()
+_PROBE: tuple[dict[str, Any], ...] = (  # a study and a trial, to try an operation on
+    {"op_code": 0, "worker_id": _OURS, "study_name": "", "directions": [2]},
+    {"op_code": 4, "worker_id": _OURS, "study_id": 0, "datetime_start": None},
+)
 
 
 @dataclass(frozen=True)
@@ -139,10 +143,8 @@ def _is_operation(fields: Any) -> bool:
     if not all(isinstance(item, int) for item in numbers.values()):
         return False
     probe = JournalStorageReplayResult("probe-")
-    study = Operation.new(JournalOperation.CREATE_STUDY, study_name="", directions=[2])
-    trial = Operation.new(JournalOperation.CREATE_TRIAL, study_id=0, datetime_start=None)
     try:
-        probe.apply_logs([study.fields, trial.fields, {**fields, **dict.fromkeys(numbers, 0)}])
+        probe.apply_logs([*_PROBE, {**fields, **dict.fromkeys(numbers, 0)}])
         return isinstance(fields["worker_id"], str)
     except NOT_UNDERSTOOD:
         return False

@@ -273,7 +273,7 @@ def test_several_broken_lines_and_a_torn_tail_are_told_in_two_lines(
     lines[creation] = b"\0\0\n"
     lines[-1] = b"\n"
     path.write_bytes(b"".join([*lines, b"{}\n", TORN]))
-    status, said = doctor(path, "--wait", "0")
+    status, said = doctor(path)
     assert (status, said[-1]) == (1, "2 things to mend: run again with --fix")
     assert said[1] == (
         "wrong: line 1 (from byte 0) is broken (b'\\x00\\x00'...), and 2 others, so nothing after "
@@ -281,6 +281,7 @@ def test_several_broken_lines_and_a_torn_tail_are_told_in_two_lines(
         "the study s; first end all that uses it"
     )
     assert "  finished: 1 of 5 (1 complete); besides: 1 running" in said
+    assert "trial 1 of s: it is running; not watched" in said
     assert doctor(path, "--fix", "--wait", "0")[0] == 0
     again = optuna.load_study(storage=open_storage(str(path)), study_name="s")
     assert [trial.value for trial in again.trials] == [1.5, None]

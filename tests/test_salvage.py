@@ -132,7 +132,7 @@ def test_finished_trials_whose_own_lines_are_whole_stay_as_they_are(
 ) -> None:
     for i, line in enumerate(lines_of(content)):
         broken = DAMAGES[kind](line)
-        if broken != line and (b'"op_code":4' in line or i % 4 == 0 or i < 4):
+        if broken != line and (b'"op_code":4' in line or i % 8 == 0 or i < 4):
             check({i: broken})
 
 
@@ -141,7 +141,7 @@ def test_two_damaged_lines_that_say_nothing_any_more(
 ) -> None:
     lines = lines_of(content)
     creations = [i for i, line in enumerate(lines) if b'"op_code":4' in line]
-    for i, j in itertools.combinations(creations, 2):
+    for i, j in list(itertools.combinations(creations, 2))[::5]:
         check({i: DAMAGES["zeros"](lines[i]), j: DAMAGES["zeros"](lines[j])})
 
 

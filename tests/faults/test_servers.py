@@ -334,6 +334,7 @@ def test_call_to_a_server_that_froze_ends_with_patience(
 ) -> None:
     monkeypatch.setattr("sb3_hpo.servers._ANSWER_S", 1)
     monkeypatch.setattr("sb3_hpo.servers._REDIS_ANSWER_S", 1)
+    monkeypatch.setattr("sb3_hpo.patience._RESPITE", 0)  # it is asked again as soon as it thaws
     server, _ = serve(kind)
     study = optuna.create_study(storage=open_storage(server.url, patience_s=2))
     server.freeze()
