@@ -26,6 +26,7 @@ from sb3_hpo.trials import (
     outcome_of,
     trials_of,
 )
+from sb3_hpo.wording import plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,7 +104,7 @@ class Progress:
         counts = count_trials(trials)
         best = best_trials(self._study, 1)
         head = Text.assemble(
-            (f"{counts.finished}/{self._n_trials} trials", "bold"),
+            (f"{counts.finished}/{plural(self._n_trials, 'trial')}", "bold"),
             f"  {counts.pruned} pruned  {counts.infeasible} infeasible  {counts.failed} failed",
             (
                 "  best " + (f"{best[0].value:.1f} (trial {best[0].number})" if best else "-"),
