@@ -158,10 +158,12 @@ class Answer:
 
 def record_of(trial: FrozenTrial) -> RunRecord | None:
     """Return the record of a trial's run, or None if it left none."""
-    values = trial.user_attrs.get(RUN)
-    if not isinstance(values, dict) or "evaluations" not in values:
-        return None  # also where another tool calls something of its own "run"
-    return RunRecord.from_dict(values)
+    if RUN not in trial.user_attrs:
+        return None
+    try:
+        return RunRecord.from_dict(trial.user_attrs[RUN])
+    except ValueError:
+        return None  # another tool calls something of its own "run"
 
 
 def best_trials(study: optuna.Study, n: int | None = None) -> list[FrozenTrial]:

@@ -4,7 +4,7 @@ Numbers, strings, booleans, None, lists and dicts with string keys stand for the
 Everything else is a mapping with one reserved key:
 
 - `{$import: "torch.nn:Tanh"}`: a class or function, by where it is imported from;
-- `{$call: "module:Class", ...}`: an object, by its class and constructor arguments;
+- `{$call: "module:Class", ...}`: an object of `CALLS`, by its class and constructor arguments;
 - `{$tuple: [...]}`: a tuple.
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sb3_hpo.errors import UserError
+from sb3_hpo.errors import UserError, unknown_name
 from sb3_hpo.references import load_reference, reference
 
 if TYPE_CHECKING:
@@ -22,8 +22,9 @@ NORMAL_NOISE = "stable_baselines3.common.noise:NormalActionNoise"
 OU_NOISE = "stable_baselines3.common.noise:OrnsteinUhlenbeckActionNoise"
 LINEAR = "stable_baselines3.common.utils:LinearSchedule"
 COSINE = "samplers.schedules:CosineSchedule"
-# Constructor argument -> attribute that holds it, for the objects SB3 takes as arguments.
-_ATTRIBUTES = {
+# Constructor argument -> attribute that holds it, for the objects SB3 takes as arguments: the only
+# ones that are made by a call, so that no file can have anything else called.
+CALLS = {
     LINEAR: {"start": "start", "end": "end", "end_fraction": "end_fraction"},
     COSINE: {"initial_value": "initial_value"},
     NORMAL_NOISE: {"mean": "_mu", "sigma": "_sigma"},
@@ -66,10 +67,9 @@ def describe(value: Any) -> Any:
         return [describe(item) for item in value]
     if isinstance(value, type) or (callable(value) and hasattr(value, "__qualname__")):
         return {"$import": reference(value)}
-    if (name := reference(type(value))) in _ATTRIBUTES:
+    if (name := reference(type(value))) in CALLS:
         arguments = {
-            key: describe(getattr(value, attribute))
-            for key, attribute in _ATTRIBUTES[name].items()
+            key: describe(getattr(value, attribute)) for key, attribute in CALLS[name].items()
         }
         return {"$call": name, **arguments}
     raise UserError(
@@ -94,7 +94,8 @@ def build(description: Any) -> Any:
         New objects at every call; nothing is shared with the description.
 
     Raises:
-        UserError: A class or function of the description cannot be imported.
+        UserError: A class or function of the description cannot be imported, or is called and is
+            none of `CALLS`.
     """
     if isinstance(description, list):
         return [build(item) for item in description]
@@ -111,15 +112,18 @@ def build(description: Any) -> Any:
 
 
 def _call(name: str, arguments: dict[str, Any]) -> Any:
-    target = load_reference(name)
-    if name in _ATTRIBUTES:  # SB3's noise wants arrays where YAML has lists
-        import numpy as np
+    if name not in CALLS:
+        raise UserError(f"$call: {unknown_name('object', name, CALLS)}")
+    import numpy as np  # SB3's noise wants arrays where YAML has lists
 
-        arguments = {
-            key: np.asarray(item) if isinstance(item, list) else item
-            for key, item in arguments.items()
-        }
-    return target(**arguments)
+    unknown = [key for key in arguments if key not in CALLS[name]]
+    if unknown:
+        raise UserError(f"{name}: {unknown_name('argument', unknown[0], CALLS[name])}")
+    arguments = {
+        key: np.asarray(item) if isinstance(item, list) else item
+        for key, item in arguments.items()
+    }
+    return load_reference(name)(**arguments)
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

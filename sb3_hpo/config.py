@@ -14,6 +14,7 @@ from pydantic import (
     NonNegativeInt,
     PositiveInt,
     ValidationError,
+    field_serializer,
     model_validator,
 )
 
@@ -36,7 +37,7 @@ from sb3_hpo.options import (
 from sb3_hpo.references import reference
 from sb3_hpo.scores import DEFAULT_SCORE
 from sb3_hpo.space_files import read_option
-from sb3_hpo.wording import hide_password
+from sb3_hpo.urls import scrub
 
 Space = Annotated[str | dict[str, Any], BeforeValidator(read_option)]
 MIN_PRUNING_EVALUATIONS = 6  # fewer leave nothing to compare after the first 30 % of a run
@@ -180,6 +181,10 @@ class StudyConfig(TrainingConfig):
         "study", "folder of this run's files (default: runs/<study name>)", None,
         changes_value=False,
     )  # fmt: skip
+    rehearse: bool = option(
+        "environment", "try the environment for an episode with random actions, before all else",
+        True, changes_value=False,
+    )  # fmt: skip
     sampler: Sampler = option(
         "search",
         f"search method: {', '.join(SAMPLERS)}, package.module:Class (or function)",
@@ -209,6 +214,10 @@ class StudyConfig(TrainingConfig):
     trial_timeout: Seconds | None = option(
         "search", "prune a trial after this long: 90, 5m", None, changes_value=False
     )
+    trust: bool = option(
+        "space", "import also the modules that only a file or a study names: they are code", False,
+        changes_value=False,
+    )  # fmt: skip
     space_prefix: tuple[str, ...] = option(
         "space", "leave this out at the beginning of a space file's names; repeatable", (),
         changes_value=False,
@@ -281,12 +290,18 @@ class StudyConfig(TrainingConfig):
             raise UserError("; ".join(mistakes))
         return self
 
+    @field_serializer("storage")
+    def _without_password(self, storage: str | None) -> str | None:
+        return None if storage is None else scrub(storage)
+
     def plain(self) -> dict[str, Any]:
         """Return all plain values, for files and for the study: without a password."""
-        values = self.model_dump(mode="json")
-        if self.storage is not None:
-            values["storage"] = hide_password(self.storage)
-        return values
+        return self.model_dump(mode="json")
+
+    def training(self) -> TrainingConfig:
+        """Return what one training run is."""
+        values = self.model_dump(mode="json", include=set(TrainingConfig.model_fields))
+        return TrainingConfig.model_validate(values, context={"imports": False})
 
     def identity(self) -> dict[str, Any]:
         """Return the plain values of everything that a trial value depends on."""
@@ -308,11 +323,13 @@ class StudyConfig(TrainingConfig):
         return re.sub(r"[^\w.-]", "_", f"{parts[0]}-{parts[1]}-s{self.seed}-{digest}")
 
 
-def make_config(values: dict[str, Any]) -> StudyConfig:
+def make_config(values: dict[str, Any], *, imports: bool = True) -> StudyConfig:
     """Validate plain values (or Python classes and functions, where a name can stand).
 
     Args:
         values: Field names and values.
+        imports: Whether what they name is imported, to be checked; not where a study or a file
+            is only read, which may be a stranger's.
 
     Returns:
         The configuration.
@@ -324,7 +341,7 @@ def make_config(values: dict[str, Any]) -> StudyConfig:
     40000
     """
     try:
-        return StudyConfig.model_validate(values)
+        return StudyConfig.model_validate(values, context={"imports": imports})
     except ValidationError as error:
         raise UserError("; ".join(_sentence(item) for item in error.errors())) from error
 

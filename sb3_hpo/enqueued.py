@@ -10,6 +10,7 @@ from sb3_hpo.dimensions import check_inside, to_dimension
 from sb3_hpo.errors import UserError, unknown_name
 from sb3_hpo.files import read_yaml_mapping
 from sb3_hpo.points import nearest_point, params_near
+from sb3_hpo.trust import check_trusted, named_modules
 from sb3_hpo.zoo_files import is_zoo_file, read_entry
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ def read_enqueued(path: Path, space: BoundSpace) -> EnqueuedPoint:
         UserError: All unknown names and impossible values.
     """
     values = read_yaml_mapping(path)
+    check_trusted(values.get("kwargs", values), named_modules(space.config.plain()),
+                  f"enqueue: {path}")  # fmt: skip
     if "params" in values and "kwargs" in values:
         nearest = nearest_point(values["params"], space.dimensions)
         return EnqueuedPoint(path.name, nearest, values["kwargs"])

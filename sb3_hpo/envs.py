@@ -10,7 +10,7 @@ import gymnasium as gym
 
 from sb3_hpo.codec import build
 from sb3_hpo.errors import UserError, one_line, unknown_name
-from sb3_hpo.references import import_module, load_reference
+from sb3_hpo.references import ENV_ID, import_module, load_reference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 _HOMES = {  # beginnings of ids, and the module that registers them
     "ALE/": "ale_py", "MiniGrid-": "minigrid", "BabyAI-": "minigrid",
 }  # fmt: skip
-_ENV_ID = re.compile(r"[\w./-]+-v\d+$")
 
 
 class SeededEpisodes(gym.Wrapper[Any, Any, Any, Any]):
@@ -114,7 +113,7 @@ class EnvFactory:
 
     def _make(self) -> gym.Env[Any, Any]:
         module, colon, name = self.env.rpartition(":")
-        if colon and not _ENV_ID.fullmatch(name):
+        if colon and not ENV_ID.fullmatch(name):
             made: gym.Env[Any, Any] = load_reference(self.env)(**build(self.env_kwargs))
             return made
         if colon:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import inspect
-import re
 import textwrap
 from typing import TYPE_CHECKING, Any
 
 from sb3_hpo.algorithms import ALGORITHMS, find_algorithm
 from sb3_hpo.codec import COSINE
-from sb3_hpo.references import load_reference
+from sb3_hpo.references import ENV_ID, load_reference
 from sb3_hpo.source import (
     Call,
     Code,
@@ -30,7 +29,6 @@ _TAKEN = (
     "env", "eval_env", "gym", "make_env", "mean", "model", "note", "np", "runpy", "seed", "std",
     "step", "sys", "torch", "values",
 )  # fmt: skip
-ENV_ID = re.compile(r"[\w./-]+-v\d+$")
 _ENV_UTIL = "stable_baselines3.common.env_util"
 _EVALUATION = "stable_baselines3.common.evaluation"
 _MASKED_EVALUATION = "sb3_contrib.common.maskable.evaluation"

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
-from pathlib import Path
-from typing import Any
+import shutil
+import time
+import uuid
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from sb3_hpo.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_MOST_VALUES, _MOST_LEVELS = 100_000, 50  # of a file; RL Zoo's largest has 400 and 3
+_STALE_S = 60.0  # age of a temporary file whose writer was killed
 
 
 class _Loader(yaml.SafeLoader):
@@ -39,12 +48,35 @@ def parse_yaml(text: str) -> Any:
         Dicts, lists, strings, numbers, booleans, None.
 
     Raises:
-        yaml.YAMLError: The text is not YAML.
+        yaml.YAMLError: The text is not YAML, or stands for more than any file of people.
 
     >>> parse_yaml("learning_rate: 1e-3")
     {'learning_rate': 0.001}
     """
-    return yaml.load(text, Loader=_Loader)
+    try:
+        values = yaml.load(text, Loader=_Loader)
+    except RecursionError as error:
+        raise yaml.YAMLError("its values are nested too deeply") from error
+    except ValueError as error:  # of what looks like a date or a number and is none
+        raise yaml.YAMLError(str(error)) from error
+    _check_size(values)
+    return values
+
+
+def _check_size(values: Any) -> None:
+    """Refuse values that are few in the text, but by its aliases endless or too many."""
+    n, left = 0, [(values, 0)]
+    while left:
+        value, level = left.pop()
+        n += 1
+        if level > _MOST_LEVELS:
+            raise yaml.YAMLError("its values are nested too deeply, or an alias holds itself")
+        if n > _MOST_VALUES:
+            raise yaml.YAMLError(f"it stands for more than {_MOST_VALUES:,} values")
+        if isinstance(value, dict):
+            left += [(item, level + 1) for item in value.values()]
+        elif isinstance(value, list | tuple | set):
+            left += [(item, level + 1) for item in value]
 
 
 def read_yaml_mapping(path: Path) -> dict[str, Any]:
@@ -100,13 +132,32 @@ def write_atomically(path: Path, text: str) -> None:
         path: The file; its folder must exist.
         text: The new content.
     """
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
+    with _replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def copy_atomically(source: Path, path: Path) -> None:
+    """Copy a file so that a reader sees the old content or the new, never half of it.
+
+    Args:
+        source: The file to copy.
+        path: The copy; its folder must exist.
+    """
+    with _replacing(path) as temporary:
+        shutil.copyfile(source, temporary)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """Yield a file beside another, which it becomes when the block ends without an error."""
+    for left in path.parent.glob(f".{path.name}.*.tmp"):
+        if time.time() - left.stat().st_mtime > _STALE_S:
+            left.unlink(missing_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        temporary.chmod(0o644)  # mkstemp makes files that only their owner may read
+        yield temporary
         temporary.replace(path)
-    except BaseException:
+    finally:
         temporary.unlink(missing_ok=True)
-        raise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import os
 import shutil
 import time
 from contextlib import contextmanager
@@ -23,7 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from sb3_hpo.readonly import BrokenLine, Journal
+    from sb3_hpo.journal_lines import Damage, Operation
+    from sb3_hpo.readonly import Journal
+    from sb3_hpo.salvage import Salvage
 
 
 @dataclass(frozen=True)
@@ -58,29 +59,41 @@ def journal_findings(journal: Journal, *, in_use: bool) -> list[Finding]:
             "the next one to write has to wait"
         )
         findings.append(Finding(text, partial(_break_lock, path, lock)))
-    if journal.broken is not None:
-        findings.append(_finding_of_line(path, journal.broken, in_use=in_use))
+    if journal.salvage is not None:
+        findings.append(_finding_of_lines(path, journal.salvage, in_use=in_use))
     if journal.torn:
         text = f"it ends in half a line of {plural(len(journal.torn), 'byte')}, never completed"
         findings.append(Finding(text, partial(_cut_tail, path)))
     return findings
 
 
-def _finding_of_line(path: Path, broken: BrokenLine, *, in_use: bool) -> Finding:
-    where = f"line {broken.number:,} (from byte {broken.offset:,})"
-    if not broken.is_garbled:
+def _finding_of_lines(path: Path, kept: Salvage, *, in_use: bool) -> Finding:
+    if (unknown := kept.unknown) is not None:
         return Finding(
-            f"{where} is no operation that this version of Optuna knows ({broken.start}...), so "
-            "it reads nothing from there on; a newer Optuna may"
+            f"{_where(unknown)} is no operation that this version of Optuna knows "
+            f"({_start(unknown.text)}), so it reads nothing from there on; a newer Optuna may"
         )
+    first, n_others = kept.damages[0], len({damage.line for damage in kept.damages}) - 1
+    besides = f", and {plural(n_others, 'other')}" if n_others else ""
     text = (
-        f"{where} is broken ({broken.start}...); later operations count the earlier ones, so "
-        f"all from there on is lost: {plural(broken.n_lost, 'line')}, which finish "
-        f"{plural(broken.n_lost_trials, 'trial')}"
+        f"{_where(first)} is broken ({_start(first.start)}){besides}, so nothing after it can be "
+        "used; mended, the file keeps all that can be read"
     )
+    if kept.new_studies:
+        text += f", below a new beginning of the study {', '.join(kept.new_studies)}"
+    if kept.n_new_trials:
+        text += f", below a new beginning of {plural(kept.n_new_trials, 'trial')}"
     if in_use:
         return Finding(f"{text}; workers of this machine still use it: end them first")
-    return Finding(f"{text}; first end all that uses it", partial(_cut_lines, path))
+    return Finding(f"{text}; first end all that uses it", partial(_leave_out_lines, path))
+
+
+def _where(item: Operation | Damage) -> str:
+    return f"line {item.line:,} (from byte {item.offset:,})"
+
+
+def _start(text: bytes) -> str:
+    return f"{text[:40].rstrip()!r}..."
 
 
 @dataclass(frozen=True)
@@ -123,7 +136,10 @@ def leftovers(journal: Path) -> list[Path]:
     Args:
         journal: The journal.
     """
-    names = (f"{glob.escape(journal.name)}.{kind}" for kind in ("torn-*", "broken-*", "lock?*"))
+    names = (
+        f"{glob.escape(journal.name)}.{kind}"
+        for kind in ("torn-*", "broken-*", "mended-*", "lock?*")
+    )
     return sorted(path for name in names for path in journal.parent.glob(name))
 
 
@@ -142,20 +158,26 @@ def _cut_tail(journal: Path) -> str:
     return "it is gone" if backup is None else f"cut off, and kept in {backup.name}"
 
 
-def _cut_lines(journal: Path) -> str:
+def _leave_out_lines(journal: Path) -> str:
     with _locked(journal):
-        broken = read_journal(journal).broken
-        if broken is None or not broken.is_garbled:
+        kept = read_journal(journal).salvage
+        if kept is None:
             return "it is gone"
         stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S.%f")
         backup = journal.with_name(f"{journal.name}.broken-{stamp}")
+        mended = journal.with_name(f"{journal.name}.mended-{stamp}")
         try:
             shutil.copyfile(journal, backup)
+            mended.write_bytes(b"".join(item.text + b"\n" for item in kept.operations))
+            shutil.copymode(journal, mended)
+            mended.replace(journal)
         except OSError:
             backup.unlink(missing_ok=True)
+            mended.unlink(missing_ok=True)
             raise
-        os.truncate(journal, broken.offset)
-    return f"cut off; the whole file as it was is {backup.name} ({decimal(backup.stat().st_size)})"
+    return (
+        f"left out; the whole file as it was is {backup.name} ({decimal(backup.stat().st_size)})"
+    )
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from sb3_hpo.trials import (
     outcome_of,
     trials_of,
 )
+from sb3_hpo.wording import tail
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -193,9 +194,9 @@ def _take_error(
 
 def _record_error(study: optuna.Study, trial: optuna.Trial, error: Exception) -> None:
     trial.set_user_attr(OUTCOME, "error")
-    trial.set_user_attr(ERROR, f"{type(error).__name__}: {error}")
+    trial.set_user_attr(ERROR, f"{type(error).__name__}: {tail(str(error))}")
     trial.set_user_attr(ERROR_SITE, _site(error))
-    trial.set_user_attr(TRACEBACK, "".join(traceback.format_exception(error)))
+    trial.set_user_attr(TRACEBACK, tail("".join(traceback.format_exception(error))))
     study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
 
 

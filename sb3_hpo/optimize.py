@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from sb3_hpo.arguments import OPTIMIZE, read_options
 from sb3_hpo.config import StudyConfig, make_config
 from sb3_hpo.errors import UserError
 from sb3_hpo.files import format_yaml, write_atomically
+from sb3_hpo.processes import leave
 from sb3_hpo.terminal import near, quiet_optuna, run_command, say
 from sb3_hpo.wording import plural
 
@@ -71,8 +73,8 @@ def _tune(config: StudyConfig, console: Console) -> TuningResult:
             "a worker came upon tune() while importing your script: call it under "
             'if __name__ == "__main__":'
         )
-    from sb3_hpo.places import Place
-    from sb3_hpo.rehearsal import rehearse
+    from sb3_hpo.places import CONFIG_FILE, Place
+    from sb3_hpo.rehearsal import rehearsal
     from sb3_hpo.session import say_where_the_answer_is, search
     from sb3_hpo.spaces import read_enqueued
     from sb3_hpo.study import create_or_resume, is_home, prepare, try_model
@@ -81,16 +83,15 @@ def _tune(config: StudyConfig, console: Console) -> TuningResult:
     quiet_optuna(verbose=config.verbose)
     start = time.time()
     place = Place.of(config)
-    space = prepare(config)
-    points = [read_enqueued(Path(path), space) for path in config.enqueue]
-    try_model(config, space)
-    for text in rehearse(config):
-        say(console, text)
+    with rehearsal(config, partial(say, console)):
+        space = prepare(config)
+        points = [read_enqueued(Path(path), space) for path in config.enqueue]
+        try_model(config, space)
     with place.reserved():
         study = create_or_resume(config, place, space, points)
         at_home = is_home(study, place)
         if at_home:
-            write_atomically(place.run_dir / "config.yaml", format_yaml(config.plain()))
+            write_atomically(place.run_dir / CONFIG_FILE, format_yaml(config.plain()))
         # A mistyped --storage or --study-name must not start anew unnoticed.
         kind = "study" if any(t.datetime_start for t in trials_of(study)) else "new study"
         say(console, f"{kind} {place.name} in {near(place.run_dir)}")
@@ -171,7 +172,7 @@ def _command(argv: Sequence[str]) -> int:
 
 def run() -> None:
     """Run the command and exit: the entry point of the console script."""
-    sys.exit(main())
+    leave(main())
 
 
 if __name__ == "__main__":

@@ -6,13 +6,22 @@ import math
 import re
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, PositiveFloat, PositiveInt
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationInfo,
+)
 
 from sb3_hpo.algorithms import ALGORITHMS, resolve_alias
 from sb3_hpo.codec import build, describe
 from sb3_hpo.errors import UserError, unknown_name
 from sb3_hpo.references import reference
 from sb3_hpo.scores import score_rule
+from sb3_hpo.trust import may_import
+from sb3_hpo.wording import printable, storable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,13 +60,18 @@ def _own_or(kind: str, names: tuple[str, ...]) -> Callable[[Any], str]:
     return read
 
 
-def _check_finite(value: Any, path: str = "") -> None:
-    """Refuse numbers that JSON, in which studies and workers keep them, turns into nothing."""
+def _check_kept(value: Any, path: str = "") -> None:
+    """Refuse what JSON, in which studies and workers keep values, turns into something else."""
     if isinstance(value, list):
         value = dict(enumerate(value))
     if isinstance(value, dict):
         for key, part in value.items():
-            _check_finite(part, f"{path}.{key}")
+            _check_kept(part, f"{path}.{key}")
+    if isinstance(value, str) and storable(value) != value:
+        raise UserError(
+            f"{path.removeprefix('.')} must be text without lone surrogates and NUL, which "
+            f"databases refuse, but got {printable(value)[:40]!r}"
+        )
     if isinstance(value, float) and not math.isfinite(value):
         raise UserError(
             f"{path.removeprefix('.')} must be finite, but got {value}: studies keep plain JSON, "
@@ -65,9 +79,13 @@ def _check_finite(value: Any, path: str = "") -> None:
         )
 
 
-def _kwargs(values: dict[str, Any]) -> dict[str, Any]:
-    plain: dict[str, Any] = describe(build(values))
-    _check_finite(plain)
+def _plain(values: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+    return describe(build(values)) if may_import(info) else values
+
+
+def _kwargs(values: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+    plain = _plain(values, info)
+    _check_kept(plain)
     return plain
 
 
@@ -78,8 +96,9 @@ def _check_algo(name: str) -> str:
     return name
 
 
-def _check_score(name: str) -> str:
-    score_rule(name)
+def _check_score(name: str, info: ValidationInfo) -> str:
+    if may_import(info) or ":" not in name:
+        score_rule(name)
     return name
 
 
@@ -91,7 +110,7 @@ Pruner = Annotated[str, BeforeValidator(_own_or("pruner", PRUNERS))]
 Algorithm = Annotated[Reference, AfterValidator(_check_algo)]
 Score = Annotated[Reference, AfterValidator(_check_score)]
 Kwargs = Annotated[dict[str, Any], AfterValidator(_kwargs)]
-Plain = Annotated[dict[str, Any], AfterValidator(lambda values: describe(build(values)))]
+Plain = Annotated[dict[str, Any], AfterValidator(_plain)]
 
 
 def option(group: str, text: str, default: Any = ..., *, changes_value: bool = True) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import errno
 import logging
+import re
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,10 @@ _logger = logging.getLogger(__name__)
 
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 5.0
+_RESPITE = 2.0  # times as long as the last call took
 _PASSING_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.ESTALE)
+# Memory or disk full, or a copy that is about to become the server.
+_REDIS_FULL = re.compile(r"not allowed when used memory >|\bMISCONF\b|read only replica")
 
 
 class StorageAwayError(UserError):
@@ -52,8 +56,9 @@ def outage(error: BaseException) -> str | None:
     if isinstance(cause, OperationalError | InterfaceError):
         return _short(cause.orig)
     redis, grpc = sys.modules.get("redis"), sys.modules.get("grpc")  # optional packages
-    if redis is not None and isinstance(error, redis.ConnectionError | redis.TimeoutError):
-        return _short(error)
+    if redis is not None and isinstance(error, redis.RedisError):
+        is_away = isinstance(error, redis.ConnectionError | redis.TimeoutError)
+        return _short(error) if is_away or _REDIS_FULL.search(str(error)) else None
     if grpc is not None and isinstance(error, grpc.RpcError):
         passing = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
         return _short(error.details()) if error.code() in passing else None
@@ -117,8 +122,17 @@ def _delegating(cls: type[PatientStorage]) -> type[PatientStorage]:
 
     def delegate(name: str) -> Callable[..., Any]:
         def method(self: PatientStorage, *args: Any, **kwargs: Any) -> Any:
+            if self._gave_up is not None and time.monotonic() < self._next_try:
+                raise self._gave_up
             call = getattr(self.storage, name)
             failed = False
+
+            def attempt() -> Any:
+                start = time.monotonic()
+                try:
+                    return call(*args, **kwargs)
+                finally:
+                    self._next_try = time.monotonic() + _RESPITE * (time.monotonic() - start)
 
             def patience_left() -> float:
                 nonlocal failed
@@ -126,13 +140,13 @@ def _delegating(cls: type[PatientStorage]) -> type[PatientStorage]:
                 return self._patience_left()
 
             try:
-                result = persist(lambda: call(*args, **kwargs), self.what, patience_left)
-            except StorageAwayError:
-                self._gave_up = True
-                raise
+                result = persist(attempt, self.what, patience_left)
+            except StorageAwayError as error:
+                self._gave_up = self._gave_up or error
+                raise self._gave_up from error.__cause__
             finally:
                 self.n_outages += failed
-            self._gave_up = False
+            self._gave_up = None
             return result
 
         return method
@@ -161,11 +175,12 @@ class PatientStorage(BaseStorage):
     def __init__(self, storage: BaseStorage, what: str, patience_s: float) -> None:
         self.storage, self.what, self.patience_s = storage, what, patience_s
         self.n_outages = 0
-        self._gave_up = False
+        self._gave_up: StorageAwayError | None = None
+        self._next_try = 0.0  # a server that lets us wait is not asked again at once
 
     def _patience_left(self) -> float:
         # Whoever cleans up after patience has ended must not wait as long again.
-        return 0.0 if self._gave_up else self.patience_s
+        return self.patience_s if self._gave_up is None else 0.0
 
 
 def hurry(study: optuna.Study) -> None:

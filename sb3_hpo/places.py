@@ -6,16 +6,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unicodedata import category
 
 import optuna
 from filelock import FileLock, Timeout
 from sqlalchemy import create_engine, inspect, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
+from sb3_hpo.config import make_config
 from sb3_hpo.errors import UserError, unknown_name
+from sb3_hpo.files import read_yaml_mapping
+from sb3_hpo.servers import limits
 from sb3_hpo.storage import StorageAddress, open_storage
 from sb3_hpo.trials import CONFIG
-from sb3_hpo.wording import hide_password
+from sb3_hpo.urls import scrub
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +29,8 @@ if TYPE_CHECKING:
     from sb3_hpo.config import StudyConfig
 
 JOURNAL = "study.journal"
+CONFIG_FILE = "config.yaml"  # in the folder where a study was created
+_LONGEST_NAME = 200
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,12 @@ class Place:
             UserError: The storage cannot be what the configuration says.
         """
         name = config.name()
+        if config.run_dir is None and folder_name(name) != name:
+            raise UserError(
+                "study_name: without --run-dir it is the name of a folder below runs: without / "
+                f"and control characters, at most {_LONGEST_NAME} signs, the first no dot, but "
+                f"got {name[: _LONGEST_NAME + 1]!r}"
+            )
         run_dir = _run_folder(config.run_dir or str(Path("runs") / name))
         address = StorageAddress.parse(config.storage or str(run_dir / JOURNAL))
         if address.kind == "memory":
@@ -162,9 +174,9 @@ def open_existing(storage: str, *, patience_s: float = 0.0) -> BaseStorage:
         raise
     except (OSError, ImportError, RuntimeError, ValueError, SQLAlchemyError) as error:
         text = f"cannot open {storage}: {' '.join(str(error).split())[:200]}"
-        raise UserError(f"storage: {hide_password(text)}") from error
+        raise UserError(f"storage: {scrub(text)}") from error
     if is_empty:
-        raise UserError(f"storage: there is no study in {hide_password(storage)}")
+        raise UserError(f"storage: there is no study in {scrub(storage)}")
     return opened
 
 
@@ -188,7 +200,7 @@ def find_study(storage: str, name: str | None = None, *, patience_s: float = 0.0
         name = names[0]
     if name is None:
         raise UserError(
-            f"study_name: say which study of {hide_password(storage)}; it has: {', '.join(names)}"
+            f"study_name: say which study of {scrub(storage)}; it has: {', '.join(names)}"
         )
     if name not in names:
         raise UserError(unknown_name("study", name, names))
@@ -197,7 +209,7 @@ def find_study(storage: str, name: str | None = None, *, patience_s: float = 0.0
 
 def _check_has_studies(address: StorageAddress) -> None:
     """Refuse a database that Optuna would have to make its tables in."""
-    engine = create_engine(address.text)
+    engine = create_engine(address.text, **limits(address.text))
     try:
         if not inspect(engine).has_table("studies"):
             raise UserError(f"storage: there is no study in {address}")
@@ -237,17 +249,38 @@ def home_of(storage: str, study: optuna.Study, run_dir: str | None = None) -> Pa
     Returns:
         That folder; else the one that `storage` is; else the one where `optimize` has put the
         study's files, if it can be seen from here; else the one that holds the study's own
-        journal; else `runs/<study name>`.
+        journal; else `runs/<study name>`. A study may be anybody's, so that what it says of
+        folders is believed only of one whose `config.yaml` is of this study.
     """
     if run_dir is not None:
         return _run_folder(run_dir)
     folder = Path(storage).expanduser().resolve()
     if folder.is_dir():
         return folder
-    default = (Path("runs") / study.study_name).resolve()
+    default = (Path("runs") / folder_name(study.study_name)).resolve()
     noted = study.user_attrs.get(CONFIG, {})
-    if noted.get("run_dir") or noted.get("storage"):
-        first = Path(noted.get("run_dir") or default).expanduser().resolve()
-        if first.is_dir():
-            return first
+    if noted.get("run_dir"):
+        there = Path(noted["run_dir"]).expanduser().resolve()
+        if _is_home_of(there, study):
+            return there
+    elif noted.get("storage") and default.is_dir():
+        return default
     return folder.parent if folder.name == JOURNAL else default
+
+
+def folder_name(study_name: str) -> str:
+    """Return a name for a study's folder that leads nowhere else.
+
+    >>> folder_name("ppo-Pendulum-v1"), folder_name("../../x"), folder_name("..")
+    ('ppo-Pendulum-v1', '_.._.._x', '_..')
+    """
+    signs = ("_" if sign in "/\\" or category(sign)[0] == "C" else sign for sign in study_name)
+    name = "".join(signs)[:_LONGEST_NAME]
+    return f"_{name}" if name.startswith(".") or not name else name
+
+
+def _is_home_of(folder: Path, study: optuna.Study) -> bool:
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        return False
+    return make_config(read_yaml_mapping(path), imports=False).name() == study.study_name

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
-from typing import IO, TYPE_CHECKING
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 # Set before torch is imported: results depend on the thread count, and two threads are slower.
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 # Environment variables.
 IN_WORKER = "SB3_HPO_WORKER"  # this process was started by us
 STORAGE = "SB3_HPO_STORAGE"  # its storage: a command line, with a password, is seen by everybody
+
+DONE = 70  # a worker's exit status: 0 is also what `os._exit(0)` in an environment leaves
 
 ORPHAN_GRACE_S = 8.0  # to end by itself: a step, a few words to the storage
 
@@ -61,6 +66,32 @@ def start_module(
     )
 
 
+@contextmanager
+def own_pipes() -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+    """Keep input and output for ourselves.
+
+    What environments and libraries print goes to the log, and they find nothing to read.
+    """
+    jobs, output = os.dup(0), os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    with os.fdopen(jobs, "rb") as jobs_file, os.fdopen(output, "wb") as output_file:
+        yield jobs_file, output_file
+
+
+def end_process(process: subprocess.Popen[bytes]) -> int:
+    """End a process of `start_module` and all that it has started; return its exit status.
+
+    Args:
+        process: The process; it may have ended.
+    """
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)  # it leads a session: nobody else is in its group
+    return process.wait()
+
+
 def end_hung_orphan(parent: int, grace_s: float = ORPHAN_GRACE_S) -> None:
     """End this process if it outlives the one that started it, even when it hangs in a step.
 
@@ -80,6 +111,37 @@ def end_hung_orphan(parent: int, grace_s: float = ORPHAN_GRACE_S) -> None:
         os._exit(1)  # the main thread hangs: there is nobody to raise an exception for
 
     threading.Thread(target=watch, name="orphan watch", daemon=True).start()
+
+
+def leave(status: int) -> NoReturn:
+    """End this process now that all is said.
+
+    Python waits at its end for threads and child processes that an environment has started and
+    that may never end.
+
+    Args:
+        status: The exit status.
+    """
+    main = threading.main_thread()
+    threads = [thread.daemon for thread in threading.enumerate() if thread is not main]
+    if all([*threads, *(child.daemon for child in multiprocessing.active_children())]):
+        sys.exit(status)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def end_copy_of(pid: int) -> None:
+    """End this process if it is a copy of another one that goes on as if it were that.
+
+    An environment that calls `os.fork` and returns in both would be trained twice, and its results
+    told twice.
+
+    Args:
+        pid: The process that it takes itself for.
+    """
+    if os.getpid() != pid:
+        os._exit(1)
 
 
 def n_cores() -> int:

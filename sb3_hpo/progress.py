@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sb3_hpo.answer import best_trials, record_of
+from sb3_hpo.terminal import say
 from sb3_hpo.trials import (
     DEFAULT_POINT,
     ERROR,
@@ -26,7 +27,7 @@ from sb3_hpo.trials import (
     outcome_of,
     trials_of,
 )
-from sb3_hpo.wording import plural
+from sb3_hpo.wording import plural, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -116,9 +117,7 @@ class Progress:
             done = f"[{self._n_finished}/{self._n_trials}] "
             best = best_trials(self._study, 1)
             end = f"; best {best[0].value:.1f} (trial {best[0].number})" if best else ""
-            self._console.print(
-                f"{done}{line}{end}", highlight=False, markup=False, soft_wrap=True
-            )
+            say(self._console, f"{done}{line}{end}")
 
     def _view(self, trials: list[FrozenTrial]) -> Group:
         counts = count_trials(trials)
@@ -185,7 +184,7 @@ def describe_outcome(trial: FrozenTrial) -> str:
 
 
 def _position(trial: FrozenTrial) -> str:
-    worker = str(trial.user_attrs.get(WORKER, "::")).split(":")[1]
+    worker = printable(str(trial.user_attrs.get(WORKER, "::"))).split(":")[1]
     if trial.last_step is None:
         return f"worker {worker}: before its first evaluation"
     value = trial.intermediate_values[trial.last_step]

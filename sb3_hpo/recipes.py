@@ -18,6 +18,7 @@ from sb3_hpo.errors import UserError, unknown_name
 from sb3_hpo.files import format_yaml, read_yaml_mapping, write_atomically
 from sb3_hpo.places import JOURNAL, find_study
 from sb3_hpo.trials import CONFIG, FINISHED, count_trials, trials_of
+from sb3_hpo.trust import check_trusted, named_modules, strangers
 
 BEST = "best.yaml"
 _MENDS = {
@@ -65,15 +66,35 @@ class Recipe:
             [f"{algorithm} on {self.config.env}", *([" of ".join(parts)] if parts else [])]
         )
 
-    def build_kwargs(self) -> dict[str, Any]:
+    def check_trusted(self, *, trust: bool = False) -> None:
+        """Refuse a recipe that names code of somebody's own.
+
+        Args:
+            trust: Whether to take it all the same.
+
+        Raises:
+            UserError: It would have other modules imported than those of torch, SB3, Gymnasium.
+        """
+        check_trusted(self.plain(), named_modules({"trust": trust}), self.title)
+
+    def plain(self) -> dict[str, Any]:
+        """Return plain values of everything that it names."""
+        return {**self.config.model_dump(mode="json"), "kwargs": self.kwargs}
+
+    def build_kwargs(self, *, trust: bool = False) -> dict[str, Any]:
         """Return new keyword arguments for the algorithm's constructor.
+
+        Args:
+            trust: Whether to import classes and functions of other modules than torch, SB3 and
+                Gymnasium. A recipe that you have from somebody else may name any code.
 
         Returns:
             Objects that nothing else shares: SB3 writes into the dicts it is given.
 
         Raises:
-            UserError: A class or function of the recipe cannot be imported.
+            UserError: A class or function of the recipe cannot be imported, or is not trusted.
         """
+        check_trusted(self.kwargs, named_modules({"trust": trust}), self.title)
         built: dict[str, Any] = build(self.kwargs)
         return built
 
@@ -115,7 +136,7 @@ def read_recipe(path: Path) -> Recipe:
     if "algo" in values and "training" not in values:
         raise UserError(f"{path} is a study's configuration; give the {BEST} beside it")
     try:
-        file = _File.model_validate(values)
+        file = _File.model_validate(values, context={"imports": False})
     except ValidationError as error:
         mistakes = "; ".join(_sentence(item) for item in error.errors())
         raise UserError(f"{path}: {mistakes}") from error
@@ -147,10 +168,13 @@ def write_recipe(path: Path, recipe: Recipe) -> None:
     config = recipe.config
     values = {name: getattr(recipe, name, None) for name in _File.model_fields}
     values["training"] = config.model_dump(mode="json")
-    again = f"--algo {config.algo} --env {config.env} --enqueue {path.name}"
+    trust, trust_again = (
+        " --trust" if strangers(part) else "" for part in (recipe.plain(), recipe.kwargs)
+    )
+    again = f"--algo {config.algo} --env {config.env} --enqueue {path.name}{trust_again}"
     lines = [
         recipe.title,
-        f"Train it again:          python -m sb3_hpo.train {path.name} --seeds 3",
+        f"Train it again:          python -m sb3_hpo.train {path.name} --seeds 3{trust}",
         f"Try it first in a study: python -m sb3_hpo.optimize {again}",
     ]
     if recipe.reevaluated is None:
@@ -179,9 +203,8 @@ def recipe_of(study: optuna.Study, config: StudyConfig, trial: FrozenTrial) -> R
             f"trial {trial.number} of study {study.study_name!r} is {trial.state.name} and has no "
             "run to repeat; choose a COMPLETE or PRUNED one that was trained"
         )
-    values = config.model_dump(mode="json", include=set(TrainingConfig.model_fields))
     return Recipe(
-        config=TrainingConfig.model_validate(values),
+        config=config.training(),
         kwargs=record.kwargs,
         root_seed=config.seed,
         study=study.study_name,
@@ -260,7 +283,7 @@ def _config_of(study: optuna.Study) -> StudyConfig:
             f"study {study.study_name!r} was not made by sb3_hpo: params alone do not say how it "
             "was trained (environment, budget, seeds)"
         )
-    return make_config(study.user_attrs[CONFIG])
+    return make_config(study.user_attrs[CONFIG], imports=False)
 
 
 def _best_of(study: optuna.Study, folder: Path | None) -> Recipe:

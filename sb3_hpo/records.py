@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any, Literal
 
+from pydantic import TypeAdapter
+
 Outcome = Literal["finished", "dropped", "diverged", "oom", "timeout", "interrupted"]
 
 
@@ -35,15 +37,6 @@ class Evaluation:
     def value(self) -> float:
         """The mean over episodes of the metric, or of the return where no metric was asked."""
         return fmean(self.returns if self.metric is None else self.metric)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Evaluation:
-        """Build an evaluation from its plain values, also after a way through JSON."""
-        tuples = {
-            name: None if values[name] is None else tuple(values[name])
-            for name in ("returns", "lengths", "metric")
-        }
-        return cls(**{**values, **tuples})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +83,11 @@ class RunRecord:
 
         Returns:
             An equal record.
+
+        Raises:
+            ValueError: They are none of a record.
         """
-        evaluations = tuple(map(Evaluation.from_dict, values["evaluations"]))
-        return cls(**{**values, "evaluations": evaluations})
+        return _ADAPTER.validate_python(values)
+
+
+_ADAPTER = TypeAdapter(RunRecord)

@@ -8,15 +8,16 @@ import statistics
 import sys
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from sb3_hpo.answer import read_answer, record_of
+from sb3_hpo.answer import best_trials, read_answer, record_of
 from sb3_hpo.arguments import Program, read_options
 from sb3_hpo.candidates import pick_candidates, price_of_seeds, replay_through
 from sb3_hpo.errors import UserError
 from sb3_hpo.files import format_yaml, write_atomically
-from sb3_hpo.places import check_maximises, find_study, home_of
-from sb3_hpo.processes import n_cores
+from sb3_hpo.places import CONFIG_FILE, check_maximises, find_study, home_of
+from sb3_hpo.processes import leave, n_cores
 from sb3_hpo.race import batch_price, race_price
 from sb3_hpo.reevaluation import Reevaluation, keep_median_model
 from sb3_hpo.report import deliver
@@ -24,10 +25,11 @@ from sb3_hpo.reruns import LOG_FILE, RerunLog
 from sb3_hpo.runs import alone, train_due
 from sb3_hpo.terminal import quiet_optuna, run_command, say
 from sb3_hpo.trials import CONFIG, trials_of
+from sb3_hpo.trust import check_trusted, named_modules
 from sb3_hpo.wording import plural
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import optuna
@@ -159,6 +161,8 @@ def _command(argv: Sequence[str]) -> int:
             f"study {study.study_name!r} was not made by sb3_hpo: say how it was trained, with "
             "--algo, --env, --n-timesteps and --space"
         )
+    run_dir = home_of(storage, study, options.values.get("run_dir"))
+    _check_trusted(study, stored or {}, options.values, run_dir)
     config = options.config(stored)
     if options.print_config:
         sys.stdout.write(format_yaml(config.plain()))
@@ -166,22 +170,36 @@ def _command(argv: Sequence[str]) -> int:
 
     from rich.console import Console
 
+    from sb3_hpo.rehearsal import rehearsal
     from sb3_hpo.study import check_same, model_choices, prepare
 
     if stored is not None:
         check_same(config, study)
-    space = prepare(config)
     console = Console()
-    run_dir = home_of(storage, study, options.values.get("run_dir"))
+    with rehearsal(config, partial(say, console)):
+        space = prepare(config)
     replay = None if stored is not None else replay_through(space.sample, *space.bare)
     say(console, f"study {study.study_name} with {plural(len(trials_of(study)), 'trial')}")
     limit = config.timeout if "timeout" in options.values else None  # the study's was its search's
     deadline = None if limit is None else start + limit
     answer, ended = reevaluate(study, config, run_dir, console, replay=replay, deadline=deadline)
-    write_atomically(run_dir / "config.yaml", format_yaml(config.plain()))
+    write_atomically(run_dir / CONFIG_FILE, format_yaml(config.plain()))
     deliver(console, run_dir, study, config, answer, model_choices(config))
     return ended.exit_status
 
 
+def _check_trusted(
+    study: optuna.Study, stored: dict[str, Any], given: Mapping[str, Any], run_dir: Path
+) -> None:
+    """Refuse to run code that a study or a run folder names, and the user has not."""
+    winner = RerunLog(run_dir / LOG_FILE).winner()
+    records = [record_of(trial) for trial in best_trials(study)]
+    kwargs = [item.kwargs for item in (*records, winner) if item is not None]
+    unsaid = {name: value for name, value in stored.items() if name not in given}
+    check_trusted(
+        {**unsaid, "kwargs": kwargs}, named_modules(given), f"study {study.study_name!r}"
+    )
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

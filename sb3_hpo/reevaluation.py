@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sb3_hpo.answer import race_score
+from sb3_hpo.files import copy_atomically
 from sb3_hpo.race import Race
 from sb3_hpo.reruns import (
     BASELINE,
@@ -20,6 +19,7 @@ from sb3_hpo.reruns import (
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
+    from pathlib import Path
 
     from sb3_hpo.answer import Tested
     from sb3_hpo.config import StudyConfig
@@ -152,5 +152,7 @@ def keep_median_model(run_dir: Path, tested: Tested | None) -> Path | None:
     if not (folder / MODEL_FILE).exists():
         return None
     if (folder / STATISTICS_FILE).exists():
-        shutil.copyfile(folder / STATISTICS_FILE, run_dir / STATISTICS_FILE)
-    return Path(shutil.copyfile(folder / MODEL_FILE, run_dir / "best_model.zip"))
+        copy_atomically(folder / STATISTICS_FILE, run_dir / STATISTICS_FILE)
+    best = run_dir / "best_model.zip"
+    copy_atomically(folder / MODEL_FILE, best)
+    return best

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import re
 import sys
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 FILE_PREFIX = "_sb3_hpo_"  # of the modules made from files
+ENV_ID = re.compile(r"[\w./-]+-v\d+$")  # Gymnasium's: what stands after a module's colon then
 
 
 def reference(target: Any) -> str:

@@ -6,17 +6,18 @@ process in a step, or never comes back from one, does not take the command with 
 
 from __future__ import annotations
 
-import contextlib
+import argparse
 import json
 import math
 import os
 import reprlib
 import subprocess
-import sys
 import tempfile
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+import warnings as warnings_
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from gymnasium.spaces import Dict, Discrete
@@ -26,24 +27,52 @@ from sb3_hpo.config import StudyConfig, make_config
 from sb3_hpo.envs import env_factory
 from sb3_hpo.episodes import read_metric
 from sb3_hpo.errors import UserError, one_line
-from sb3_hpo.processes import end_hung_orphan, start_module
+from sb3_hpo.processes import end_hung_orphan, end_process, own_pipes, start_module
 from sb3_hpo.references import load_reference
 from sb3_hpo.scores import score_rule
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     import gymnasium as gym
 
 _MAX_STEPS = 10_000
 _WALK_S = 2.0
 _HUNG_S = 10.0  # for a walk that looks at its clock after each step
+_TOLD = "symmetric and normalized"  # of the warnings of SB3's check, the one that costs returns
 _MAX_S = 180.0  # for all of it: making an environment may take its time
+
+
+@contextmanager
+def rehearsal(config: StudyConfig, tell: Callable[[str], None]) -> Iterator[None]:
+    """Rehearse while a block prepares the study.
+
+    Args:
+        config: The study's configuration.
+        tell: Gets what the user should know, after the block.
+
+    Raises:
+        UserError: As `rehearse`, after the block.
+    """
+    if not config.rehearse:
+        yield
+        return
+    if config.n_eval_envs == 0:  # there can be one environment only, which the block has now
+        yield
+        warnings = rehearse(config)
+    else:
+        with _started(config) as conclude:
+            yield
+            warnings = conclude()
+    for text in warnings:
+        tell(text)
 
 
 def rehearse(config: StudyConfig) -> list[str]:
     """Try out what can be tried before any training, in a process of its own.
 
     Args:
-        config: The study's configuration, its environment probed.
+        config: The study's configuration.
 
     Returns:
         What the user should know.
@@ -51,18 +80,36 @@ def rehearse(config: StudyConfig) -> list[str]:
     Raises:
         UserError: A step, the score rule or the metric does not hold what training needs.
     """
+    with _started(config) as conclude:
+        return conclude()
+
+
+@contextmanager
+def _started(config: StudyConfig) -> Iterator[Callable[[], list[str]]]:
+    """Start the process; yield what waits for it."""
     with tempfile.TemporaryFile() as log:
-        process = start_module("sb3_hpo.rehearsal", [], n_threads=1, log=log, talks=True)
+        arguments = ["--config", json.dumps(config.plain())]
+        process = start_module("sb3_hpo.rehearsal", arguments, n_threads=1, log=log, talks=True)
+
+        def conclude() -> list[str]:
+            try:
+                output, _ = process.communicate(timeout=_MAX_S)
+            except subprocess.TimeoutExpired:
+                text = f"env: {config.env} could not be tried out in {_MAX_S:g} s"
+                return [f"{text}; it goes on untried"]
+            log.seek(0)
+            return _read(config, process.wait(), output, log.read().decode(errors="replace"))
+
         try:
-            output, _ = process.communicate(json.dumps(config.plain()).encode(), timeout=_MAX_S)
-        except subprocess.TimeoutExpired:
-            return [
-                f"env: {config.env} could not be tried out in {_MAX_S:g} s; it goes on untried"
-            ]
+            yield conclude
         finally:
-            process.kill()
-        log.seek(0)
-        told = log.read().decode(errors="replace")
+            end_process(process)
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    pipe.close()
+
+
+def _read(config: StudyConfig, status: int, output: bytes, told: str) -> list[str]:
     if output:
         said: dict[str, Any] = json.loads(output)
         if "error" in said:
@@ -70,7 +117,6 @@ def rehearse(config: StudyConfig) -> list[str]:
         return list(said["warnings"])
     if "Traceback (most recent call last)" in told:
         raise RuntimeError(f"trying out the environment failed:\n{told}")
-    status = process.wait()
     how = f"exit status {status}" if status >= 0 else f"signal {-status}"
     raise UserError(
         f"env: {config.env!r} ended its process ({how}) in an episode of random actions; it must "
@@ -79,39 +125,44 @@ def rehearse(config: StudyConfig) -> list[str]:
 
 
 def main() -> int:
-    """Try out the configuration that comes on the input; say on the output what there is to say.
+    """Try out a configuration; say on the output what there is to say.
 
     Returns:
         0.
     """
+    parser = argparse.ArgumentParser(prog="python -m sb3_hpo.rehearsal")
+    parser.add_argument("--config", required=True)
+    values = json.loads(parser.parse_args().config)
     end_hung_orphan(os.getppid())
-    values = json.loads(sys.stdin.read())
-    output = os.dup(1)
-    os.dup2(2, 1)  # what environments print is for nobody
+    with own_pipes() as (_, output):
 
-    def hang() -> None:
-        said = f"env: a step of {values['env']} took longer than {_HUNG_S:g} s"
-        os.write(output, json.dumps({"warnings": [said]}).encode())
-        os._exit(0)  # the main thread hangs
+        def say(said: dict[str, Any]) -> NoReturn:
+            output.write(json.dumps(said).encode())
+            output.flush()
+            os._exit(0)  # whatever threads the environment has left, and where it hangs
 
-    watch = threading.Timer(_HUNG_S, hang)
-    watch.daemon = True
-    try:
-        said: dict[str, Any] = {"warnings": try_out(make_config(values), on_start=watch.start)}
-    except UserError as error:
-        said = {"error": str(error)}
-    watch.cancel()
-    os.write(output, json.dumps(said).encode())
-    sys.stderr.flush()
-    os._exit(0)  # whatever threads the environment has left
+        text = f"env: a step of {values['env']} took longer than {_HUNG_S:g} s"
+        watch = threading.Timer(_HUNG_S, say, ({"warnings": [text]},))
+        watch.daemon = True
+        try:
+            warnings = try_out(make_config(values), on_start=watch.start, on_end=watch.cancel)
+        except UserError as error:
+            say({"error": str(error)})
+        say({"warnings": warnings})
 
 
-def try_out(config: StudyConfig, on_start: Any = lambda: None) -> list[str]:
+def try_out(
+    config: StudyConfig,
+    *,
+    on_start: Callable[[], None] = lambda: None,
+    on_end: Callable[[], None] = lambda: None,
+) -> list[str]:
     """Walk through the first episode with random actions, and score a made-up learning curve.
 
     Args:
         config: The study's configuration.
         on_start: Called when the environment is there and the walk begins.
+        on_end: Called after it.
 
     Returns:
         What the user should know.
@@ -131,12 +182,15 @@ def try_out(config: StudyConfig, on_start: Any = lambda: None) -> list[str]:
         ) from error
     on_start()
     try:
+        start = time.monotonic()
         value, warnings = _walk(env, started, config)
+        on_end()
+        _try_score(config, value)
+        is_fast = time.monotonic() - start < _WALK_S
+        return [*warnings, *(_sb3_check(env) if is_fast else [])]
     finally:
-        with contextlib.suppress(Exception):
+        with suppress(Exception):
             env.close()
-    _try_score(config, value)
-    return warnings
 
 
 def _walk(env: gym.Env[Any, Any], started: Any, config: StudyConfig) -> tuple[float, list[str]]:
@@ -178,6 +232,24 @@ def _walk(env: gym.Env[Any, Any], started: Any, config: StudyConfig) -> tuple[fl
     else:
         said = "env: evaluations will be cut if a trained policy is not faster:"
     return 1.0, [f"{said} no episode ended within {number:,} random steps"]
+
+
+def _sb3_check(env: gym.Env[Any, Any]) -> list[str]:
+    """Return what matters of SB3's own check; much that it objects to can be trained in."""
+    if env.has_wrapper_attr("action_masks"):
+        return []  # it takes actions that are not valid
+    from stable_baselines3.common.env_checker import check_env
+
+    with warnings_.catch_warnings(record=True) as caught:
+        warnings_.simplefilter("always")
+        try:
+            check_env(env, skip_render_check=True)
+        except AssertionError as error:
+            return [f"env: SB3's check_env objects: {one_line(error)[:300]}"]
+        except Exception:  # noqa: BLE001 - a fault of the check: goal environments in wrappers
+            return []
+    texts = [" ".join(str(item.message).split()) for item in caught]
+    return [f"env: {text[:300]}" for text in texts if _TOLD in text][:1]
 
 
 def _action(env: gym.Env[Any, Any], algo: str) -> Any:
@@ -257,4 +329,4 @@ def _try_score(config: StudyConfig, level: float) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -10,12 +10,12 @@ from rich.console import Console
 
 from sb3_hpo.advice import advise
 from sb3_hpo.answer import Answer, Tested, best_trials, read_answer, record_of
-from sb3_hpo.config import StudyConfig, TrainingConfig, make_config
+from sb3_hpo.config import StudyConfig, make_config
 from sb3_hpo.errors import how_to_install
 from sb3_hpo.exports import SCRIPT, training_script
 from sb3_hpo.files import read_yaml_mapping, write_atomically
 from sb3_hpo.pages import PAGE, write_pages
-from sb3_hpo.places import check_maximises, find_study, home_of
+from sb3_hpo.places import CONFIG_FILE, check_maximises, find_study, home_of
 from sb3_hpo.recipes import BEST, Recipe, recipe_of, write_recipe
 from sb3_hpo.reruns import LOG_FILE, RerunLog
 from sb3_hpo.summary import print_answer
@@ -72,12 +72,11 @@ def make_recipe(study: optuna.Study, config: StudyConfig, answer: Answer) -> Rec
     if tested is None:
         best = [trial for trial in best_trials(study) if record_of(trial) is not None]
         return recipe_of(study, config, best[0]) if best else None
-    values = config.model_dump(mode="json", include=set(TrainingConfig.model_fields))
     winner = tested.candidate
     trial = None if winner.trial is None else trials_of(study)[winner.trial]
     trained = None if trial is None else record_of(trial)
     return Recipe(
-        config=TrainingConfig.model_validate(values),
+        config=config.training(),
         kwargs=winner.kwargs,
         root_seed=config.seed,
         study=study.study_name,
@@ -187,10 +186,11 @@ def _command(argv: Sequence[str]) -> int:
 
 def _config_of(study: optuna.Study, run_dir: Path) -> StudyConfig | None:
     """Return what the study was last run or re-evaluated with, or None if nothing says."""
-    path = run_dir / "config.yaml"
+    path = run_dir / CONFIG_FILE
     if path.exists():
-        return make_config(read_yaml_mapping(path))
-    return make_config(study.user_attrs[CONFIG]) if CONFIG in study.user_attrs else None
+        return make_config(read_yaml_mapping(path), imports=False)
+    stored = study.user_attrs.get(CONFIG)
+    return None if stored is None else make_config(stored, imports=False)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,9 @@ import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from sb3_hpo.records import Evaluation, RunRecord
+from pydantic import TypeAdapter
+
+from sb3_hpo.records import Evaluation, RunRecord  # noqa: TC001 - pydantic reads annotations
 from sb3_hpo.seeds import Stream, derive_seed, derive_seeds
 
 if TYPE_CHECKING:
@@ -186,15 +188,16 @@ class Rerun:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Rerun:
-        """Build a rerun from what `to_dict` returned, also after a way through JSON."""
-        final = values["final"]
-        return cls(
-            **{
-                **values,
-                "record": RunRecord.from_dict(values["record"]),
-                "final": None if final is None else Evaluation.from_dict(final),
-            }
-        )
+        """Build a rerun from what `to_dict` returned, also after a way through JSON.
+
+        Raises:
+            ValueError: The values are none of a rerun.
+        """
+        return _RERUN.validate_python(values)
+
+
+_RERUN = TypeAdapter(Rerun)
+_CANDIDATE = TypeAdapter(Candidate)
 
 
 class RerunLog:
@@ -222,15 +225,15 @@ class RerunLog:
 
     def winner(self) -> Candidate | None:
         """Return the candidate chosen last, or None before there was a choice."""
-        chosen = [values["winner"] for values in self._lines() if "winner" in values]
-        return Candidate(**chosen[-1]) if chosen else None
+        chosen = [entry for entry in self._entries() if isinstance(entry, Candidate)]
+        return chosen[-1] if chosen else None
 
     def read(self) -> list[Rerun]:
         """Return the runs, in the order they finished; of equal keys the first."""
         reruns: dict[str, Rerun] = {}
-        for values in self._lines():
-            if "key" in values:
-                reruns.setdefault(values["key"], Rerun.from_dict(values))
+        for entry in self._entries():
+            if isinstance(entry, Rerun):
+                reruns.setdefault(entry.key, entry)
         return list(reruns.values())
 
     def _write(self, values: dict[str, Any]) -> None:
@@ -241,17 +244,19 @@ class RerunLog:
             file.flush()
             os.fsync(file.fileno())
 
-    def _lines(self) -> Iterator[dict[str, Any]]:
-        """Yield the lines; one that a power cut left half-written is told and passed over."""
+    def _entries(self) -> Iterator[Rerun | Candidate]:
+        """Yield what the lines say; one that is damaged, by a power cut say, is told and left."""
         if not self._path.exists():
             return
-        for number, line in enumerate(self._path.read_text(encoding="utf-8").splitlines(), 1):
+        for number, line in enumerate(self._path.read_bytes().splitlines(), 1):
             try:
                 values = json.loads(line)
-            except json.JSONDecodeError:
-                _logger.warning("%s: line %d is half-written; ignored", self._path, number)
-                continue
-            yield values
+                if isinstance(values, dict) and "winner" in values:
+                    yield _CANDIDATE.validate_python(values["winner"])
+                else:
+                    yield Rerun.from_dict(values)
+            except ValueError:  # no UTF-8, no JSON, or of something else
+                _logger.warning("%s: line %d cannot be read; ignored", self._path, number)
 
 
 def runs_of(

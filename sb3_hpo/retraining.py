@@ -6,6 +6,7 @@ import math
 import sys
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
@@ -15,6 +16,7 @@ from sb3_hpo.constructors import constructor_defaults
 from sb3_hpo.envs import make_evaluation_envs, probe
 from sb3_hpo.episodes import MIN_EPISODE_CAP, EpisodePlan
 from sb3_hpo.evaluation import Diverged, GridEvaluator
+from sb3_hpo.patience import persist
 from sb3_hpo.references import FILE_PREFIX
 from sb3_hpo.reruns import MODEL_FILE, STATISTICS_FILE, Rerun, training_config
 from sb3_hpo.training import Hooks, Member, train
@@ -35,6 +37,7 @@ def retrain(
     hooks: Hooks | None = None,
     *,
     folder_of: Callable[[RunSpec], Path | None] = lambda _: None,
+    patience_s: float = 0.0,
 ) -> Iterator[Rerun]:
     """Train what specifications say, together where they can be, and judge the final policies.
 
@@ -45,6 +48,7 @@ def retrain(
         hooks: What to call meanwhile; indices are those of the specifications.
         folder_of: Says where a run's model (and its VecNormalize statistics) is saved; written
             before the run is yielded, so that a run that is on record has its model.
+        patience_s: How long saving waits for a disk that is full, in seconds.
 
     Yields:
         The runs, as soon as each is there.
@@ -59,7 +63,11 @@ def retrain(
         for run in runs:
             spec = specs[run.index]
             try:
-                rerun = _conclude(config, run, spec, hooks.on_step, folder_of(spec))
+                rerun = _conclude(config, run, spec, hooks.on_step)
+                folder = folder_of(spec)
+                if folder is not None and run.record.outcome == "finished":
+                    save = partial(_save, run, folder)
+                    persist(save, str(folder), lambda: patience_s)
             except Exception as error:  # noqa: BLE001 - raised again, unless the caller takes it
                 hooks.on_error(run.index, error)
                 continue
@@ -87,18 +95,14 @@ def _kwargs_of(config: TrainingConfig, candidate: Candidate) -> dict[str, Any]:
     return kwargs
 
 
-def _conclude(
-    config: TrainingConfig, run: TrainedRun, spec: RunSpec, on_step: OnStep, folder: Path | None
-) -> Rerun:
-    """Judge a final policy and save it."""
+def _conclude(config: TrainingConfig, run: TrainedRun, spec: RunSpec, on_step: OnStep) -> Rerun:
+    """Judge a final policy."""
     record, final = run.record, None
     if record.outcome == "finished":
         try:
             final = _judge(config, run, spec.final_seeds, on_step)
         except Diverged as error:
             record = replace(record, outcome="diverged", reason=str(error))
-        if folder is not None:
-            _save(run, folder)
     return Rerun(
         key=spec.key(config),
         stage=spec.stage,

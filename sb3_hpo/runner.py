@@ -17,13 +17,14 @@ import sys
 import time
 import traceback
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from sb3_hpo.config import make_config
-from sb3_hpo.processes import end_hung_orphan
+from sb3_hpo.processes import end_copy_of, end_hung_orphan, leave, own_pipes
 from sb3_hpo.reruns import spec_from_dict
 from sb3_hpo.retraining import retrain
 from sb3_hpo.training import Hooks, StopRun
+from sb3_hpo.wording import tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -55,13 +56,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(message)s"
     )
     logging.captureWarnings(capture=True)
-    with _own_output() as output:
+    own = os.getpid()
+    with own_pipes() as (jobs, output):
 
         def say(values: dict[str, Any]) -> None:
+            end_copy_of(own)
             output.write(f"{json.dumps(values)}\n".encode())
             output.flush()
 
-        for line in sys.stdin.buffer:
+        for line in jobs:
             _train(config, json.loads(line)["runs"], say, _beats(say, arguments.parent))
     return 0
 
@@ -79,7 +82,7 @@ def _train(
     def on_error(index: int, error: Exception) -> tuple[()]:
         logging.getLogger(__name__).error("a run failed", exc_info=error)
         site = traceback.extract_tb(error.__traceback__)[-1]
-        what = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        what = f"{type(error).__name__}: {tail(' '.join(str(error).split()))}"
         say({"error": f"{what} at {site.filename}:{site.lineno}", "key": specs[index].key(config)})
         return ()
 
@@ -87,20 +90,14 @@ def _train(
         on_step=on_step, on_error=on_error, on_alone=lambda reason: say({"alone": reason})
     )
     try:
-        for rerun in retrain(config, specs, hooks, folder_of=folder_of):
+        patience_s = min(config.storage_timeout, config.stale_after / 2)
+        for rerun in retrain(config, specs, hooks, folder_of=folder_of, patience_s=patience_s):
             say({"rerun": rerun.to_dict()})
     except Exception as error:
         if len(specs) > 1:
             raise  # of the batch, not of a run: this process is replaced, and each run tried alone
         on_error(0, error)
     say({"done": True})
-
-
-def _own_output() -> IO[bytes]:
-    """Keep the output for ourselves: what environments and libraries print goes to the log."""
-    output = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    return output
 
 
 def _beats(say: Say, parent: int) -> Callable[[int], None]:
@@ -121,4 +118,4 @@ def _beats(say: Say, parent: int) -> Callable[[int], None]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

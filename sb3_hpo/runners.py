@@ -7,12 +7,11 @@ import json
 import logging
 import os
 import selectors
-import signal
 import time
 from dataclasses import asdict, dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 
-from sb3_hpo.processes import start_module
+from sb3_hpo.processes import end_process, start_module
 from sb3_hpo.reruns import Rerun, model_folder
 
 if TYPE_CHECKING:
@@ -194,7 +193,10 @@ class Runners:
             runner.job, runner.is_idle = [], True
             return
         key = word["key"] if "error" in word else word["rerun"]["key"]
-        (spec,) = [spec for spec in runner.job if spec.key(self._config) == key]
+        spec = next((spec for spec in runner.job if spec.key(self._config) == key), None)
+        if spec is None:
+            _logger.warning("a run was told twice")
+            return
         runner.job.remove(spec)
         if "error" in word:
             self.errors[key] = word["error"]
@@ -204,7 +206,7 @@ class Runners:
     def _lose(self, runner: _Runner) -> None:
         """Replace a process; its runs are tried again, unless one is what kills its processes."""
         self._is_news = True
-        status = _end(runner.process)
+        status = end_process(runner.process)
         for spec in runner.job:
             key = spec.key(self._config)
             self._n_losses[key] = self._n_losses.get(key, 0) + 1
@@ -218,7 +220,7 @@ class Runners:
         runner.process = self._start(runner.log)
 
     def _kill(self, runner: _Runner) -> None:
-        _end(runner.process)
+        end_process(runner.process)
         self._close(runner)
         runner.log.close()
 
@@ -227,13 +229,6 @@ class Runners:
             if pipe is not None:
                 with contextlib.suppress(BrokenPipeError):  # it had not read its last job
                     pipe.close()
-
-
-def _end(process: subprocess.Popen[bytes]) -> int:
-    """End a process, and the environments it runs in processes of their own; return its status."""
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)  # it leads a session: nobody else is in its group
-    return process.wait()
 
 
 def _output(process: subprocess.Popen[bytes]) -> IO[bytes]:

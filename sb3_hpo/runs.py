@@ -6,12 +6,13 @@ import os
 import time
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
 from sb3_hpo.answer import race_score
 from sb3_hpo.errors import UserError
+from sb3_hpo.patience import persist
 from sb3_hpo.processes import IN_WORKER, n_cores
 from sb3_hpo.runners import Runners
 from sb3_hpo.signals import stop_signals
@@ -111,11 +112,15 @@ def train_due(
                 status.update(_describe_running(runners.running))
             return not received and (deadline is None or time.time() < deadline)
 
+        def write(call: Callable[[], Any]) -> Any:
+            """Write down what is finished, also on a disk that is full for a while."""
+            return persist(call, str(run_dir), lambda: 0 if received else config.storage_timeout)
+
         def take_and_tell(spec: RunSpec, rerun: Rerun) -> None:
-            take(rerun)
+            write(lambda: take(rerun))
             say(console, _describe(spec, rerun, config))
 
-        runners.run(lambda: due(runners.errors), take_and_tell, go_on)
+        runners.run(lambda: write(lambda: due(runners.errors)), take_and_tell, go_on)
     for reason in sorted(runners.alone):
         say(console, f"Seeds were trained one after the other: {reason}")
     for text in runners.errors.values():

@@ -9,7 +9,8 @@ from sb3_hpo.loop import trials_together
 from sb3_hpo.processes import n_cores
 from sb3_hpo.progress import Progress
 from sb3_hpo.terminal import say
-from sb3_hpo.trials import HOME, STOP, STOPPED, TIME_OVER, USED_UP, count_trials, trials_of
+from sb3_hpo.trials import CONFIG, HOME, STOP, STOPPED, TIME_OVER, USED_UP, count_trials, trials_of
+from sb3_hpo.trust import strangers
 from sb3_hpo.wording import plural
 from sb3_hpo.workers import Workers
 
@@ -114,4 +115,5 @@ def say_where_the_answer_is(study: optuna.Study, place: Place, console: Console)
     where = f" in {home['run_dir']} on {home['host']}" if home else ""
     say(console, f"Its answer is found by the command that created it{where}; or here, by "
                  f"python -m sb3_hpo.reevaluate --storage {place.address} "
-                 f"--study-name {place.name}")  # fmt: skip
+                 f"--study-name {place.name}"
+                 f"{' --trust' * bool(strangers(study.user_attrs[CONFIG]))}")  # fmt: skip

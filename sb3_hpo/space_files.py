@@ -19,6 +19,7 @@ from sb3_hpo.errors import UserError
 from sb3_hpo.files import read_yaml_mapping
 from sb3_hpo.notation import read_entry
 from sb3_hpo.references import reference
+from sb3_hpo.trust import check_trusted, may_import, named_modules
 
 if TYPE_CHECKING:
     from pydantic import ValidationInfo
@@ -48,8 +49,12 @@ def read_option(value: Any, info: ValidationInfo) -> Any:
     space = read_yaml_mapping(Path(value)) if is_file else value
     if not isinstance(space, Mapping):
         return reference(value)
+    if not may_import(info):
+        return dict(space)
     where, prefixes = f"{value}: " if is_file else "", info.data.get("space_prefix", ())
     names = read_space(space, where, prefixes)
+    if is_file:
+        check_trusted(names, named_modules(info.data), str(value))
     if is_file and "algo" in info.data and BASED_ON not in names:  # the file has its name here
         check_arguments(names, where, info.data["algo"], info.data.get("policy"), prefixes)
     return names

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import re
-import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import optuna
-from optuna.storages import GrpcStorageProxy, InMemoryStorage, JournalStorage, RDBStorage
+from optuna.storages import InMemoryStorage, JournalStorage
 from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SAWarning
 
 from sb3_hpo.errors import UserError, check_installed, unknown_name
-from sb3_hpo.journals import JournalBackend
+from sb3_hpo.journals import CheckedJournal, JournalBackend
 from sb3_hpo.patience import PatientStorage, persist
-from sb3_hpo.wording import HIDDEN, hide_password
+from sb3_hpo.servers import RedisBackend, open_database, open_grpc
+from sb3_hpo.urls import HIDDEN, check_url, scrub
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from optuna.storages import BaseStorage
-    from optuna.storages.journal import BaseJournalBackend
 
 Kind = Literal["journal", "redis", "grpc", "database", "sqlite", "memory"]
 
@@ -41,6 +38,7 @@ _NEEDS = {  # import names, and the extra that brings them
     "mariadb": (("pymysql",), "mysql"),
 }
 _LINE_START = b'{"op_code":'  # of every line that Optuna writes
+_LOOK = 1_000_000  # bytes in which some line of a journal begins, also of a damaged one
 _CREATION_ATTEMPTS = 5
 _GRPC_READY_S = 5.0
 
@@ -72,6 +70,8 @@ class StorageAddress:
         Raises:
             UserError: It is of no known kind, misses a package, or is a file of another sort.
         """
+        if any(ord(sign) < ord(" ") for sign in text):
+            raise UserError(f"storage: must have no control characters, but got {text!r}")
         if text == ":memory:":
             return cls("memory", text)
         match = _URL.match(text)
@@ -82,6 +82,7 @@ class StorageAddress:
             raise UserError(
                 f"storage: the password was left out of {text}; give --storage with it"
             )
+        check_url(text)
         scheme = {"postgres": "postgresql"}.get(match[1], match[1])
         dialect, _, driver = scheme.partition("+")
         if dialect not in _KINDS:
@@ -92,10 +93,12 @@ class StorageAddress:
             check_installed(f"storage: {dialect}://", packages, extra=extra)
         if kind in ("database", "sqlite"):
             return cls(kind, _database_url(f"{scheme}{text[match.end(1) :]}"))
+        if kind == "grpc":
+            _grpc_host(text)
         return cls(kind, text)
 
     def __str__(self) -> str:
-        return hide_password(self.text)
+        return scrub(self.text)
 
     @property
     def journal(self) -> Path | None:
@@ -109,23 +112,25 @@ def _check_is_path(text: str) -> None:
     known = (*_KINDS, "postgres")
     if colon and scheme.partition("+")[0].lower() in known and not rest.startswith("//"):
         slashes = ":///" if scheme.startswith("sqlite") else "://"
-        raise UserError(
-            f"storage: {hide_password(text)} is no URL; write "
-            f"{hide_password(scheme + slashes + rest.lstrip('/'))}, or ./{scheme}:... for a file "
-            "of that name"
+        raise UserError(  # without the rest, which may have a password
+            f"storage: `{scheme}:...` is no URL; write {scheme}{slashes}..., or ./{scheme}:... "
+            "for a file of that name"
         )
 
 
 def _journal_path(text: str) -> Path:
+    if "://" in text:
+        raise UserError(f"storage: {scrub(text)} is neither a URL nor a path")
     path = Path(text).expanduser().resolve()
     if path.is_dir():
         raise UserError(f"storage: {path} is a folder; give a file in it, e.g. study.journal")
     if path.is_file() and path.stat().st_size > 0:
         with path.open("rb") as file:
-            start = file.read(16)
+            start = file.read(_LOOK)
         if start.startswith(b"SQLite format 3"):
             raise UserError(f"storage: {path} is an SQLite database; write sqlite:///{path}")
-        if not start.startswith(_LINE_START) and not _LINE_START.startswith(start):
+        is_damaged = b"\n" + _LINE_START in start
+        if not (start.startswith(_LINE_START) or _LINE_START.startswith(start) or is_damaged):
             raise UserError(f"storage: {path} is not a journal; give a new path or a study's own")
     return path
 
@@ -134,14 +139,25 @@ def _database_url(text: str) -> str:
     try:
         url = make_url(text)
     except (ArgumentError, ValueError) as error:  # ValueError: of the port
-        raise UserError(f"storage: {hide_password(text)} is no URL of a database") from error
+        raise UserError(f"storage: {scrub(text)} is no URL of a database") from error
     dialect = url.get_backend_name()
     if dialect == "sqlite":
         if url.database in (None, "", ":memory:"):
             raise UserError("storage: sqlite:/// needs a file: sqlite:///study.db")
         url = url.set(database=str(Path(url.database).expanduser().resolve()))
-    elif url.drivername == dialect:
+        return url.render_as_string(hide_password=False)
+    if url.drivername == dialect:
         url = url.set(drivername=f"{dialect}+{_DRIVERS[dialect]}")
+    try:
+        url.get_dialect().import_dbapi()
+    except (NoSuchModuleError, ValueError) as error:  # ValueError: of a name with several dots
+        raise UserError(
+            f"storage: SQLAlchemy knows no {url.drivername}://; write {dialect}://"
+        ) from error
+    except ImportError as error:
+        raise UserError(
+            f"storage: {url.drivername}:// needs {error.name}: install it, or write {dialect}://"
+        ) from error
     return url.render_as_string(hide_password=False)
 
 
@@ -176,56 +192,24 @@ def _open(address: StorageAddress) -> BaseStorage:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         if address.kind == "grpc":
-            return _open_grpc(address.text)
-        if address.kind in ("database", "sqlite"):
-            return _open_database(address)
-        return JournalStorage(_journal_backend(address))
-
-
-def _journal_backend(address: StorageAddress) -> BaseJournalBackend:
-    if address.kind == "redis":
-        return _redis_backend(address.text)
-    return JournalBackend(Path(address.text))
-
-
-def _redis_backend(url: str) -> BaseJournalBackend:
-    from optuna.storages.journal import JournalRedisBackend
-
-    class Backend(JournalRedisBackend):
-        """Notices a server that came back without its latest operations."""
-
-        def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:  # type: ignore[override]
-            number = self._redis.get(f"{self._prefix}:log_number")
-            n_there = 0 if number is None else int(number) + 1
-            if n_there < log_number_from:
-                raise UserError(
-                    f"storage: {hide_password(url)} has lost {log_number_from - n_there} "
-                    "operations, probably by a restart (see Redis's `appendonly`); give the "
-                    "same command again to go on from what it has"
-                )
-            return super().read_logs(log_number_from)
-
-    return Backend(url)
-
-
-def _open_grpc(url: str) -> BaseStorage:
-    match = re.fullmatch(r"grpc://([^:/]+):(\d+)/?", url)
-    if match is None:
-        raise UserError(f"storage: `grpc://host:port` must hold, but got {url}")
-    proxy = GrpcStorageProxy(host=match[1], port=int(match[2]))
-    proxy.wait_server_ready(timeout=_GRPC_READY_S)
-    return proxy
-
-
-def _open_database(address: StorageAddress) -> BaseStorage:
-    """Open a database; several processes may be making its tables at this moment."""
-    options = {"connect_args": {"timeout": 60}} if address.kind == "sqlite" else {}
-    for attempt in range(_CREATION_ATTEMPTS):
+            return open_grpc(*_grpc_host(address.text))
+        if address.journal is not None:
+            return CheckedJournal(JournalBackend(address.journal))
+        warnings.simplefilter("error", SAWarning)  # of an option that would have no effect
         try:
-            storage = RDBStorage(address.text, engine_kwargs={"pool_pre_ping": True, **options})
-            return optuna.storages.get_storage(storage)
-        except (IntegrityError, ProgrammingError):
-            if attempt == _CREATION_ATTEMPTS - 1:
-                raise
-            time.sleep(0.2 * 2**attempt)
-    raise AssertionError("the last attempt returns or raises")
+            if address.kind == "redis":
+                return JournalStorage(RedisBackend(address.text))
+            return open_database(address.text)
+        except (TypeError, SAWarning) as error:
+            for option in re.findall(r"'(\w+)'", str(error)):
+                if re.search(rf"[?&]{option}=", address.text):
+                    text = f"storage: {address}: the driver knows no option {option!r}: remove it"
+                    raise UserError(text) from error
+            raise
+
+
+def _grpc_host(url: str) -> tuple[str, int]:
+    match = re.fullmatch(r"grpc://([^:/@]+):(\d+)/?", url)
+    if match is None:
+        raise UserError(f"storage: `grpc://host:port` must hold, but got {scrub(url)}")
+    return match[1], int(match[2])

@@ -21,6 +21,7 @@ from sb3_hpo.models import (
     choose_policy,
     load_algorithm,
 )
+from sb3_hpo.places import CONFIG_FILE
 from sb3_hpo.search import LateSeededSampler, build_pruner, check_search
 from sb3_hpo.spaces import BoundSpace, EnqueuedPoint, bind_space, try_points
 from sb3_hpo.training import build_once
@@ -185,7 +186,7 @@ def is_home(study: optuna.Study, place: Place) -> bool:
         study: The study.
         place: Where this command works.
     """
-    return study.user_attrs.get(HOME) == _here(place) or (place.run_dir / "config.yaml").exists()
+    return study.user_attrs.get(HOME) == _here(place) or (place.run_dir / CONFIG_FILE).exists()
 
 
 def _here(place: Place) -> dict[str, str]:
@@ -215,7 +216,7 @@ def check_same(config: StudyConfig, study: optuna.Study) -> None:
         raise UserError(
             f"study {study.study_name!r} was not made by sb3_hpo; use another --study-name"
         )
-    before = make_config(study.user_attrs[CONFIG]).identity()
+    before = make_config(study.user_attrs[CONFIG], imports=False).identity()
     now = config.identity()
     differences = [
         f"{key}: {before.get(key)!r} in the study, {now[key]!r} now"

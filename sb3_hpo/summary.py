@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.table import Table
+from rich.text import Text
 
 from sb3_hpo.answer import CAUTION, best_trials, record_of
 from sb3_hpo.terminal import say
-from sb3_hpo.wording import count, interval, number, plural, readable
+from sb3_hpo.wording import count, interval, number, plural, printable, readable
 
 if TYPE_CHECKING:
     import optuna
@@ -32,7 +33,9 @@ def best_table(study: optuna.Study, answer: Answer, n: int = 5) -> Table:
         The table.
     """
     raced = {candidate.trial: scores for candidate, scores in answer.raced}
-    table = Table(title=f"Best trials of {study.study_name}", title_justify="left")
+    table = Table(
+        title=Text(printable(f"Best trials of {study.study_name}")), title_justify="left"
+    )
     table.add_column("trial", justify="right")
     table.add_column("value", justify="right")
     table.add_column("race" if raced else "last evaluation", justify="right")
@@ -42,7 +45,10 @@ def best_table(study: optuna.Study, answer: Answer, n: int = 5) -> Table:
         last = "" if record is None else f"{record.evaluations[-1].value:.1f}"
         race = " ".join(f"{score:.1f}" for score in raced.get(trial.number, ()))
         table.add_row(
-            str(trial.number), f"{trial.value:.1f}", race if raced else last, describe_trial(trial)
+            str(trial.number),
+            f"{trial.value:.1f}",
+            race if raced else last,
+            Text(printable(describe_trial(trial))),
         )
     return table
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sb3_hpo.errors import UserError
+from sb3_hpo.wording import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rich.console import Console
+
+
+_USERS_OWN = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 
 
 def run_command(command: Callable[[], int]) -> int:
@@ -21,16 +26,29 @@ def run_command(command: Callable[[], int]) -> int:
         command: Returns the exit status.
 
     Returns:
-        That, or 2 for a mistake of the user. Bugs show their traceback.
+        That; 2 for a mistake of the user, a full disk, or a folder that cannot be written; 130
+        where Ctrl-C comes before or after the work that answers it itself. Bugs show their
+        traceback.
     """
     # `python -m` puts the current folder on the path; a console script must do it itself.
     if str(Path.cwd()) not in sys.path and "" not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
         return command()
+    except KeyboardInterrupt:
+        sys.stderr.write("Interrupted.\n")
+        return 130
     except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
+        sys.stderr.write(f"error: {printable(str(error))}\n")
+    except OSError as error:
+        if error.errno not in _USERS_OWN:
+            raise
+        where = "" if error.filename is None else f"{printable(str(error.filename))}: "
+        sys.stderr.write(
+            f"error: {where}{error.strerror}; what was finished is kept, and once this is mended "
+            "the same command goes on from there\n"
+        )
+    return 2
 
 
 def quiet_optuna(*, verbose: bool = False) -> None:
@@ -46,7 +64,7 @@ def quiet_optuna(*, verbose: bool = False) -> None:
 
 def say(console: Console, text: str) -> None:
     """Print a line as it is: no markup, no colours, no emoji (`env.py:100:` has one), no wraps."""
-    console.print(text, highlight=False, markup=False, emoji=False, soft_wrap=True)
+    console.print(printable(text), highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def near(path: Path) -> Path:

@@ -12,6 +12,7 @@ from rich.console import Console
 from sb3_hpo.answer import read_test
 from sb3_hpo.config import StudyConfig, make_config
 from sb3_hpo.errors import UserError
+from sb3_hpo.processes import leave
 from sb3_hpo.recipes import BEST, Recipe, read_recipe
 from sb3_hpo.reevaluation import keep_median_model
 from sb3_hpo.reruns import Candidate, RerunLog, RunSpec, make_spec
@@ -101,12 +102,14 @@ def _command(argv: Sequence[str]) -> int:
     parser.add_argument("--episodes", type=int, help="that judge each policy (default: 200)")
     parser.add_argument("--n-timesteps", type=int, help="train for longer or shorter")
     parser.add_argument("--n-workers", type=int, help="runs at a time (default: one a core)")
+    parser.add_argument("--trust", action="store_true", help="import the modules that it names")
     parser.add_argument("--out", type=Path, help="folder (default: retrained, beside the recipe)")
     arguments = parser.parse_args(argv)
     path = arguments.recipe / BEST if arguments.recipe.is_dir() else arguments.recipe
     if arguments.seeds < 1:
         raise UserError(f"seeds: `seeds >= 1` must hold, but got {arguments.seeds}")
     recipe, out = read_recipe(path), arguments.out or path.parent / "retrained"
+    recipe.check_trusted(trust=arguments.trust)
     console = Console()
     tested, ended = train_recipe(
         recipe,
@@ -126,4 +129,4 @@ def _command(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

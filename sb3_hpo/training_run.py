@@ -31,6 +31,7 @@ from sb3_hpo.models import (
     versions,
 )
 from sb3_hpo.records import Evaluation, Outcome, RunRecord
+from sb3_hpo.wording import storable, tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -142,7 +143,10 @@ class Run:
         except StopRun as stop:
             outcome, reason = stop.outcome, stop.reason
         except Diverged as error:
-            outcome, reason = "diverged", str(error)
+            outcome, reason = "diverged", tail(str(error))
+        except SystemExit as end:  # of a process that is not the environment's to end
+            text = f"the environment, or something else in the run, called sys.exit({end.code!r})"
+            raise RuntimeError(text).with_traceback(end.__traceback__) from None
         except Exception as error:  # noqa: BLE001 - raised again if it is a bug
             outcome, reason = self._classify(error)
         finally:
@@ -241,7 +245,7 @@ class Run:
 
     def _classify(self, error: Exception) -> tuple[Outcome, str]:
         """Tell divergence and lack of memory from bugs, and raise the bugs again."""
-        text = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        text = f"{type(error).__name__}: {storable(' '.join(str(error).split()))[:300]}"
         out_of_memory = isinstance(error, MemoryError | torch.OutOfMemoryError)
         if out_of_memory or _NO_CPU_MEMORY in str(error):
             return "oom", text

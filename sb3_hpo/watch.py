@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import optuna
 
 from sb3_hpo.hooks import StopRun
 from sb3_hpo.patience import hurry
+from sb3_hpo.processes import end_copy_of
 from sb3_hpo.trials import BEAT, STOP, TIME_OVER
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ class Watch:
         """
         self._config, self._deadline = config, deadline
         self._orphaned, self._clock = orphaned, clock
+        self._pid = os.getpid()
         self._signal: str | None = None
         self._study: optuna.Study | None = None
         self._trials: list[optuna.Trial] = []
@@ -90,6 +93,7 @@ class Watch:
         Raises:
             StopRun: The trial has to end here.
         """
+        end_copy_of(self._pid)
         if self._signal is not None:
             raise StopRun("interrupted", self._signal)
         if self._stop is not None:

@@ -1,12 +1,12 @@
-"""Numbers, hyperparameters and addresses as people may read them."""
+"""Numbers and hyperparameters as people may read them."""
 
 from __future__ import annotations
 
-import re
+import unicodedata
 from typing import Any
 
-HIDDEN = "***"  # instead of a password
-_PASSWORD = re.compile(r"://[^/@\s]*@")  # and who it belongs to
+_OBEYED = ("Cc", "Cf", "Cs")  # control, format (of which some reverse lines) and surrogates
+_MOST_TEXT = 4096
 
 
 def number(value: float) -> str:
@@ -78,10 +78,32 @@ def plural(n: int, noun: str) -> str:
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
-def hide_password(text: str) -> str:
-    """Replace what a URL says of user and password.
+def printable(text: str) -> str:
+    r"""Return a text without what a terminal would obey: studies of others have any text in them.
 
-    >>> hide_password("redis://me:secret@host:6379/0")
-    'redis://***@host:6379/0'
+    >>> printable("red \x1b[31m")
+    'red \\x1b[31m'
     """
-    return _PASSWORD.sub(f"://{HIDDEN}@", text)
+    return "".join(
+        sign if sign in "\n\t" or unicodedata.category(sign) not in _OBEYED else repr(sign)[1:-1]
+        for sign in text
+    )
+
+
+def storable(text: str) -> str:
+    r"""Return a text without what databases and files refuse: NUL and lone surrogates.
+
+    >>> storable("a\0b\ud800")
+    'a\\x00b\\ud800'
+    """
+    return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()
+
+
+def tail(text: str) -> str:
+    """Return a text to be stored, of a long one its end: an error may quote an observation.
+
+    >>> tail("short"), len(tail(10_000 * "x"))
+    ('short', 4096)
+    """
+    text, cut = storable(text), "... "
+    return text if len(text) <= _MOST_TEXT else cut + text[len(cut) - _MOST_TEXT :]

@@ -17,7 +17,7 @@ from sb3_hpo.config import make_config
 from sb3_hpo.loop import run_trials
 from sb3_hpo.objective import Objective
 from sb3_hpo.places import Place
-from sb3_hpo.processes import STORAGE, end_hung_orphan
+from sb3_hpo.processes import DONE, STORAGE, end_hung_orphan, leave
 from sb3_hpo.signals import stop_signals
 from sb3_hpo.storage import StorageAddress
 from sb3_hpo.study import open_study, prepare
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             search ends. The storage comes in an environment variable.
 
     Returns:
-        0, or 2 if the storage was away for too long. Everything else raises, for the log.
+        `DONE`, or 2 if the storage was away for too long. Everything else raises, for the log.
     """
     parser = argparse.ArgumentParser(prog="python -m sb3_hpo.worker")
     parser.add_argument("--study-name", required=True)
@@ -64,7 +64,7 @@ def _work(arguments: argparse.Namespace) -> int:
         objective = Objective(config, space.sample, on_step=watch.on_step, run_dir=place.run_dir)
         reason = run_trials(study, objective, config, watch, arguments.name)
     logging.getLogger(__name__).info("ends: %s", reason or "the study is complete")
-    return 0
+    return DONE
 
 
 def _talk(*, verbose: bool) -> None:
@@ -79,4 +79,4 @@ def _talk(*, verbose: bool) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

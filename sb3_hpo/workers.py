@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 
 from sb3_hpo.liveness import StaleTrials, find_lost, hand_back, handle_loss, write_off
 from sb3_hpo.patience import hurry
-from sb3_hpo.processes import STORAGE, start_module
+from sb3_hpo.processes import DONE, STORAGE, start_module
 from sb3_hpo.signals import stop_signals
 from sb3_hpo.trials import FINISHED, RUN, WORKER, trials_of
 
@@ -141,7 +141,7 @@ class Workers:
             self._kill_if_hung(worker)
             return True
         self._take_back_trials(worker)
-        if status != 0 and self._result.signal is None:
+        if status != DONE and self._result.signal is None:
             worker.n_deaths = 1 if self._has_progressed(worker) else worker.n_deaths + 1
             if worker.n_deaths < _MAX_DEATHS:
                 worker.name = f"{worker.name.rpartition(':')[0]}:{uuid.uuid4().hex[:8]}"

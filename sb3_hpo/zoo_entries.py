@@ -11,7 +11,8 @@ import yaml
 
 from sb3_hpo.algorithms import ALGORITHMS, ALIASES, find_algorithm
 from sb3_hpo.codec import LINEAR, NORMAL_NOISE, OU_NOISE
-from sb3_hpo.exports import ENV_ID, about, is_call
+from sb3_hpo.exports import about, is_call
+from sb3_hpo.references import ENV_ID
 from sb3_hpo.source import (
     NOISE_DEFAULTS,
     comment,

@@ -17,6 +17,7 @@ from sb3_hpo.constructors import (
 )
 from sb3_hpo.errors import UserError, unknown_name
 from sb3_hpo.file_spaces import action_noise
+from sb3_hpo.trust import check_trusted, named_modules
 
 if TYPE_CHECKING:
     import gymnasium as gym
@@ -96,6 +97,7 @@ def read_entry(
             check_name(config.algo, key, config.policy)
             kwargs[key] = _read_value(key, value)
             check_limits(key, kwargs[key])
+            check_trusted(kwargs[key], named_modules(config.plain()), "not trusted")
             build(kwargs[key])  # what it imports must be there
         except UserError as error:
             mistakes.append(f"{where}: {name}.{key}: {error}")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
+
+from sb3_hpo.processes import IN_WORKER
 
 N_STEPS = 10
 
@@ -71,7 +74,7 @@ class RaisingEnv(KnownReturnEnv):
     def __init__(self, error: str = "ValueError", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._error = {"ValueError": ValueError, "RuntimeError": RuntimeError,
-                       "MemoryError": MemoryError}[error]  # fmt: skip
+                       "MemoryError": MemoryError, "SystemExit": SystemExit}[error]  # fmt: skip
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         if self._t == 4:
@@ -94,11 +97,47 @@ class NanRewardEnv(KnownReturnEnv):
         return observation, float("nan") if done else reward, done, truncated, info
 
 
+class WideActionEnv(KnownReturnEnv):
+    """Takes actions that a policy, which begins within [-1, 1], hardly reaches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.action_space = gym.spaces.Box(0, 100, (1,), dtype=np.float32)
+
+
+class OldStepEnv(KnownReturnEnv):
+    """Has the interface that Gym had before Gymnasium."""
+
+    def step(self, action: Any) -> Any:
+        observation, reward, done, _, info = super().step(action)
+        return observation, reward, done, info
+
+
 class ExitingEnv(KnownReturnEnv):
     """Takes its process down, as a crash in a simulator's C code does."""
 
+    def __init__(self, status: int = 3) -> None:
+        super().__init__()
+        self._status = status
+
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        os._exit(3)
+        os._exit(self._status)
+
+
+class UnrulyEnv(TargetEnv):
+    """Does in a process of ours what none there expects, and then all that others do.
+
+    It reads the standard input to its end, starts a thread that never ends, and goes on in a copy
+    of the process too.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        if IN_WORKER in os.environ:
+            while os.read(0, 1024):
+                pass
+            threading.Thread(target=time.sleep, args=(3600,)).start()
+            os.fork()
 
 
 class HangingEnv(KnownReturnEnv):

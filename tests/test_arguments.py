@@ -45,8 +45,8 @@ def test_read_options_dashes_or_underscores_mean_the_same(argv: tuple[str, ...])
 
 
 def test_read_options_underscores_in_values_stay() -> None:
-    config = parse("--env=my_module:make_env", "--study_name", "a_b")
-    assert (config.env, config.study_name) == ("my_module:make_env", "a_b")
+    config = parse("--wrapper=my_module:Own_Wrapper", "--study_name", "a_b")
+    assert (config.wrapper, config.study_name) == (("my_module:Own_Wrapper",), "a_b")
 
 
 @pytest.mark.parametrize(

@@ -118,8 +118,22 @@ def test_build_unknown_class_is_a_user_error() -> None:
         build({"activation_fn": {"$import": "torch.nn:Tan"}})
 
 
-def test_build_call_of_any_class_passes_its_arguments() -> None:
-    assert build({"$call": "fractions:Fraction", "numerator": 1, "denominator": 2}) == 0.5
+@pytest.mark.parametrize(
+    ("description", "message"),
+    [
+        (
+            {"$call": "subprocess:getoutput", "cmd": "true"},
+            "unknown object 'subprocess:getoutput'",
+        ),
+        ({"$call": "fractions:Fraction", "numerator": 1}, "unknown object 'fractions:Fraction'"),
+        ({"$call": "samplers.schedules:CosineSchedule", "start": 1}, "unknown argument 'start'"),
+    ],
+)
+def test_build_calls_nothing_but_schedules_and_noises(
+    description: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        build(description)
 
 
 def test_merge_nested_mappings_keeps_both_and_the_second_wins() -> None:

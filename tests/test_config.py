@@ -237,6 +237,29 @@ def test_name_does_not_depend_on_the_order_of_fixed() -> None:
     assert config(fixed=one).name() == config(fixed=two).name()
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me:c4nary@h/db", "postgresql://h/db?user=me&password=c4nary",
+        "mysql://me:c4nary@h/db?passwd=c4nary", "redis://:c4nary@h", "redis://h?password=c4nary",
+        "grpc://me:c4nary@h:1",
+    ],
+)  # fmt: skip
+def test_no_form_of_the_configuration_has_a_password(url: str) -> None:
+    made = config(storage=url)
+    for values in (made.plain(), made.model_dump(), made.model_dump(mode="json")):
+        assert "c4nary" not in str(values)
+        assert "***" in values["storage"]
+    assert "c4nary" not in made.model_dump_json()
+    assert made.storage == url
+
+
+@pytest.mark.parametrize("text", ["a\ud800", "a\0"])
+def test_text_that_storages_refuse_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match=r"^env_kwargs: task\.0 must be text without lone surro"):
+        make_config({"algo": "ppo", "env": "x", "env_kwargs": {"task": [text]}})
+
+
 @pytest.mark.parametrize("field", ["env_kwargs", "policy_kwargs"])
 @pytest.mark.parametrize(
     ("kwargs", "path"),

@@ -234,30 +234,57 @@ def second_trial_of(path: Path) -> int:
         (b"[]\n", "b'[]'"),
     ],
 )
-def test_broken_line_is_told_and_then_cut_off_with_all_after_it(
+def test_broken_line_is_told_and_then_left_out(
     path: Path, study: optuna.Study, doctor: Doctor, garbage: bytes, start: str
 ) -> None:
+    """It created a trial, and the other lines about that trial still find it."""
     index, n_lines = second_trial_of(path), len(lines_of(path))
     good, broken = break_line(path, index, garbage)
+    after = broken.removeprefix(good + garbage)
     status, lines = doctor(path)
     assert (status, doctor.changed) == (1, False)
-    assert lines[0].startswith(f"study.journal: a journal of {index} operations, 1 trial, ")
+    assert lines[0].startswith(f"study.journal: a journal of {n_lines} operations, 2 trials, ")
     assert lines[1] == (
-        f"wrong: line {index + 1} (from byte {len(good):,}) is broken ({start}...); later "
-        "operations count the earlier ones, so all from there on is lost: "
-        f"{n_lines - index} lines, which finish 1 trial; first end all that uses it"
+        f"wrong: line {index + 1} (from byte {len(good):,}) is broken ({start}...), so nothing "
+        "after it can be used; mended, the file keeps all that can be read, below a new beginning "
+        "of 1 trial; first end all that uses it"
     )
-    assert "  best value: 1.5 (trial 0)" in lines
+    assert "  best value: 2.5 (trial 1)" in lines
     assert lines[-1] == "1 thing to mend: run again with --fix"
 
     status, lines = doctor(path, "--fix")
     (backup,) = path.parent.glob("*.broken-*")
     assert (status, lines[-1]) == (0, "1 thing mended")
-    assert f"cut off; the whole file as it was is {backup.name}" in lines[2]
-    assert (path.read_bytes(), backup.read_bytes()) == (good, broken)
+    assert f"left out; the whole file as it was is {backup.name}" in lines[2]
+    assert backup.read_bytes() == broken
+    assert path.read_bytes().startswith(good)
+    assert path.read_bytes().endswith(after)
+    assert sorted(p.name for p in path.parent.iterdir()) == ["study.journal", backup.name]
     again = optuna.load_study(storage=open_storage(str(path)), study_name="s")
-    assert [trial.value for trial in again.trials] == [1.5]
+    assert [trial.value for trial in again.trials] == [1.5, 2.5]
     assert doctor(path)[1][-1] == "nothing to mend"
+
+
+def test_several_broken_lines_and_a_torn_tail_are_told_in_two_lines(
+    path: Path, study: optuna.Study, doctor: Doctor
+) -> None:
+    lines = lines_of(path)
+    creation = next(i for i, line in enumerate(lines) if b'"op_code":0' in line)
+    lines[creation] = b"\0\0\n"
+    lines[-1] = b"\n"
+    path.write_bytes(b"".join([*lines, b"{}\n", TORN]))
+    status, said = doctor(path, "--wait", "0")
+    assert (status, said[-1]) == (1, "2 things to mend: run again with --fix")
+    assert said[1] == (
+        "wrong: line 1 (from byte 0) is broken (b'\\x00\\x00'...), and 2 others, so nothing after "
+        "it can be used; mended, the file keeps all that can be read, below a new beginning of "
+        "the study s; first end all that uses it"
+    )
+    assert "  finished: 1 of 5 (1 complete); besides: 1 running" in said
+    assert doctor(path, "--fix", "--wait", "0")[0] == 0
+    again = optuna.load_study(storage=open_storage(str(path)), study_name="s")
+    assert [trial.value for trial in again.trials] == [1.5, None]
+    assert again.direction.name == "MAXIMIZE"
 
 
 def test_broken_last_line_is_found_before_anything_follows_it(
@@ -268,7 +295,7 @@ def test_broken_last_line_is_found_before_anything_follows_it(
         file.write(TORN + b"\n" + TORN)
     status, lines = doctor(path)
     assert (status, lines[-1]) == (1, "2 things to mend: run again with --fix")
-    assert "1 line, which finish 0 trials" in lines[1]
+    assert "is broken" in lines[1]
     assert doctor(path, "--fix")[0] == 0
     study_again = optuna.load_study(storage=open_storage(str(path)), study_name="s")
     study_again.set_user_attr("key", 1)

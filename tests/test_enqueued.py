@@ -53,6 +53,28 @@ def read(text: str, tmp_path: Path, space: BoundSpace | None = None) -> Enqueued
     return read_enqueued(path, bind() if space is None else space)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Pendulum-v1: {policy: M, ent_coef: {$call: 'subprocess:getoutput', cmd: touch mark}}",
+        "Pendulum-v1: {policy: M, policy_kwargs: \"dict(activation_fn='FILE:Net')\"}",
+        "{params: {}, kwargs: {policy_kwargs: {activation_fn: {$import: 'FILE:Net'}}}}",
+        "policy_kwargs.activation_fn: FILE:Net",
+    ],
+)
+def test_read_enqueued_runs_no_code(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    strange = tmp_path / "evil.py"
+    strange.write_text(
+        "__import__('pathlib').Path('mark').touch()\nfrom torch.nn import Tanh as Net\n"
+    )
+    text = text.replace("FILE", str(strange))
+    assert "would be imported" in refusal(text, tmp_path)
+    assert not (tmp_path / "mark").exists()
+
+
 def refusal(text: str, tmp_path: Path, space: BoundSpace | None = None) -> str:
     with pytest.raises(UserError, match=r"^enqueue: [^\n]+$") as caught:
         read(text, tmp_path, space)

@@ -1,12 +1,20 @@
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sb3_hpo.errors import UserError
-from sb3_hpo.files import format_yaml, parse_yaml, read_yaml_mapping, write_atomically
+from sb3_hpo.files import (
+    copy_atomically,
+    format_yaml,
+    parse_yaml,
+    read_yaml_mapping,
+    write_atomically,
+)
 
 
 @pytest.mark.parametrize(
@@ -90,3 +98,72 @@ def test_write_atomically_failing_keeps_the_old_content(
         write_atomically(path, "new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+_LAUGHS = "a0: &a0 [x, x]\n" + "".join(
+    f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 40)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (_LAUGHS, "it stands for more than 100,000 values"),
+        ("a: &a [*a]", "an alias holds itself"),
+        ("a: &a {b: *a}", "an alias holds itself"),
+        ("a: " + 5_000 * "[" + 5_000 * "]", "nested too deeply"),
+        ("a: " + 60 * "[" + 60 * "]", "nested too deeply"),
+        ("a: 2001-99-99", "month must be in 1..12"),
+    ],
+)
+def test_read_yaml_mapping_explosive_file_is_refused_in_one_line(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(UserError, match=message) as caught:
+        read_yaml_mapping(tmp_path / "a.yaml")
+    assert "\n" not in str(caught.value)
+
+
+def test_parse_yaml_takes_aliases_and_merges_as_rl_zoo_has_them() -> None:
+    text = "a: &a {gamma: 0.9, net: [64, 64]}\nb: {<<: *a, gamma: 0.8}\nc: *a"
+    assert parse_yaml(text)["b"] == {"gamma": 0.8, "net": [64, 64]}
+    assert parse_yaml(text)["c"] == {"gamma": 0.9, "net": [64, 64]}
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_write_atomically_obeys_the_umask(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        write_atomically(tmp_path / "a", "x")
+        copy_atomically(tmp_path / "a", tmp_path / "b")
+    finally:
+        os.umask(before)
+    for name in "ab":
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o666 & ~umask
+
+
+def test_copy_atomically_that_fails_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "new").write_text("new")
+    (tmp_path / "model.zip").write_text("old")
+
+    def fill_the_disk(source: Path, copy: Path) -> None:
+        copy.write_text("")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("shutil.copyfile", fill_the_disk)
+    with pytest.raises(OSError, match="No space"):
+        copy_atomically(tmp_path / "new", tmp_path / "model.zip")
+    assert (tmp_path / "model.zip").read_text() == "old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.zip", "new"]
+
+
+def test_write_atomically_removes_what_a_killed_writer_has_left(tmp_path: Path) -> None:
+    old, young = tmp_path / ".a.yaml.0123.tmp", tmp_path / ".a.yaml.4567.tmp"
+    old.write_text("half")
+    young.write_text("half")
+    os.utime(old, (0, 0))
+    write_atomically(tmp_path / "a.yaml", "x")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [young.name, "a.yaml"]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from typing import TYPE_CHECKING
 
 import optuna
@@ -8,6 +9,7 @@ import pytest
 
 from sb3_hpo.errors import UserError
 from sb3_hpo.journals import JournalBackend, check_free_space, mend_torn_tail, torn_tail
+from sb3_hpo.places import find_study
 from sb3_hpo.storage import open_storage
 
 if TYPE_CHECKING:
@@ -115,6 +117,69 @@ def test_append_without_room_leaves_the_file_as_it_was(
     assert path.read_bytes() == b'{"op_code":0}\n'
     backend.append_logs([{"op_code": 2}])
     assert [log["op_code"] for log in backend.read_logs(0)] == [0, 2]
+
+
+@pytest.mark.parametrize(
+    "garbage", [b"\0\0\n", b'{"op_code":6,"tr\n', b'{"op_code":\xff}\n', b"[]\n", b"\n",
+                b'{"op_code":4}\n', b'{"op_code":99}\n']
+)  # fmt: skip
+def test_damaged_line_is_named_with_who_mends_it(tmp_path: Path, garbage: bytes) -> None:
+    path = tmp_path / "my study.journal"
+    study = study_at(path)
+    study.set_user_attr("key", 5)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:1], garbage, *lines[1:]]))
+    message = (
+        f"storage: line 2 of {path} is damaged, so that nothing after it can be read; "
+        f"`python -m sb3_hpo.doctor '{path}'` says what can be kept"
+    )
+    for find in (study_at, lambda path: find_study(str(path))):
+        with pytest.raises(UserError) as caught:
+            find(path)
+        assert str(caught.value) == message
+
+
+def test_line_damaged_while_a_study_runs_stops_every_further_call(tmp_path: Path) -> None:
+    study = study_at(tmp_path / "a.journal")
+    with (tmp_path / "a.journal").open("ab") as file:
+        file.write(b'{"op_code":6}\n')
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"^storage: line 2 of .* is damaged"):
+            study.ask()
+
+
+def test_answers_of_a_journal_are_no_damage(tmp_path: Path) -> None:
+    study = study_at(tmp_path / "a.journal")
+    with pytest.raises(optuna.exceptions.DuplicatedStudyError):
+        optuna.create_study(storage=study._storage, study_name="s")
+    with pytest.raises(KeyError):
+        study._storage.set_trial_user_attr(7, "key", 1)
+
+
+def test_journal_whose_first_line_is_damaged_is_still_one(tmp_path: Path) -> None:
+    path = tmp_path / "a.journal"
+    study_at(path).set_user_attr("key", 5)
+    path.write_bytes(b"\0" + path.read_bytes()[1:])
+    with pytest.raises(UserError, match=r"^storage: line 1 of .*a\.journal is damaged"):
+        study_at(path)
+
+
+def test_lock_that_may_not_be_removed_is_told_instead_of_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of another user's dead process, in a folder where each may remove but one's own files."""
+    backend = JournalBackend(tmp_path / "a.journal")
+    (tmp_path / "a.journal.lock").touch()
+
+    def refuse(*_names: str) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "rename", refuse)
+    backend._lock.grace_period = 0
+    with pytest.raises(
+        UserError, match=r"^storage: .*a\.journal\.lock was left behind .* owner must remove it$"
+    ):
+        backend.append_logs([{"op_code": 0}])
 
 
 def test_append_after_its_lock_was_broken_says_so(

@@ -11,7 +11,7 @@ from optuna.trial import FixedTrial, TrialState
 from sb3_hpo.claims import claim
 from sb3_hpo.codec import describe
 from sb3_hpo.config import StudyConfig, make_config
-from sb3_hpo.loop import run_trials
+from sb3_hpo.loop import _record_error, run_trials
 from sb3_hpo.objective import Objective
 from sb3_hpo.patience import StorageAwayError
 from sb3_hpo.places import Place
@@ -175,6 +175,31 @@ def test_run_trials_replaces_failed_trials(tmp_path: Path) -> None:
     attrs = trials_of(study)[0].user_attrs
     assert (attrs["outcome"], attrs["error"]) == ("error", "OSError: the robot was unplugged")
     assert "in judge_all" in attrs["traceback"]
+
+
+def test_run_trials_keeps_the_end_of_a_long_error(tmp_path: Path) -> None:
+    def fail(trial: optuna.Trial) -> float:
+        raise ValueError(f"{100_000 * 'x'}\0\ud800 the end")
+
+    config_ = config(tmp_path, n_trials=1)
+    place = Place.of(config_)
+    study = create_or_resume(config_, place, prepare(config_))
+    trial = study.ask()
+    _record_error(study, trial, _raised(fail, trial))
+    attrs = trials_of(study)[trial.number].user_attrs
+    assert attrs["error"].startswith("ValueError: ... x")
+    assert attrs["error"].endswith("xx\\x00\\ud800 the end")
+    assert len(attrs["error"]) < 4_200
+    assert len(attrs["traceback"]) <= 4_096
+    assert attrs["error_site"].startswith(f"{__file__}:")
+
+
+def _raised(call: Callable[[optuna.Trial], float], trial: optuna.Trial) -> Exception:
+    try:
+        call(trial)
+    except ValueError as error:
+        return error
+    raise AssertionError("it should have raised")
 
 
 def test_run_trials_stops_after_three_equal_errors(tmp_path: Path) -> None:

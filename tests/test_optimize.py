@@ -28,7 +28,7 @@ from tests.studies import DEFAULT_PARAMS, ended_trial, flags_with, study_config
 TINY = [
     "--algo", "ppo", "--env", "tests.envs:TargetEnv", "--n-timesteps", "640", "--n-envs", "2",
     "--n-eval-episodes", "3", "--n-trials", "4", "--space", "tests.envs:sample_target_params",
-    "--no-reevaluate",
+    "--no-reevaluate", "--no-rehearse",
 ]  # fmt: skip
 
 

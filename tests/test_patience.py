@@ -80,6 +80,21 @@ DRIVER_ERROR = Exception("server closed the connection")
         (ConnectionError("GRPC connection timeout"), "GRPC connection timeout"),
         (redis.ConnectionError("Connection refused"), "Connection refused"),
         (redis.exceptions.BusyLoadingError("loading"), "loading"),
+        (
+            redis.exceptions.OutOfMemoryError(
+                "command not allowed when used memory > 'maxmemory'."
+            ),
+            "command",
+        ),
+        (redis.exceptions.ReadOnlyError("You can't write against a read only replica."), "You"),
+        (
+            redis.ResponseError(
+                "Error running script (call to f_1): @user_script:1: -OOM command "
+                "not allowed when used memory > 'maxmemory'."
+            ),
+            "Error running",
+        ),
+        (redis.ResponseError("MISCONF Redis is configured to save RDB snapshots"), "MISCONF"),
         (Away(grpc.StatusCode.UNAVAILABLE), "Connection refused"),
         (OperationalError(None, None, DRIVER_ERROR), "server closed"),
         (wrapped(OperationalError(None, None, DRIVER_ERROR)), "server closed"),
@@ -177,3 +192,38 @@ def test_patience_that_has_ended_is_not_spent_again_until_a_call_works(
         waits.append(clock.now - start)
     assert waits == pytest.approx([16.3, 0, 0, 1.5])
     assert storage.n_outages == 3
+
+
+def test_later_errors_say_what_the_first_one_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last one is what the user sees, and it comes from who cleans up."""
+    clock = Clock()
+    monkeypatch.setattr(persist, "__kwdefaults__", {"clock": clock, "sleep": clock.sleep})
+    storage = open_storage(":memory:", patience_s=20)
+    assert isinstance(storage, PatientStorage)
+    away = failing(99, redis.ConnectionError("Connection refused"))
+    monkeypatch.setattr(storage.storage, "get_all_studies", away)
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"cannot be used for 16 s \(Connection refused\)"):
+            storage.get_all_studies()
+
+
+def test_server_that_does_not_answer_is_not_asked_again_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("sb3_hpo.patience.time.monotonic", lambda: now[0])
+    storage = open_storage(":memory:")
+    assert isinstance(storage, PatientStorage)
+    asked = []
+
+    def hang(study_id: int) -> None:
+        asked.append(study_id)
+        now[0] += 10
+        raise redis.TimeoutError("Timeout reading from socket")
+
+    monkeypatch.setattr(storage.storage, "delete_study", hang)
+    for number, pause in enumerate((0, 1, 20)):
+        now[0] += pause
+        with pytest.raises(UserError, match=r"cannot be used \(Timeout reading|for 10 s"):
+            storage.delete_study(number)
+    assert asked == [0, 2]

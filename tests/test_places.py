@@ -165,7 +165,7 @@ def test_find_study_bad_url_is_a_mistake_in_one_line(url: str, why: str) -> None
 def test_find_study_broken_journal_is_a_mistake_in_one_line(tmp_path: Path) -> None:
     """A line broken in the middle of the file, where no crash of ours leaves one."""
     (tmp_path / "a.journal").write_bytes(TORN + b"\n" + b'{"op_code": 0}\n')
-    with pytest.raises(UserError, match=r"^storage: cannot open .*a\.journal: .*line 1"):
+    with pytest.raises(UserError, match=r"^storage: line 1 of .*a\.journal is damaged, "):
         find_study(str(tmp_path / "a.journal"))
 
 
@@ -207,6 +207,8 @@ def test_home_of_study(
         ("all/study.journal", {"storage": "all/study.journal"}, "runs/s"),
         ("all/study.journal", {"run_dir": "gone"}, "all"),
         ("all", {"run_dir": "mine"}, "all"),
+        ("all/study.journal", {"run_dir": "another's"}, "all"),
+        ("all/study.journal", {"run_dir": "/etc"}, "all"),
     ],
 )
 def test_home_of_study_that_notes_where_its_files_are(
@@ -217,11 +219,38 @@ def test_home_of_study_that_notes_where_its_files_are(
     home: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("all", "mine", "runs/s"):
+    for name in ("all", "mine", "another's", "runs/s"):
         (tmp_path / name).mkdir(parents=True)
+    for name, study_name in (("mine", "s"), ("another's", "t")):
+        text = f"{{algo: ppo, env: x, study_name: {study_name}}}"
+        (tmp_path / name / "config.yaml").write_text(text)
     study = optuna.create_study(study_name="s")
     study.set_user_attr("config", noted)
     assert home_of(storage, study) == tmp_path.resolve() / home
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [("../../x", "_.._.._x"), ("..", "_.."), ("/etc", "_etc"), ("a\x1b[2Jb", "a_[2Jb"),
+     (300 * "n", 200 * "n"), ("", "_"), ("my study=1", "my study=1")],
+)  # fmt: skip
+def test_folder_of_a_strangers_study_is_below_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, folder: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    study = optuna.create_study(study_name=name)
+    assert home_of("sqlite:///x.db", study) == tmp_path.resolve() / "runs" / folder
+
+
+@pytest.mark.parametrize("name", ["../../x", "..", "/etc/x", 300 * "n", "a\0b", ".hidden", ""])
+def test_place_refuses_a_name_that_is_no_folder(name: str) -> None:
+    with pytest.raises(UserError, match=r"^study_name: without --run-dir it is the name of"):
+        Place.of(make_config({"algo": "ppo", "env": "x", "study_name": name}))
+
+
+def test_place_takes_any_name_where_the_folder_is_given(tmp_path: Path) -> None:
+    values = {"algo": "ppo", "env": "x", "study_name": "lab/arm", "run_dir": str(tmp_path)}
+    assert Place.of(make_config(values)).name == "lab/arm"
 
 
 def test_check_maximises_refuses_several_objectives() -> None:

@@ -35,6 +35,16 @@ LOST = trial(FAIL, outcome="lost")
 SURPLUS = trial(FAIL, outcome="surplus")
 
 
+def test_texts_of_others_reach_no_terminal_as_they_are() -> None:
+    file = StringIO()
+    study = study_of()
+    with Progress(study, 2, Console(file=file, width=200)):
+        study.add_trial(
+            trial(FAIL, outcome="error", error="E: \x1b[2J", error_site="\x1b]0;x\x07")
+        )
+    assert file.getvalue() == "[0/2] trial 0 failed: E: \\x1b[2J at \\x1b]0;x\\x07\n"
+
+
 class Clock:
     """Seconds that pass when told."""
 

@@ -326,6 +326,29 @@ def test_load_trial_from_a_recipe_says_what_to_use() -> None:
         load_trial("best.yaml", 0)
 
 
+def test_reading_a_strangers_recipe_imports_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "strange_nets.py").write_text("from torch.nn import Tanh as Net\n")
+    strange = {"$import": "strange_nets:Net"}
+    text = f"{{policy_kwargs: {{activation_fn: {json.dumps(strange)}}}}}"
+    path = tmp_path / "best.yaml"
+    path.write_text(
+        "training: {algo: ppo, env: 'strange_nets:make', env_kwargs: "
+        f"{{x: {json.dumps(strange)}}}}}\nkwargs: {text}\nroot_seed: 0\n"
+    )
+    recipe = read_recipe(path)
+    with pytest.raises(UserError, match=r"strange_nets:Net would be imported[^\n]* --trust"):
+        recipe.build_kwargs()
+    with pytest.raises(UserError, match=r"strange_nets:Net, strange_nets:make would be imported"):
+        recipe.check_trusted()
+    assert "strange_nets" not in sys.modules
+    assert recipe.build_kwargs(trust=True) == {"policy_kwargs": {"activation_fn": nn.Tanh}}
+    write_recipe(path, recipe)
+    assert "train best.yaml --seeds 3 --trust\n" in path.read_text()
+
+
 def test_import_needs_no_training_stack() -> None:
     code = (
         "import sys, sb3_hpo.recipes, sb3_hpo.zoo_entries; "

@@ -17,15 +17,18 @@ from optuna.storages.journal import JournalFileBackend
 
 from sb3_hpo import load_best
 from sb3_hpo.config import make_config
+from sb3_hpo.doctor import main as doctor
 from sb3_hpo.optimize import main as optimize
 from sb3_hpo.reevaluate import main
+from sb3_hpo.report import main as report
+from sb3_hpo.reruns import Candidate, RerunLog
 from sb3_hpo.train import main as train
-from tests.studies import flags_with
+from tests.studies import flags_with, make_study, study_config
 
 ROOT = Path(__file__).parent.parent
 TINY = [
     "--algo", "ppo", "--env", "tests.envs:TargetEnv", "--n-timesteps", "640", "--n-envs", "2",
-    "--n-eval-episodes", "3", "--space", "tests.envs:sample_target_params",
+    "--n-eval-episodes", "3", "--space", "tests.envs:sample_target_params", "--no-rehearse",
 ]  # fmt: skip
 SMALL = ["--top", "2", "--seeds", "3", "--test-episodes", "5"]
 
@@ -75,7 +78,7 @@ def foreign(tmp_path: Path) -> str:
             ["--study-name", "mine", *flags_with(TINY, "--env", "Pendulm-v1")],
             "did you mean 'Pendulum-v1'",
         ),
-        (["--study-name", "mine", *TINY[:-2]], "does not replay through this search space"),
+        (["--study-name", "mine", *TINY[:-3]], "does not replay through this search space"),
         (["--study-name", "mine", *TINY, "--sedes", "3"], "unknown flag '--sedes'"),
     ],
 )
@@ -200,7 +203,7 @@ def test_optimize_ends_with_an_answer_that_train_repeats(
     )
     assert (run_dir / "best_model.zip").read_bytes() == (folder / "model.zip").read_bytes()
 
-    assert train([str(run_dir / "best.yaml"), "--seeds", "2", "--episodes", "4"]) == 0
+    assert train([str(run_dir / "best.yaml"), "--seeds", "2", "--episodes", "4", "--trust"]) == 0
     output = capsys.readouterr().out
     again = (
         f"trial {best['trial']}, trained again for 640 steps from 2 fresh seeds and judged by 4"
@@ -213,7 +216,7 @@ def test_optimize_ends_with_an_answer_that_train_repeats(
     for name in ("best_model.zip", "vecnormalize.pkl"):
         assert (run_dir / "retrained" / name).exists()
     before = (run_dir / "retrained" / "retrained.jsonl").read_bytes()
-    assert train([str(run_dir), "--seeds", "2", "--episodes", "4"]) == 0
+    assert train([str(run_dir), "--seeds", "2", "--episodes", "4", "--trust"]) == 0
     assert (run_dir / "retrained" / "retrained.jsonl").read_bytes() == before
 
 
@@ -265,6 +268,40 @@ def test_training_inside_a_worker_names_the_missing_guard(
     monkeypatch.setenv("SB3_HPO_WORKER", "1")
     assert train([str(recipe)]) == 2
     assert "__main__" in capsys.readouterr().err
+
+
+def test_a_strangers_study_runs_no_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "strange_env.py").write_text(
+        "__import__('pathlib').Path('mark').touch()\nx = lambda: 1 / 0\nx()\n"
+    )
+    net = {"$import": "strange_env:Net"}
+    strange = {"algo": "ppo", "env": "strange_env:make", "policy_kwargs": {"net": net}}
+    config = make_config(strange, imports=False)
+    study = make_study(study_config(), 12)
+    journal = JournalStorage(JournalFileBackend(str(tmp_path / "study.journal")))
+    optuna.copy_study(
+        from_study_name=study.study_name, from_storage=study._storage,
+        to_storage=journal, to_study_name="theirs",
+    )  # fmt: skip
+    theirs = optuna.load_study(study_name="theirs", storage=journal)
+    theirs.set_user_attr("config", config.plain())
+    winner = Candidate(trial=0, kwargs={"policy_kwargs": {"optimizer_class": "strange_env:Opt"}})
+    RerunLog(tmp_path / "reevaluation.jsonl").choose(winner)
+    assert main(["--storage", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: study 'theirs': ")
+    for name in ("strange_env:make", "strange_env:Net", "strange_env:Opt"):
+        assert name in error
+    assert report([str(tmp_path)]) == 0
+    assert doctor([str(tmp_path)]) == 0
+    assert not (tmp_path / "mark").exists()
+    assert "strange_env" not in sys.modules
+    with pytest.raises(ZeroDivisionError):
+        main(["--storage", str(tmp_path), "--trust"])
+    assert (tmp_path / "mark").exists()
 
 
 def test_reevaluate_keeps_where_the_study_lives_in_its_configuration(

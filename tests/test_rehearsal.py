@@ -5,6 +5,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import psutil
 import pytest
 
 from sb3_hpo import rehearsal
@@ -189,6 +190,44 @@ def test_try_out_environment_that_exists_once_is_told(monkeypatch: pytest.Monkey
         UserError, match="could be made once, but not again: ConnectionError: port"
     ):
         try_out(config())
+
+
+def test_try_out_tells_what_costs_returns() -> None:
+    (text,) = try_out(config("tests.envs:WideActionEnv"))
+    assert text.startswith("env: ")
+    assert "symmetric and normalized Box action space" in text
+
+
+def test_try_out_tells_what_sb3_objects_to() -> None:
+    (text,) = try_out(config("tests.envs:KnownReturnEnv", env_kwargs={"obs_scale": 1000.0}))
+    assert text.startswith("env: SB3's check_env objects: ")
+    assert "\n" not in text
+
+
+def test_rehearsal_left_out_starts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sb3_hpo.rehearsal.start_module", None)
+    with rehearsal.rehearsal(config("tests.envs:RaisingEnv", rehearse=False), print):
+        pass
+
+
+@pytest.mark.parametrize("n_eval_envs", [0, 1])
+def test_rehearsal_speaks_after_the_block(n_eval_envs: int) -> None:
+    seen, told = [], list[str]()
+    wide = config("tests.envs:WideActionEnv", n_eval_envs=n_eval_envs)
+    with rehearsal.rehearsal(wide, told.append):
+        seen.append(list(told))
+    assert seen == [[]]
+    assert len(told) == 1
+
+
+def test_rehearsal_leaves_nobody_where_the_block_fails() -> None:
+    with (
+        pytest.raises(UserError, match="no such policy"),
+        rehearsal.rehearsal(config("tests.envs:HangingEnv"), print),
+    ):
+        raise UserError("no such policy")
+    left = [" ".join(child.cmdline()) for child in psutil.Process().children(recursive=True)]
+    assert [line for line in left if "sb3_hpo.rehearsal" in line] == []
 
 
 def test_rehearse_environment_that_ends_its_process_is_told() -> None:

@@ -179,3 +179,11 @@ def test_import_does_not_import_the_training_stack() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_pages_have_no_password(tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"storage": "postgresql://me:c4nary@h/db?password=c4nary"})
+    study = make_study(config)
+    for path in write_answer(tmp_path, study, config, make_answer(study, config), MODEL):
+        assert "c4nary" not in path.read_text(), path
+    assert "postgresql://***@h/db?password=***" in (tmp_path / "report.md").read_text()

@@ -268,7 +268,7 @@ def check_cuts(
         found = log.read()
         n_torn = 1 if start < n_bytes < len(whole) - 1 else 0
         assert [record.getMessage() for record in caplog.records] == [
-            f"{path}: line 3 is half-written; ignored"
+            f"{path}: line 3 cannot be read; ignored"
         ] * n_torn
         assert found[:1] == [RUNS[0]]
         log.append(RUNS[1])
@@ -303,7 +303,7 @@ def test_log_tail_of_zero_bytes_is_passed_over(
     log.append(RUNS[1])
     with caplog.at_level(logging.WARNING):
         assert log.read() == [RUNS[0], RUNS[1]]
-    assert caplog.messages == [f"{path}: line 2 is half-written; ignored"]
+    assert caplog.messages == [f"{path}: line 2 cannot be read; ignored"]
 
 
 def test_runs_of_takes_only_what_this_configuration_would_train() -> None:

@@ -80,7 +80,7 @@ def children() -> list[int]:
 
 
 def test_runners_give_the_numbers_of_this_process_and_leave_nobody(tmp_path: Path) -> None:
-    config_ = config()
+    config_ = config("UnrulyEnv")
     wanted = specs(config_, 3)
     done, errors = run(config_, tmp_path, wanted)
     assert errors == {}

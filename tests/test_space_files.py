@@ -57,6 +57,21 @@ def study(text: str, tmp_path: Path, **values: Any) -> StudyConfig:
     return make_config({"algo": "ppo", "env": "Pendulum-v1", "space": str(path), **values})
 
 
+def test_space_file_names_no_code_of_strangers(tmp_path: Path) -> None:
+    strange = tmp_path / "evil.py"
+    touch = f"__import__('pathlib').Path({str(tmp_path / 'mark')!r}).touch()"
+    strange.write_text(f"{touch}\nfrom torch.nn import Tanh as Net\n")
+    text = f"policy_kwargs.activation_fn: choice(relu, '{strange}:Net')"
+    with pytest.raises(UserError, match=r"evil\.py:Net would be imported[^\n]* --trust"):
+        study(text, tmp_path)
+    with pytest.raises(UserError, match=r"torch:os\.system is no class"):
+        study("policy_kwargs.activation_fn: 'torch:os.system'", tmp_path)
+    assert not (tmp_path / "mark").exists()
+    assert study(text, tmp_path, trust=True).space is not None
+    named = study(text, tmp_path, score=f"{strange}:Net")
+    assert named.space == study(text, tmp_path, trust=True).space
+
+
 def bind(text: str, tmp_path: Path, **values: Any) -> BoundSpace:
     env = KnownReturnEnv("discrete" if values.get("algo") == "dqn" else "box")
     problem = Problem(env.observation_space, env.action_space)

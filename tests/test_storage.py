@@ -62,11 +62,22 @@ def test_str_hides_the_password() -> None:
         ("posgresql://h/db", r"unknown scheme 'posgresql'; did you mean 'postgresql'\?"),
         ("mongodb://h/db", r"unknown scheme 'mongodb'; Known: grpc, journal, mariadb"),
         ("redis://***@h/0", r"the password was left out of redis://\*\*\*@h/0; give --storage"),
-        ("sqlite:/x.db", r"sqlite:/x.db is no URL; write sqlite:///x.db, or \./sqlite:\.\.\. for"),
-        ("sqlite:x", r"sqlite:x is no URL; write sqlite:///x, or"),
-        ("redis:host:6379/0", r"redis:host:6379/0 is no URL; write redis://host:6379/0, or"),
+        (
+            "sqlite:/x.db",
+            r"`sqlite:\.\.\.` is no URL; write sqlite:///\.\.\., or \./sqlite:\.\.\. for",
+        ),
+        ("sqlite:x", r"`sqlite:\.\.\.` is no URL; write sqlite:///\.\.\., or"),
+        (
+            "redis::secret@host:6379/0",
+            r"`redis:\.\.\.` is no URL; write redis://\.\.\., or [^:]*:\.\.\. f",
+        ),
         ("sqlite://", r"sqlite:/// needs a file: sqlite:///study\.db"),
         ("postgresql://me:secret@h:port/db", r"postgresql://\*\*\*@h:port/db is no URL"),
+        ("postgresql+nosuch://h/db", r"SQLAlchemy knows no postgresql\+nosuch://; write postgr"),
+        ("mysql+mysqldb://h/db", r"mysql\+mysqldb:// needs MySQLdb: install it, or write mysql:"),
+        (" redis://me:secret@h", r" redis://\*\*\*@h is neither a URL nor a path"),
+        ("a\0b", r"must have no control characters, but got 'a\\x00b'"),
+        ("postgresql://me:se@cret@h/db", r"`@`, [^\n]*, but postgresql://\*\*\*@h/db has one"),
     ],
 )
 def test_parse_mistakes(text: str, message: str) -> None:
@@ -92,9 +103,14 @@ def test_parse_without_its_package_names_the_extra(
 
 
 @pytest.mark.parametrize("url", ["grpc://h", "grpc://h:port", "grpc://h:1/x"])
-def test_open_storage_grpc_needs_host_and_port(url: str) -> None:
+def test_parse_grpc_needs_host_and_port(url: str) -> None:
     with pytest.raises(UserError, match=r"`grpc://host:port` must hold, but got grpc://h"):
-        open_storage(url)
+        StorageAddress.parse(url)
+
+
+def test_parse_grpc_has_no_password_and_prints_none() -> None:
+    with pytest.raises(UserError, match=r"but got grpc://\*\*\*@h:1$"):
+        StorageAddress.parse("grpc://me:secret@h:1")
 
 
 @pytest.mark.parametrize("url", ["redis://127.0.0.1:1/0", "grpc://127.0.0.1:1",
@@ -103,12 +119,25 @@ def test_open_storage_grpc_needs_host_and_port(url: str) -> None:
 def test_open_storage_without_a_server_says_so_at_once(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sb3_hpo.storage._GRPC_READY_S", 0.1)
+    monkeypatch.setattr("sb3_hpo.servers._GRPC_READY_S", 0.1)
     with pytest.raises(
-        UserError, match=r"^storage: [^\n]*127\.0\.0\.1:1[^\n]* cannot be used \([^\n]+\)"
+        UserError,
+        match=r"^storage: [^\n]*127\.0\.0\.1:1[^\n]* cannot be used( for \d+ s)? \([^\n]+\)",
     ) as caught:
         open_storage(url, patience_s=300)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["redis://127.0.0.1:1/0?nosuch=1", "mysql://127.0.0.1:1/db?nosuch=1",
+     "sqlite:///FOLDER/a.db?nosuch=1"],
+)  # fmt: skip
+def test_open_storage_names_an_option_that_the_driver_does_not_know(
+    url: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=r"^storage: .*: the driver knows no option 'nosuch': rem"):
+        open_storage(url.replace("FOLDER", str(tmp_path)))
 
 
 def test_open_storage_memory_keeps_a_study() -> None:

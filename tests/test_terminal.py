@@ -100,3 +100,47 @@ def test_near_below_here_is_relative_and_elsewhere_is_as_it_is(
     monkeypatch.chdir(tmp_path / "here")
     assert near(tmp_path / "here" / "runs" / "best.yaml") == Path("runs/best.yaml")
     assert near(tmp_path / "best.yaml") == tmp_path / "best.yaml"
+
+
+def test_say_prints_no_sign_that_a_terminal_obeys() -> None:
+    shown = said("study \x1b]0;owned\x07 \x9b31m \u202egnp.exe")
+    assert shown == "study \\x1b]0;owned\\x07 \\x9b31m \\u202egnp.exe\n"
+
+
+def test_run_command_mistake_with_control_characters_is_shown_as_text(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def mistaken() -> int:
+        raise UserError("study '\x1b[2J'")
+
+    assert run_command(mistaken) == 2
+    assert capsys.readouterr().err == "error: study '\\x1b[2J'\n"
+
+
+def test_run_command_full_disk_is_one_line_and_exit_2(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fill_the_disk() -> int:
+        raise OSError(28, "No space left on device", "runs/x/report.html")
+
+    assert run_command(fill_the_disk) == 2
+    assert capsys.readouterr().err == (
+        "error: runs/x/report.html: No space left on device; what was finished is kept, and once "
+        "this is mended the same command goes on from there\n"
+    )
+
+
+def test_run_command_ctrl_c_is_one_line_and_exit_130(capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupt() -> int:
+        raise KeyboardInterrupt
+
+    assert run_command(interrupt) == 130
+    assert capsys.readouterr().err == "Interrupted.\n"
+
+
+def test_run_command_other_errors_of_files_are_bugs() -> None:
+    def lose_a_file() -> int:
+        raise FileNotFoundError(2, "No such file or directory", "x")
+
+    with pytest.raises(FileNotFoundError):
+        run_command(lose_a_file)

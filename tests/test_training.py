@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -148,6 +149,12 @@ def test_train_nan_reward_is_diverged() -> None:
 def test_train_bug_in_env_passes_through(error: type[Exception]) -> None:
     with pytest.raises(error, match="the gripper is gone"):
         run(config("RaisingEnv", env_kwargs={"error": error.__name__}))
+
+
+def test_train_exit_in_env_is_a_bug_at_its_place() -> None:
+    with pytest.raises(RuntimeError, match=r"called sys\.exit\('the gripper is gone'\)") as caught:
+        run(config("RaisingEnv", env_kwargs={"error": "SystemExit"}))
+    assert Path(caught.traceback[-1].path).name == "envs.py"
 
 
 def test_train_out_of_memory_is_an_outcome() -> None:

@@ -128,7 +128,7 @@ def _flags(options: dict[str, Any]) -> list[str]:
             flags += [f"--{name.replace('_', '-')}.{key}={item}" for key, item in value.items()]
         elif value is not None:
             flags.append(f"--{name.replace('_', '-')}={value}")
-    return [*flags, "--no-reevaluate"]
+    return [*flags, "--no-reevaluate", "--no-rehearse"]
 
 
 class AttackedStudy:

@@ -213,6 +213,62 @@ def _program(name: str) -> Path | None:
     return Path(found) if found else there[-1] if there else None
 
 
+class MariaDB(Server):
+    """MariaDB, as a stand-in for MySQL too; its folder is its own, as PostgreSQL's is."""
+
+    name = "mariadb"
+
+    def __init__(self, folder: Path, *, password: str | None = None) -> None:
+        """Make an empty database in a folder below the system's temporary one."""
+        super().__init__(Path(tempfile.mkdtemp(prefix=f"mariadb-{folder.name}-")))
+        self.password = password
+        if os.getuid() == 0:  # as which it does not run
+            self._user = "mysql"
+            shutil.chown(self.folder, self._user, self._user)
+        secret = f" IDENTIFIED BY '{password}'" if password else ""
+        (self.folder / "users.sql").write_text(
+            f"CREATE DATABASE IF NOT EXISTS studies;\n"
+            f"CREATE USER IF NOT EXISTS tuner@'127.0.0.1'{secret};\n"
+            f"GRANT ALL ON studies.* TO tuner@'127.0.0.1';\n"
+        )
+        (self.folder / "users.sql").chmod(0o644)
+        self._spawn(["mariadb-install-db", "--no-defaults", "--skip-test-db",
+                     "--auth-root-authentication-method=normal",
+                     f"--datadir={self.folder / 'data'}"]).wait(timeout=60)  # fmt: skip
+
+    @staticmethod
+    def missing() -> str | None:
+        if _server_program() is None or shutil.which("mariadb-install-db") is None:
+            return "mariadb-server is not installed"
+        if os.getuid() == 0 and "mysql" not in {user.pw_name for user in pwd.getpwall()}:
+            return "mariadb does not run as root, and there is no user `mysql`"
+        return None
+
+    @property
+    def url(self) -> str:
+        user = f"tuner:{self.password}" if self.password else "tuner"
+        return f"mysql://{user}@127.0.0.1:{self.port}/studies"
+
+    def _command(self) -> list[str]:
+        return [str(_server_program()), "--no-defaults", f"--datadir={self.folder / 'data'}",
+                f"--port={self.port}", "--bind-address=127.0.0.1", "--skip-name-resolve",
+                f"--socket={self.folder / 'socket'}", f"--pid-file={self.folder / 'pid'}",
+                f"--init-file={self.folder / 'users.sql'}"]  # fmt: skip
+
+    def discard(self) -> None:
+        super().discard()
+        shutil.rmtree(self.folder)
+
+    def _answers(self) -> bool:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
+            return connection.recv(64)[4:5] == b"\n"  # the version of the protocol
+
+
+def _server_program() -> str | None:
+    """Find MariaDB's server, which is not on everybody's path."""
+    return shutil.which("mariadbd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+
+
 class GrpcProxy(Server):
     """Optuna's gRPC proxy in front of a journal."""
 

@@ -12,12 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 import pytest
+import redis
+from optuna.distributions import CategoricalDistribution
+from optuna.storages import RDBStorage
 
-from sb3_hpo.storage import open_storage
+from sb3_hpo.doctor import main as doctor
+from sb3_hpo.errors import UserError
+from sb3_hpo.patience import outages
+from sb3_hpo.storage import StorageAddress, open_storage
 from tests.faults.attacked_studies import wait_for
 from tests.faults.figures import Figures
 from tests.faults.server_studies import Drill, ServedStudy, interrupt
-from tests.faults.servers import PASSWORD, GrpcProxy, PostgreSQL, Redis, Server
+from tests.faults.servers import PASSWORD, GrpcProxy, MariaDB, PostgreSQL, Redis, Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,7 +34,10 @@ if TYPE_CHECKING:
 # Optuna leaves the connections of its databases to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore:.*was deleted while still open:ResourceWarning")
 
-KINDS = pytest.mark.parametrize("kind", [Redis, PostgreSQL, GrpcProxy], ids=lambda kind: kind.name)
+KINDS = pytest.mark.parametrize(
+    "kind", [Redis, PostgreSQL, MariaDB, GrpcProxy], ids=lambda kind: kind.name
+)
+DATABASES = pytest.mark.parametrize("kind", [PostgreSQL, MariaDB], ids=lambda kind: kind.name)
 SMALL = Drill(n_trials=8, n_workers=2, n_kills=1, n_kills_away=0, away_s=1)
 FULL = Drill(n_trials=40, n_workers=4, n_kills=4, n_kills_away=1, away_s=8)
 UNTIL_STOPPED, EVERYTHING, NOTHING = ("save", "3600 1"), ("appendonly", "yes"), ("save", "")
@@ -78,6 +87,8 @@ def test_small_drill(kind: type[Server], serve: Serve, conclude: Conclude) -> No
         pytest.param(Redis, {"keeps": EVERYTHING}, Server.kill, id="redis killed"),
         pytest.param(PostgreSQL, {}, Server.stop, id="postgresql restarted"),
         pytest.param(PostgreSQL, {}, Server.kill, id="postgresql killed"),
+        pytest.param(MariaDB, {}, Server.stop, id="mariadb restarted"),
+        pytest.param(MariaDB, {}, Server.kill, id="mariadb killed"),
         pytest.param(GrpcProxy, {}, Server.stop, id="grpc restarted"),
         pytest.param(GrpcProxy, {}, Server.kill, id="grpc killed"),
     ],
@@ -222,13 +233,14 @@ def test_stop_from_a_second_terminal_ends_all_and_the_command_goes_on_from_there
 
 
 @pytest.mark.faults
+@DATABASES
 def test_two_commands_at_once_on_an_empty_database_make_one_study(
-    serve: Serve, conclude: Conclude
+    kind: type[Server], serve: Serve, conclude: Conclude
 ) -> None:
-    _, study = serve(PostgreSQL, n_trials=6, n_workers=1)
+    _, study = serve(kind, n_trials=6, n_workers=1)
     commands = [study.start("here"), study.start("there")]
     assert [command.wait() for command in commands] == [0, 0], commands[1].output
-    figures = Figures("postgresql: two commands at once", injected=1)
+    figures = Figures(f"{kind.name}: two commands at once", injected=1)
     study.judge(figures)
     answers = [(study.folder / name / "best.yaml").exists() for name in ("here", "there")]
     assert sorted(answers) == [False, True]
@@ -236,8 +248,11 @@ def test_two_commands_at_once_on_an_empty_database_make_one_study(
 
 
 @pytest.mark.slow
-def test_eight_that_open_an_empty_database_at_once_make_its_tables(serve: Serve) -> None:
-    server, _ = serve(PostgreSQL)
+@DATABASES
+def test_eight_that_open_an_empty_database_at_once_make_its_tables(
+    kind: type[Server], serve: Serve
+) -> None:
+    server, _ = serve(kind)
     barrier = threading.Barrier(8)
     names: list[list[str]] = []
 
@@ -253,8 +268,104 @@ def test_eight_that_open_an_empty_database_at_once_make_its_tables(serve: Serve)
     assert names == [[]] * 8
 
 
+LONG = "x" * 3_000_000
+
+
+@pytest.mark.slow
+def test_mariadb_holds_what_other_storages_hold(serve: Serve) -> None:
+    """Records of more than 64 kB, a long error text, what a study holds; also in old tables."""
+    server, _ = serve(MariaDB)
+    url = StorageAddress.parse(server.url).text
+    RDBStorage(url)  # with columns as Optuna makes them
+    study = optuna.create_study(storage=open_storage(server.url), study_name="s")
+    trial = study.ask()
+    trial.set_user_attr("run", {"returns": list(range(50_000))})
+    trial.set_user_attr("traceback", LONG)
+    study._storage.set_trial_system_attr(trial._trial_id, "fixed_params", LONG)
+    study.set_user_attr("config", LONG)
+    study._storage.set_study_system_attr(study._study_id, "x", LONG)
+    choices = [f"{i}{LONG[:100]}" for i in range(2000)]
+    trial.suggest_categorical("c", choices)
+    again = optuna.load_study(storage=open_storage(server.url), study_name="s")
+    assert again.trials[0].user_attrs == {
+        "run": {"returns": list(range(50_000))}, "traceback": LONG,
+    }  # fmt: skip
+    assert again.trials[0].system_attrs["fixed_params"] == again.user_attrs["config"] == LONG
+    assert again._storage.get_study_system_attrs(again._study_id)["x"] == LONG
+    assert again.trials[0].distributions["c"] == CategoricalDistribution(choices)
+
+
+@pytest.mark.slow
+def test_mariadb_user_who_may_not_widen_columns_is_told_who_may(serve: Serve) -> None:
+    server, _ = serve(MariaDB)
+    url = StorageAddress.parse(server.url).text
+    RDBStorage(url)
+    users = server.folder / "users.sql"
+    users.write_text(
+        "REVOKE ALL ON studies.* FROM tuner@'127.0.0.1';\n"
+        "GRANT SELECT, INSERT, UPDATE, DELETE, CREATE ON studies.* TO tuner@'127.0.0.1';\n"
+    )
+    server.stop()
+    server.start()
+    with pytest.raises(UserError) as caught:
+        open_storage(server.url, patience_s=60)
+    assert str(caught.value) == (
+        f"storage: mysql+pymysql://***@127.0.0.1:{server.port}/studies holds at most 64 kB of "
+        "what a trial records, and its user may not change that; let its owner run: ALTER TABLE "
+        "study_system_attributes MODIFY value_json LONGTEXT; ALTER TABLE study_user_attributes "
+        "MODIFY value_json LONGTEXT; ALTER TABLE trial_params MODIFY distribution_json LONGTEXT; "
+        "ALTER TABLE trial_system_attributes MODIFY value_json LONGTEXT; ALTER TABLE "
+        "trial_user_attributes MODIFY value_json LONGTEXT"
+    )
+    users.write_text("GRANT ALL ON studies.* TO tuner@'127.0.0.1';\n")
+    server.stop()
+    server.start()
+    open_storage(server.url)
+    users.write_text("REVOKE ALTER ON studies.* FROM tuner@'127.0.0.1';\n")
+    server.stop()
+    server.start()
+    assert optuna.get_all_study_names(open_storage(server.url)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [Redis, MariaDB, GrpcProxy], ids=lambda kind: kind.name)
+def test_call_to_a_server_that_froze_ends_with_patience(
+    kind: type[Server], serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sb3_hpo.servers._ANSWER_S", 1)
+    monkeypatch.setattr("sb3_hpo.servers._REDIS_ANSWER_S", 1)
+    server, _ = serve(kind)
+    study = optuna.create_study(storage=open_storage(server.url, patience_s=2))
+    server.freeze()
+    start = time.monotonic()
+    with pytest.raises(UserError, match=r"^storage: \S+ cannot be used for \d+ s \(.+\); once it"):
+        study.set_user_attr("key", 1)
+    assert time.monotonic() - start < 10
+    server.thaw()
+    study.set_user_attr("key", 2)
+    assert study.user_attrs == {"key": 2}
+
+
+@pytest.mark.slow
+def test_redis_whose_memory_is_full_is_waited_for(serve: Serve) -> None:
+    server, _ = serve(Redis)
+    client = redis.Redis(port=server.port)
+    study = optuna.create_study(storage=open_storage(server.url, patience_s=60))
+    client.config_set("maxmemory", 1_000_000)
+    threading.Timer(1, lambda: client.config_set("maxmemory", 0)).start()
+    study.set_user_attr("key", LONG)
+    assert outages(study) == 1
+    assert study.user_attrs == {"key": LONG}
+    client.config_set("maxmemory-policy", "allkeys-lru")
+    with pytest.raises(UserError, match=r"full \(maxmemory-policy allkeys-lru\)"):
+        optuna.create_study(storage=open_storage(server.url))
+    client.delete(":log:0")
+    assert doctor([server.url]) == 2
+    client.close()
+
+
 @pytest.mark.faults
-@pytest.mark.parametrize("kind", [Redis, PostgreSQL], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", [Redis, PostgreSQL, MariaDB], ids=lambda kind: kind.name)
 def test_password_is_in_no_file_no_command_line_and_no_attribute(
     kind: type[Server], serve: Serve
 ) -> None:
