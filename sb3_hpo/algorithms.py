@@ -60,6 +60,9 @@ ALGORITHMS = {
 ALIASES = {"ppo_lstm": "recurrent_ppo"}
 """RL Zoo's names, where they differ from the table's."""
 
+_SPELLINGS = {name.replace("_", ""): name for name in ALGORITHMS}  # the classes', in lower case
+_SPELLINGS |= {name: name for name in ALGORITHMS} | ALIASES
+
 
 def resolve_alias(name: str) -> str:
     """Return an algorithm's name in the table; other names come back as they are.
@@ -70,10 +73,10 @@ def resolve_alias(name: str) -> str:
     Returns:
         The name under which everything else knows the algorithm.
 
-    >>> resolve_alias("ppo_lstm"), resolve_alias("ppo")
-    ('recurrent_ppo', 'ppo')
+    >>> resolve_alias("ppo_lstm"), resolve_alias("PPO"), resolve_alias("MaskablePPO")
+    ('recurrent_ppo', 'ppo', 'maskable_ppo')
     """
-    return ALIASES.get(name, name)
+    return name if ":" in name else _SPELLINGS.get(name.lower(), name)
 
 
 def find_algorithm(name: str) -> Algorithm:

@@ -229,6 +229,7 @@ class TrialEvalCallback(EvalCallback):
         if len(evaluations) > 1 and not stopped:
             self._warn_of_long_rollout(len(evaluations))
         for evaluation in evaluations:
+            self._warn_of_endless_episode(evaluation)
             self.learning_curve.append(evaluation)
             end = evaluation.actual_step if final else self._end
             if report_evaluation(self._trial, evaluation, end):
@@ -244,6 +245,15 @@ class TrialEvalCallback(EvalCallback):
             f"one rollout passed {n} steps of the evaluation grid, which share one evaluation: "
             "evaluate less often, or let the search space know the budget, "
             "sample_ppo_params(trial, context=SpaceContext(n_timesteps=..., n_evaluations=...))",
+            stacklevel=2,
+        )
+
+    def _warn_of_endless_episode(self, evaluation: Evaluation) -> None:
+        if any(item.truncated for item in self.learning_curve) or not evaluation.truncated:
+            return
+        warnings.warn(
+            f"the evaluation at step {evaluation.nominal_step:,} was cut, as an episode did not "
+            "end: wrap the evaluation environment in gymnasium.wrappers.TimeLimit",
             stacklevel=2,
         )
 

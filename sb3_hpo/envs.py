@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
     from sb3_hpo.config import TrainingConfig
 
+_HOMES = {  # beginnings of ids, and the module that registers them
+    "ALE/": "ale_py", "MiniGrid-": "minigrid", "BabyAI-": "minigrid",
+}  # fmt: skip
+
 
 class SeededEpisodes(gym.Wrapper[Any, Any, Any, Any]):
     """Starts its next episodes from seeds given in advance, whoever resets it.
@@ -240,6 +244,11 @@ def probe(config: TrainingConfig) -> Problem:
     except UserError as error:
         raise UserError(re.sub(r"^(?!wrapper: )", "env: ", str(error))) from error
     except gym.error.UnregisteredEnv as error:
+        if (home := _home_of(config.env)) is not None:
+            raise UserError(
+                f"env: {config.env!r} is there once its package has been imported: write "
+                f"{home}:{config.env}"
+            ) from error
         known = [name for name in gym.registry if "/" not in name]
         raise UserError(unknown_name("environment", config.env, known).split(" Known:")[0]
                         + "; or pass package.module:factory") from error  # fmt: skip
@@ -262,6 +271,12 @@ def probe(config: TrainingConfig) -> Problem:
         )
     finally:
         env.close()
+
+
+def _home_of(env: str) -> str | None:
+    """Return the module that has to be imported for an id of a well-known package."""
+    homes = (home for start, home in _HOMES.items() if env.startswith(start))
+    return next(homes, None)
 
 
 def _stacked(space: gym.Space[Any], n_frames: int) -> gym.Space[Any]:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete
-from stable_baselines3.common.preprocessing import is_image_space
+from stable_baselines3.common.preprocessing import is_image_space, is_image_space_channels_first
 
 from sb3_hpo.algorithms import ALGORITHMS, check_algorithm_installed, find_algorithm
 from sb3_hpo.batch.learner import has_images
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sb3_hpo.config import TrainingConfig
     from sb3_hpo.envs import Problem
 
+_SMALLEST_IMAGE = 36  # that the three convolutions of SB3's NatureCNN leave something of
 _OBSERVATIONS = (Box, Discrete, MultiBinary, MultiDiscrete)
 
 
@@ -106,7 +107,22 @@ def check_problem(config: TrainingConfig, problem: Problem) -> None:
     if mistakes:
         raise UserError("; ".join(mistakes))
     if config.policy is None:
-        choose_policy(algorithm_class, problem.observation_space)
+        name = choose_policy(algorithm_class, problem.observation_space)
+        _check_image_size(config, name, problem.observation_space)
+
+
+def _check_image_size(config: TrainingConfig, policy: str, space: gym.Space[Any]) -> None:
+    if not isinstance(space, Box) or not policy.startswith("Cnn"):
+        return
+    if "features_extractor_class" in config.policy_kwargs:
+        return
+    sides = space.shape
+    height_and_width = sides[1:] if is_image_space_channels_first(space) else sides[:-1]
+    if min(height_and_width) < _SMALLEST_IMAGE:
+        raise UserError(
+            f"policy: images of {sides} are too small for {policy}, which needs at least "
+            f"{_SMALLEST_IMAGE} x {_SMALLEST_IMAGE}; pass --policy MlpPolicy"
+        )
 
 
 def _observation_mistake(algo: str, space: gym.Space[Any]) -> str | None:

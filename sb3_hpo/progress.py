@@ -27,7 +27,7 @@ from sb3_hpo.trials import (
     outcome_of,
     trials_of,
 )
-from sb3_hpo.wording import printable
+from sb3_hpo.wording import plural, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,11 +62,14 @@ class Progress:
         self._told = {trial.number for trial in trials if trial.state.is_finished()}
         self._n_before = self._n_finished = count_trials(trials).finished
         self._steps_before = _steps(trials)
-        self._live = Live(console=console, refresh_per_second=4) if console.is_terminal else None
+        self._live: Live | None = None
+        if console.is_terminal:  # it shows something from its first moment on
+            self._live = Live(self._view(trials), console=console, auto_refresh=False)
+        self._width = console.width
 
     def __enter__(self) -> Progress:
         if self._live is not None:
-            self._live.start()
+            self._live.start(refresh=True)
         return self
 
     def __exit__(
@@ -82,13 +85,30 @@ class Progress:
     def tick(self) -> None:
         """Show what is new."""
         trials = trials_of(self._study)
+        if self._live is not None:
+            self._follow_resize(self._live)
         for trial in trials:
             if trial.state.is_finished() and trial.number not in self._told:
                 self._told.add(trial.number)
                 self._n_finished += trial.state in FINISHED
                 self._tell(trial)
         if self._live is not None:
-            self._live.update(self._view(trials))
+            self._live.update(self._view(trials), refresh=True)
+
+    def _follow_resize(self, live: Live) -> None:
+        """Tell rich how many rows its view takes since the terminal became narrower.
+
+        Terminals break lines that are too long by then. Rich would go up as many rows as it has
+        written, and leave the first line standing above the view.
+        """
+        before, self._width = self._width, self._console.width
+        if self._width >= before:
+            return
+        options = self._console.options.update(width=before)
+        lines = self._console.render_lines(live.renderable, options, pad=False)
+        lengths = [sum(segment.cell_length for segment in line) for line in lines]
+        n_rows = sum(max(1, -(-length // self._width)) for length in lengths)
+        live._live_render._shape = (self._width, n_rows)
 
     def _tell(self, trial: FrozenTrial) -> None:
         """Print a line about a finished trial; on a terminal only if it failed."""
@@ -103,7 +123,7 @@ class Progress:
         counts = count_trials(trials)
         best = best_trials(self._study, 1)
         head = Text.assemble(
-            (f"{counts.finished}/{self._n_trials} trials", "bold"),
+            (f"{counts.finished}/{plural(self._n_trials, 'trial')}", "bold"),
             f"  {counts.pruned} pruned  {counts.infeasible} infeasible  {counts.failed} failed",
             (
                 "  best " + (f"{best[0].value:.1f} (trial {best[0].number})" if best else "-"),
@@ -127,7 +147,8 @@ class Progress:
         left = (
             f"{_clock_time(elapsed / n_new * n_left)} left" if n_new > 0 else "time left unknown"
         )
-        return f"{max(steps_per_s, 0):,.0f} steps/s  {left}"
+        rate = f"{max(steps_per_s, 0):,.0f} steps/s"
+        return f"{rate}  {_clock_time(elapsed)} elapsed  {left}"
 
 
 def describe_outcome(trial: FrozenTrial) -> str:

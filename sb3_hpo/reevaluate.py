@@ -98,7 +98,8 @@ def reevaluate(
 
 
 def _plan(config: StudyConfig, candidates: list[Candidate], rounds: Sequence[Round]) -> str:
-    test = f"{config.test_seeds} fresh seeds, {config.test_episodes} episodes each"
+    episodes = plural(config.test_episodes, "episode")
+    test = f"{plural(config.test_seeds, 'fresh seed')}, {episodes} each"
     if not rounds:
         return f"Re-evaluation: {candidates[0].name}, the best one, is trained again from {test}"
     field = ", ".join(f"{r.n_candidates} with {r.n_seeds}" for r in rounds)

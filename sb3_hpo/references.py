@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import re
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,17 @@ def reference(target: Any) -> str:
         return target
     module = getattr(target, "__module__", None)
     name = getattr(target, "__qualname__", None)
+    if isinstance(target, partial):
+        raise UserError(
+            f"{target!r} cannot be imported by a worker process: define a function at the top "
+            "level of a module or script that calls it with these arguments, and pass that"
+        )
+    if name is None and module is not None:
+        raise UserError(
+            f"an object of {type(target).__name__} cannot be imported by a worker process: pass "
+            "its class (an environment's arguments are env_kwargs), or a function at the top "
+            "level of a module or script that makes or calls it"
+        )
     if module is None or name is None or "<" in name:
         raise UserError(
             f"{target!r} cannot be imported by a worker process: "

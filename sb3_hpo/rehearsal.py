@@ -225,13 +225,13 @@ def _walk(env: gym.Env[Any, Any], started: Any, config: StudyConfig) -> tuple[fl
             return _finite(metric, f"metric: {config.metric!r} must be a finite number"), []
         if time.monotonic() > deadline:
             break
-    if config.metric is None:
+    if config.metric is not None:
+        said = f"metric: it is not known yet whether the last info has {config.metric!r}, as"
+    elif number < _MAX_STEPS:
         return 1.0, []
-    warning = (
-        f"metric: no episode ended within {number:,} random steps, so it is not known whether its "
-        f"last info has {config.metric!r}"
-    )
-    return 1.0, [warning]
+    else:
+        said = "env: evaluations will be cut if a trained policy is not faster:"
+    return 1.0, [f"{said} no episode ended within {number:,} random steps"]
 
 
 def _sb3_check(env: gym.Env[Any, Any]) -> list[str]:

@@ -70,7 +70,8 @@ def summary(answer: Answer) -> str:
         Counts by outcome, environment steps and training time.
     """
     counts: Counts = answer.counts
-    text = f"{counts.finished} trials finished: {counts.complete} complete, {counts.pruned} pruned"
+    text = f"{plural(counts.finished, 'trial')} finished: {counts.complete} complete"
+    text += f", {counts.pruned} pruned"
     if counts.infeasible:
         text += f", {counts.infeasible} infeasible"
     if counts.failed:
@@ -124,7 +125,7 @@ def lines_of_test(tested: Tested) -> list[str]:
         (
             f"{tested.candidate.name}, trained again for {tested.n_steps:,} steps from "
             f"{plural(n_seeds, 'fresh seed')} and judged by "
-            f"{count(*tested.n_episodes)} other episodes each"
+            f"{count(*tested.n_episodes)} other episode{'s' * (tested.n_episodes[1] != 1)} each"
         ),
         (
             f"  IQM {_estimate(tested.iqm)}, mean {number(tested.mean)}, "

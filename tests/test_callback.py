@@ -16,7 +16,7 @@ from sb3_hpo import TrialEvalCallback
 from sb3_hpo.errors import UserError
 from sb3_hpo.scores import score_rule
 from sb3_hpo.seeds import Stream, derive_seeds
-from tests.envs import KnownReturnEnv, TargetEnv, start_of
+from tests.envs import EndlessEnv, KnownReturnEnv, TargetEnv, start_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -281,3 +281,18 @@ def test_callback_scores_raw_rewards_of_a_normalizing_environment() -> None:
     assert frozen(trial).intermediate_values == pytest.approx({320: expected, 640: expected})
     assert (bare.training, bare.norm_reward) == (True, True)
     assert vars(bare.ret_rms) == vars(training.ret_rms)  # it has seen no reward of its own
+
+
+def test_callback_warns_once_of_an_episode_that_does_not_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sb3_hpo.callback.MIN_EPISODE_CAP", 30)
+    callback = TrialEvalCallback(EndlessEnv(), new_trial(), n_evaluations=5, n_eval_episodes=1)
+    with pytest.warns(UserWarning, match="was cut") as caught:
+        learn(callback)
+    texts = [str(w.message) for w in caught if "was cut" in str(w.message)]
+    assert len(texts) == 1
+    assert texts[0].startswith(
+        "the evaluation at step 128 was cut, as an episode did not end: wrap"
+    )
+    assert len(callback.learning_curve) == 5

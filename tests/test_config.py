@@ -274,3 +274,9 @@ def test_numbers_that_json_would_lose_are_refused(
 ) -> None:
     with pytest.raises(UserError, match=f"^{field}: {path}: studies keep plain JSON"):
         make_config({"algo": "ppo", "env": "Pendulum-v1", field: kwargs})
+
+
+@pytest.mark.parametrize(("written", "algo"), [("PPO", "ppo"), ("RecurrentPPO", "recurrent_ppo")])
+def test_algorithm_written_like_its_class_is_the_same(written: str, algo: str) -> None:
+    config = make_config({"algo": written, "env": "Pendulum-v1"})
+    assert config == make_config({"algo": algo, "env": "Pendulum-v1"})

@@ -18,6 +18,7 @@ TWO = gym.spaces.Discrete(2)
 GOALS = gym.spaces.Dict(dict.fromkeys(("observation", "achieved_goal", "desired_goal"), VECTOR))
 
 TUPLE = gym.spaces.Tuple([VECTOR, TWO])
+TINY = gym.spaces.Box(0, 255, (7, 7, 3), np.uint8)
 MISSION = gym.spaces.Dict({"image": IMAGE, "mission": gym.spaces.Text(9)})
 
 
@@ -44,6 +45,12 @@ def config(algo: str, **values: Any) -> StudyConfig:
             (MISSION, TWO),
             "its part 'mission' is Text.*pass --wrapper minigrid.wrappers:I",
         ),
+        (
+            "ppo",
+            {},
+            (TINY, TWO),
+            r"^policy: images of \(7, 7, 3\) are too small.*--policy MlpPolicy",
+        ),
         ("crossq", {}, (IMAGE, VECTOR), "CrossQ has no CnnPolicy, which .* need; it has Mlp"),
         ("ppo", {"normalize": True}, (IMAGE, VECTOR), "normalize: does not go with images"),
         ("ppo", {"her": True}, (GOALS, VECTOR), "her: ppo cannot use it; ddpg, dqn, "),
@@ -63,6 +70,11 @@ def test_check_problem_passes_what_fits() -> None:
     check_problem(config("sac"), Problem(VECTOR, VECTOR))
     check_problem(config("sac", her=True), Problem(GOALS, VECTOR, longest_episode=50))
     check_problem(config("maskable_ppo"), Problem(VECTOR, TWO, has_action_masks=True))
+
+
+def test_check_problem_takes_small_images_with_another_policy() -> None:
+    check_problem(config("ppo", policy="MlpPolicy"), Problem(TINY, TWO))
+    check_problem(config("ppo"), Problem(IMAGE, TWO))
 
 
 def test_choose_policy_takes_the_one_with_memory_where_there_is_no_other() -> None:

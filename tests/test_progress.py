@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from io import StringIO
 from typing import Any
 
@@ -172,7 +173,7 @@ def test_progress_on_terminal_time_left_is_from_this_sessions_rate(
     study.add_trials([FINISHED, DROPPED])
     clock.now = 60.0  # for two trials of 1200 steps
     text = live_view(progress, file)
-    assert left in text
+    assert f"1:00 elapsed  {left}" in text
     assert "40 steps/s" in text
 
 
@@ -192,3 +193,30 @@ def test_progress_on_terminal_prints_lines_for_failures_only() -> None:
     assert "trial 1 failed: ValueError: no gripper at env.py:7" in text
     assert "trial 0: value" not in text
     assert "trial 2" not in text
+
+
+def test_progress_on_terminal_shows_its_view_before_the_first_tick() -> None:
+    study, (console, file) = study_of(FINISHED), terminal()
+    with Progress(study, 5, console):
+        assert "1/5 trials" in file.getvalue()
+        assert "0:00 elapsed  time left unknown" in file.getvalue()
+
+
+def test_progress_on_terminal_that_became_narrower_goes_up_over_the_broken_lines() -> None:
+    study, (console, file) = study_of(FINISHED), terminal()
+    with Progress(study, 5, console) as progress:
+        progress.tick()
+        head, bar, running = file.getvalue().rpartition("\x1b[2K")[2].split("\n")
+        assert running == ""
+        assert len(bar) == 60 < len(head)
+        file.seek(0)
+        file.truncate()
+        console.width = len(bar)  # at which a terminal breaks the head
+        progress.tick()
+        n_rows = math.ceil(len(head) / 60) + 2
+        assert file.getvalue().count("\x1b[1A") == n_rows - 1
+        shown = file.getvalue().rpartition("\x1b[2K")[2].count("\n") + 1
+        file.seek(0)
+        file.truncate()
+        progress.tick()
+        assert file.getvalue().count("\x1b[1A") == shown - 1

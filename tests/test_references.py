@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -47,6 +48,22 @@ def test_reference_local_class_is_refused() -> None:
 @pytest.mark.parametrize("target", [3, None, [KnownReturnEnv], KnownReturnEnv()])
 def test_reference_instance_is_refused(target: Any) -> None:
     with pytest.raises(UserError, match="cannot be imported by a worker process"):
+        reference(target)
+
+
+@pytest.mark.parametrize(
+    ("target", "advice"),
+    [
+        (
+            partial(KnownReturnEnv, "discrete"),
+            "^functools.partial.*: define a function at the top",
+        ),
+        (KnownReturnEnv(), "^an object of KnownReturnEnv cannot .*: pass its class .*env_kwargs"),
+        (lambda: None, "define it at the top level of a module or script and pass that$"),
+    ],
+)
+def test_reference_that_is_refused_has_its_own_advice(target: Any, advice: str) -> None:
+    with pytest.raises(UserError, match=advice):
         reference(target)
 
 

@@ -120,7 +120,7 @@ def test_summary_counts_each_kind_and_adds_up_the_cost() -> None:
 
 def test_summary_without_trouble_does_not_mention_it() -> None:
     assert summary(answer_of(study_of(trial(COMPLETE, 1.0, record())))) == (
-        "1 trials finished: 1 complete, 0 pruned; 600 steps in 1.5 minutes of training"
+        "1 trial finished: 1 complete, 0 pruned; 600 steps in 1.5 minutes of training"
     )
 
 

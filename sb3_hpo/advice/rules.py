@@ -15,6 +15,7 @@ from sb3_hpo.advice.range_rules import fix, shrink, widen
 from sb3_hpo.answer import record_of
 from sb3_hpo.scores import estimates_final
 from sb3_hpo.statistics import seed_means
+from sb3_hpo.wording import plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -231,7 +232,8 @@ def more_trials(evidence: Evidence) -> Advice | None:
     enough = min(TRIALS_PER_DIMENSION * n_free, MAX_TRIALS_ASKED)
     if n < enough:
         flag = f"--n-trials {max(enough, evidence.config.n_trials)}"
-        text = f"{n} trials are few for {n_free} dimensions. Go on with this study: {flag}."
+        few = f"{plural(n, 'trial')} {'is' if n == 1 else 'are'} few"
+        text = f"{few} for {plural(n_free, 'dimension')}. Go on with this study: {flag}."
         return Advice("more_trials", text)
     step = _late_step(evidence)
     if step is None:

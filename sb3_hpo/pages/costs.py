@@ -171,6 +171,7 @@ def setting_section(study: optuna.Study, config: StudyConfig | None, answer: Ans
 
 def _settings(config: StudyConfig) -> tuple[tuple[str, str], ...]:
     action = "sampled" if config.stochastic_eval else "most likely"
+    episodes = plural(config.test_episodes, "episode")
     rows = [
         ("algorithm", config.algo),
         ("environment", config.env),
@@ -183,7 +184,7 @@ def _settings(config: StudyConfig) -> tuple[tuple[str, str], ...]:
         ("normalize", "yes" if config.normalize else "no"),
         ("sampler, pruner", f"{config.sampler}, {config.pruner}"),
         ("trials wanted", str(config.n_trials)),
-        ("test", f"{config.test_seeds} training seeds, {config.test_episodes} episodes each"),
+        ("test", f"{plural(config.test_seeds, 'training seed')}, {episodes} each"),
     ]  # fmt: skip
     extras = {"wrapper": config.wrapper, "env_kwargs": config.env_kwargs, "fixed": config.fixed,
               "policy_kwargs": config.policy_kwargs, "space": config.space}  # fmt: skip

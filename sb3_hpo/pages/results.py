@@ -46,8 +46,9 @@ def answer_section(
     else:
         blocks.append(Text("There is no answer yet: no trial is COMPLETE."))
     counts = answer.counts
-    wanted = "" if config is None else f" of {config.n_trials}"
-    state = f"{counts.finished}{wanted} trials are finished"
+    n = counts.finished if config is None else config.n_trials
+    wanted = "" if config is None else f"{counts.finished} of "
+    state = f"{wanted}{plural(n, 'trial')} {'is' if n == 1 else 'are'} finished"
     if counts.running or counts.waiting:
         state += f"; {counts.running} running, {counts.waiting} waiting"
     return Section("The answer", (*blocks, Text(f"{state}.")))
