@@ -131,9 +131,12 @@ class UnrulyEnv(TargetEnv):
     of the process too.
     """
 
+    _has_begun = False
+
     def __init__(self) -> None:
         super().__init__()
-        if IN_WORKER in os.environ:
+        if IN_WORKER in os.environ and not UnrulyEnv._has_begun:
+            UnrulyEnv._has_begun = True  # in the copy too, or there would be a copy an environment
             while os.read(0, 1024):
                 pass
             threading.Thread(target=time.sleep, args=(3600,)).start()

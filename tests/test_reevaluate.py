@@ -138,7 +138,7 @@ def test_a_study_of_another_tool_is_raced_and_tested(
     assert (run_dir / "reevaluation.jsonl").read_bytes() == before
     assert "The answer: trial" in capsys.readouterr().out
     # More seeds: only those are trained.
-    assert main([*arguments, "--seeds", "4"]) == 0
+    assert main(flags_with(arguments, "--seeds", "4")) == 0
     keys = keys_of(run_dir / "reevaluation.jsonl")
     assert len(keys) == len(set(keys))
     assert keys[: len(runs)] == [line["key"] for line in lines if "key" in line]
