@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
+import os
 import re
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -19,11 +23,13 @@ from optuna.storages import RDBStorage
 from sb3_hpo.doctor import main as doctor
 from sb3_hpo.errors import UserError
 from sb3_hpo.patience import outages
+from sb3_hpo.places import find_study
 from sb3_hpo.storage import StorageAddress, open_storage
-from tests.faults.attacked_studies import wait_for
+from tests.faults.attacked_studies import ROOT, wait_for
 from tests.faults.figures import Figures
-from tests.faults.server_studies import Drill, ServedStudy, interrupt
+from tests.faults.server_studies import Drill, OtherCommand, ServedStudy, interrupt
 from tests.faults.servers import PASSWORD, GrpcProxy, MariaDB, PostgreSQL, Redis, Server
+from tests.own_processes import pids_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -386,6 +392,53 @@ def test_password_is_in_no_file_no_command_line_and_no_attribute(
     assert {"config.yaml", "worker-0.log"} <= {path.name for path in files}
     assert [path for path in files if PASSWORD.encode() in path.read_bytes()] == []
     assert PASSWORD not in command.output
+
+
+def _as_option(url: str) -> str:
+    """Write user and password as options of a URL."""
+    scheme, user, password, rest = re.fullmatch(r"(\w+://)(\w*):(.*)@(.*)", url).groups()  # type: ignore[union-attr]
+    return f"{scheme}{rest}?{f'user={user}&' * bool(user)}password={password}"
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("form", [str, _as_option])
+@pytest.mark.parametrize("kind", [Redis, PostgreSQL, MariaDB], ids=lambda kind: kind.name)
+def test_finished_study_has_the_password_nowhere(
+    kind: type[Server], form: Callable[[str], str], serve: Serve, tmp_path: Path
+) -> None:
+    server, _ = serve(kind, {"password": PASSWORD})
+    url, run_dir, out = form(server.url), tmp_path / "finished", tmp_path / "out"
+    words = [
+        "--algo", "ppo", "--env", "tests.envs:TargetEnv", "--n-timesteps", "640", "--n-envs", "2",
+        "--n-eval-episodes", "2", "--space", "tests.envs:sample_target_params", "--n-trials", "3",
+        "--n-workers", "1", "--test-seeds", "2", "--test-episodes", "2",
+        "--study-name", "finished",
+    ]  # fmt: skip
+    command = OtherCommand(run_dir, out, *words, "--storage", url, "--run-dir", str(run_dir))
+    lines = set()
+    while command.runs:
+        for pid in pids_of("--parent", str(command.process.pid)):
+            with contextlib.suppress(OSError):  # it has just ended
+                lines.add(Path(f"/proc/{pid}/cmdline").read_bytes())
+        time.sleep(0.02)
+    assert command.wait() == 0, command.output
+    assert {b"sb3_hpo.worker", b"sb3_hpo.runner"} <= {line.split(b"\0")[2] for line in lines}
+    said = [command.output.encode(), *lines]
+    for module in ("doctor", "report"):
+        done = subprocess.run(
+            [sys.executable, "-m", f"sb3_hpo.{module}", url, "--study-name", "finished"],
+            capture_output=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+            check=True,
+        )  # fmt: skip
+        said += [done.stdout, done.stderr]
+    study = find_study(url, "finished")
+    said.append(repr([study.user_attrs, study.trials]).encode())
+    files = [path for path in tmp_path.rglob("*") if path.is_file() and "server" not in path.parts]
+    names = {path.name for path in files}
+    assert {"config.yaml", "report.html", "report.md", "worker-0.log", "best.yaml"} <= names
+    said += [path.read_bytes() for path in files]
+    assert [text[:300] for text in said if PASSWORD.encode() in text] == []
+    assert any(b"***" in text for text in said)
 
 
 @pytest.mark.faults
