@@ -218,15 +218,19 @@ def check_device(device: str | None) -> None:
         device: What `--device` says.
 
     Raises:
-        UserError: This machine or this torch has none, or not so many.
+        UserError: It is no device, or this machine or this torch has none, or not so many.
     """
-    kind, _, index = (device or "").partition(":")
-    if kind != "cuda":
+    if device in (None, "auto"):
         return
     import torch
 
+    try:
+        wanted = torch.device(device)
+    except RuntimeError as error:
+        text = str(error).splitlines()[0]
+        raise UserError(f"device: {device!r} is none: {text}") from error
     n_there = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if int(index or 0) >= n_there:
+    if wanted.type == "cuda" and (wanted.index or 0) >= n_there:
         raise UserError(
             f"device: {device} is not there: torch {torch.__version__} sees {n_there} of them; "
             "leave --device out, or install the torch build for your GPU"

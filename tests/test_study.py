@@ -126,6 +126,8 @@ def test_open_study_has_the_configured_pruner(tmp_path: Path) -> None:
             {"algo": "tests.envs:no_algorithm", "space": "tests.envs:sample_target_params"},
             "algo: tests.envs:no_algorithm: unknown name",
         ),
+        ({"device": "cuda:x"}, "device: 'cuda:x' is none: Invalid device string: 'cuda:x'"),
+        ({"device": "gpu"}, "device: 'gpu' is none: Expected one of cpu, cuda,"),
         (
             {"device": "cuda"},
             "device: cuda is not there: torch .* sees 0 of them; leave --dev",
