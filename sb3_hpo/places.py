@@ -17,7 +17,7 @@ from sb3_hpo.config import make_config
 from sb3_hpo.errors import UserError, unknown_name
 from sb3_hpo.files import read_yaml_mapping
 from sb3_hpo.servers import limits
-from sb3_hpo.storage import StorageAddress, open_storage
+from sb3_hpo.storage import StorageAddress, is_folder, open_storage
 from sb3_hpo.trials import CONFIG
 from sb3_hpo.urls import scrub
 
@@ -144,7 +144,7 @@ def find_address(storage: str) -> StorageAddress:
         UserError: There is nothing.
     """
     folder = Path(storage).expanduser()
-    address = StorageAddress.parse(str(folder / JOURNAL) if folder.is_dir() else storage)
+    address = StorageAddress.parse(str(folder / JOURNAL) if is_folder(folder) else storage)
     path = _file_of(address)
     if path is not None and not path.is_file():
         raise UserError(f"storage: there is no file {path}")

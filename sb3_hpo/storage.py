@@ -118,11 +118,27 @@ def _check_is_path(text: str) -> None:
         )
 
 
+def is_folder(path: Path) -> bool:
+    """Tell whether a path is a folder.
+
+    Args:
+        path: What the user says; no file need be there.
+
+    Raises:
+        UserError: No file can be there: a name is too long, say.
+    """
+    try:
+        return path.is_dir()
+    except OSError as error:
+        text = scrub(str(path))
+        raise UserError(f"storage: {text[:200]} cannot be a file: {error.strerror}") from error
+
+
 def _journal_path(text: str) -> Path:
     if "://" in text:
         raise UserError(f"storage: {scrub(text)} is neither a URL nor a path")
     path = Path(text).expanduser().resolve()
-    if path.is_dir():
+    if is_folder(path):
         raise UserError(f"storage: {path} is a folder; give a file in it, e.g. study.journal")
     if path.is_file() and path.stat().st_size > 0:
         with path.open("rb") as file:

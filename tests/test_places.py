@@ -101,6 +101,12 @@ def test_find_study_missing_file_is_refused_and_not_made(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("storage", [400 * "x", "redi:" + 400 * "y" + "@h"])
+def test_find_study_name_that_no_file_can_have_is_refused(storage: str) -> None:
+    with pytest.raises(UserError, match=r"^storage: [^\n]+ cannot be a file: File name too long$"):
+        find_study(storage)
+
+
 def test_find_study_missing_database_named_with_its_driver_is_not_made(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^storage: there is no file .*/mistyped\.db$"):
         find_study(f"sqlite+pysqlite:///{tmp_path}/mistyped.db?timeout=5")
