@@ -184,7 +184,7 @@ KINDS = ("flags", "configuration", "space_file", "hydra", "zoo", "recipe", "url"
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("n", [pytest.param(12), pytest.param(350, marks=pytest.mark.faults)])
+@pytest.mark.parametrize("n", [pytest.param(4), pytest.param(350, marks=pytest.mark.faults)])
 def test_damaged_input_is_one_line(
     kind: str, n: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

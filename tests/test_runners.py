@@ -103,7 +103,7 @@ def test_a_killed_runner_is_replaced_and_its_run_trained_again(tmp_path: Path) -
             killed.append(children()[0])
             os.kill(killed[0], signal.SIGKILL)
 
-    config_ = config(n_timesteps=40_000)
+    config_ = config(n_timesteps=15_000)
     done, errors = run(config_, tmp_path, specs(config_, 2), on_tick=kill_one)
     assert len(killed) == 1
     assert errors == {}

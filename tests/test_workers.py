@@ -97,7 +97,7 @@ def test_hung_worker_without_time_limit_is_found_by_its_missing_beat(tmp_path: P
 
 
 def test_signal_hands_trials_back_and_resuming_reaches_the_exact_total(tmp_path: Path) -> None:
-    config_ = config(tmp_path, n_trials=3, n_timesteps=10_000)
+    config_ = config(tmp_path, n_trials=3, n_timesteps=4_000)
 
     def interrupt() -> None:
         if not sent and count_trials(trials_of(study)).running == 2:
