@@ -150,7 +150,6 @@ def test_prepare_mistake_is_refused_and_nothing_is_written(
     [
         ({"policy": "MlpPolicyy"}, r"cannot be built .* ValueError: Policy MlpPolicyy unknown"),
         ({"policy_kwargs": {"net_arc": [8]}}, r"TypeError: .* unexpected keyword argument"),
-        ({"device": "gpu"}, r"ppo cannot be built with these options"),
     ],
 )
 def test_try_model_refuses_what_no_trial_could_run(
