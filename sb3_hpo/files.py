@@ -7,7 +7,7 @@ import re
 import shutil
 import time
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -153,8 +153,9 @@ def copy_atomically(source: Path, path: Path) -> None:
 def _replacing(path: Path) -> Iterator[Path]:
     """Yield a file beside another, which it becomes when the block ends without an error."""
     for left in path.parent.glob(f".{path.name}.*.tmp"):
-        if time.time() - left.stat().st_mtime > _STALE_S:
-            left.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # another process is as quick
+            if time.time() - left.stat().st_mtime > _STALE_S:
+                left.unlink()
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         yield temporary

@@ -173,7 +173,7 @@ def open_existing(storage: str, *, patience_s: float = 0.0) -> BaseStorage:
     except UserError:
         raise
     except (OSError, ImportError, RuntimeError, ValueError, SQLAlchemyError) as error:
-        text = f"cannot open {storage}: {' '.join(str(error).split())[:200]}"
+        text = f"cannot open {scrub(storage)}: {' '.join(str(error).split())[:200]}"
         raise UserError(f"storage: {scrub(text)}") from error
     if is_empty:
         raise UserError(f"storage: there is no study in {scrub(storage)}")
@@ -260,7 +260,7 @@ def home_of(storage: str, study: optuna.Study, run_dir: str | None = None) -> Pa
     default = (Path("runs") / folder_name(study.study_name)).resolve()
     noted = study.user_attrs.get(CONFIG, {})
     if noted.get("run_dir"):
-        there = Path(noted["run_dir"]).expanduser().resolve()
+        there = Path(str(noted["run_dir"])).expanduser().resolve()
         if _is_home_of(there, study):
             return there
     elif noted.get("storage") and default.is_dir():
@@ -283,4 +283,8 @@ def _is_home_of(folder: Path, study: optuna.Study) -> bool:
     path = folder / CONFIG_FILE
     if not path.is_file():
         return False
-    return make_config(read_yaml_mapping(path), imports=False).name() == study.study_name
+    try:
+        config = make_config(read_yaml_mapping(path), imports=False)
+    except UserError:
+        return False  # another tool calls a file of its own so
+    return config.name() == study.study_name

@@ -124,12 +124,8 @@ def _read(config: StudyConfig, status: int, output: bytes, told: str) -> list[st
     )
 
 
-def main() -> int:
-    """Try out a configuration; say on the output what there is to say.
-
-    Returns:
-        0.
-    """
+def main() -> NoReturn:
+    """Try out a configuration, say on the output what there is to say, and end this process."""
     parser = argparse.ArgumentParser(prog="python -m sb3_hpo.rehearsal")
     parser.add_argument("--config", required=True)
     values = json.loads(parser.parse_args().config)
@@ -178,7 +174,8 @@ def try_out(
         started = env.reset(seed=0)
     except (Exception, SystemExit) as error:
         raise UserError(
-            f"env: {config.env!r} could be made once, but not again: {one_line(error, site=True)}"
+            f"env: {config.env!r} could be made once, but not again: "
+            f"{one_line(error, site=True)}; where there can be one only, pass --n-eval-envs 0"
         ) from error
     on_start()
     try:

@@ -70,8 +70,8 @@ class StorageAddress:
         Raises:
             UserError: It is of no known kind, misses a package, or is a file of another sort.
         """
-        if any(ord(sign) < ord(" ") for sign in text):
-            raise UserError(f"storage: must have no control characters, but got {text!r}")
+        if control := [sign for sign in text if sign < " "]:
+            raise UserError(f"storage: must have no control characters, but has {control[0]!r}")
         if text == ":memory:":
             return cls("memory", text)
         match = _URL.match(text)

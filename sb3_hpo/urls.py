@@ -8,7 +8,8 @@ from urllib.parse import unquote_plus
 from sb3_hpo.errors import UserError
 
 HIDDEN = "***"  # instead of a password, and of who it belongs to
-_URL = re.compile(r"(\w[\w+]*)://([^\s\"']+)")
+_URL = re.compile(r"(\s*\w[\w+]*)://(.*)", re.DOTALL)  # with whatever signs are in its password
+_URL_IN_TEXT = re.compile(r"(\w[\w+]*)://(\S+)")
 _SECRET_KEY = re.compile(r"pass(?!file)|pwd|secret|token", re.IGNORECASE)
 
 
@@ -24,13 +25,15 @@ def scrub(text: str) -> str:
     >>> scrub("redis://me:secret@host:6379/0"), scrub("mysql://host/db?user=me&passwd=secret")
     ('redis://***@host:6379/0', 'mysql://host/db?user=me&passwd=***')
     """
-    return _URL.sub(_scrubbed, text)
+    if (url := _URL.fullmatch(text)) is not None:
+        return _scrubbed(url)
+    return _URL_IN_TEXT.sub(_scrubbed, text)
 
 
 def _scrubbed(url: re.Match[str]) -> str:
     scheme, rest = url[1], url[2]
     if not _is_of_a_file(scheme):
-        rest = re.sub(r".*@", f"{HIDDEN}@", rest)  # the last one, in case there are several
+        rest = re.sub(r"(?s).*@", f"{HIDDEN}@", rest)  # the last one, in case there are several
     address, mark, options = rest.partition("?")
     pairs = (pair.partition("=") for pair in options.split("&"))
     shown = (

@@ -214,6 +214,7 @@ def test_home_of_study(
         ("all/study.journal", {"run_dir": "gone"}, "all"),
         ("all", {"run_dir": "mine"}, "all"),
         ("all/study.journal", {"run_dir": "another's"}, "all"),
+        ("all/study.journal", {"run_dir": "another tool's"}, "all"),
         ("all/study.journal", {"run_dir": "/etc"}, "all"),
     ],
 )
@@ -225,8 +226,9 @@ def test_home_of_study_that_notes_where_its_files_are(
     home: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("all", "mine", "another's", "runs/s"):
+    for name in ("all", "mine", "another's", "another tool's", "runs/s"):
         (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "another tool's" / "config.yaml").write_text("version: 2\nservices: [x]\n")
     for name, study_name in (("mine", "s"), ("another's", "t")):
         text = f"{{algo: ppo, env: x, study_name: {study_name}}}"
         (tmp_path / name / "config.yaml").write_text(text)
