@@ -74,8 +74,8 @@ def check_trusted(values: Any, named: Collection[str] | None, what: str) -> None
     mistakes = []
     if strange := strangers(values, named):
         mistakes.append(
-            f"{', '.join(strange)} would be imported, and with it whatever code is there: name "
-            "the module yourself, or pass --trust if you trust where this is from"
+            f"{', '.join(strange)} would be imported, and with it whatever code is there: pass "
+            "--trust (in Python trust=True) if you trust where this is from"
         )
     mistakes += [
         f"{name} is no class that a model or an environment is made of"
