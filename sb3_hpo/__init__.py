@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sb3_hpo.callback import TrialEvalCallback
-    from sb3_hpo.config import StudyConfig, make_config
-    from sb3_hpo.errors import UserError
+    from sb3_hpo.config.study_config import StudyConfig, make_config
     from sb3_hpo.objective import Objective
     from sb3_hpo.optimize import tune
     from sb3_hpo.recipes import Recipe, load_best, load_trial
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
         sample_tqc_params,
         sample_trpo_params,
     )
+    from sb3_hpo.utils.errors import UserError
 
 __all__ = [
     "Objective",
@@ -71,12 +71,12 @@ _HOMES = {
     "Objective": "objective",
     "QuantilePruner": "search",
     "Recipe": "recipes",
-    "StudyConfig": "config",
+    "StudyConfig": "config.study_config",
     "TrialEvalCallback": "callback",
-    "UserError": "errors",
+    "UserError": "utils.errors",
     "load_best": "recipes",
     "load_trial": "recipes",
-    "make_config": "config",
+    "make_config": "config.study_config",
     "tune": "optimize",
 }
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from optuna.trial import TrialState
 
-from sb3_hpo import statistics
-from sb3_hpo.codec import merge
+from sb3_hpo.algorithms.kwargs import merge
 from sb3_hpo.records import RunRecord
 from sb3_hpo.reruns import BASELINE, Candidate, Rerun, runs_of
-from sb3_hpo.scores import estimates_final, score_rule
+from sb3_hpo.scoring import statistics
+from sb3_hpo.scoring.score_rules import estimates_final, score_rule
 from sb3_hpo.trials import RUN, Counts, count_trials, trials_of
-from sb3_hpo.wording import plural
+from sb3_hpo.utils.formatting import plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
-    from sb3_hpo.config import StudyConfig
-    from sb3_hpo.statistics import Array, Estimate
+    from sb3_hpo.config.study_config import StudyConfig
+    from sb3_hpo.scoring.statistics import Array, Estimate
 
 CAUTION = (
     "A trial value is not yet a result: it is the luckiest of many noisy scores, from one "

@@ -17,12 +17,12 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from sb3_hpo.envs import SeededEpisodes, find_vec_normalize
 from sb3_hpo.episodes import MIN_EPISODE_CAP, EpisodePlan
-from sb3_hpo.errors import UserError
 from sb3_hpo.evaluation import Diverged, GridEvaluator, evaluation_grid
 from sb3_hpo.places import check_maximises
-from sb3_hpo.scores import DEFAULT_SCORE, score_rule
-from sb3_hpo.seeds import Stream, derive_seeds
+from sb3_hpo.scoring.score_rules import DEFAULT_SCORE, score_rule
 from sb3_hpo.trials import OUTCOME, REASON
+from sb3_hpo.utils.errors import UserError
+from sb3_hpo.utils.seeding import Stream, derive_seeds
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm

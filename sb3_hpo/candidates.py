@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.trial import FixedTrial
 
+from sb3_hpo.algorithms.kwargs import describe
 from sb3_hpo.answer import best_trials, record_of, with_policy_kwargs
-from sb3_hpo.codec import describe
-from sb3_hpo.errors import UserError
 from sb3_hpo.race import Round, plan_race
 from sb3_hpo.reruns import Candidate
 from sb3_hpo.training import CHEAP, price_together
 from sb3_hpo.trials import count_trials, trials_of
+from sb3_hpo.utils.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
 
-    from sb3_hpo.config import StudyConfig
+    from sb3_hpo.config.study_config import StudyConfig
     from sb3_hpo.overrides import Sample
 
     # Returns the description of the arguments that a trial of somebody else's study stands for.

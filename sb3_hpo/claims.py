@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.trial import FixedTrial, TrialState
 
+from sb3_hpo.algorithms.kwargs import describe
 from sb3_hpo.batch.structure import structural_params
-from sb3_hpo.codec import describe
 from sb3_hpo.liveness import hand_back
 from sb3_hpo.patience import StorageAwayError
 from sb3_hpo.trials import FIXED_PARAMS, OUTCOME, WORKER, enqueued_point, trials_of
@@ -20,7 +20,7 @@ from sb3_hpo.trials import FIXED_PARAMS, OUTCOME, WORKER, enqueued_point, trials
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from sb3_hpo.config import StudyConfig
+    from sb3_hpo.config.study_config import StudyConfig
     from sb3_hpo.objective import Objective
 
 _logger = logging.getLogger(__name__)

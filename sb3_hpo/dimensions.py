@@ -7,15 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.distributions import CategoricalDistribution, IntDistribution
 
-from sb3_hpo.constructors import check_limits, constructor_defaults, true_name, true_value
-from sb3_hpo.errors import UserError
+from sb3_hpo.algorithms.constructor import (
+    check_limits,
+    constructor_defaults,
+    true_name,
+    true_value,
+)
+from sb3_hpo.utils.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from optuna.distributions import BaseDistribution
 
-    from sb3_hpo.config import StudyConfig
+    from sb3_hpo.config.study_config import StudyConfig
 
     Dimensions = Mapping[str, BaseDistribution]
 

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 
-from sb3_hpo.codec import build
-from sb3_hpo.errors import UserError, one_line, unknown_name
-from sb3_hpo.references import ENV_ID, import_module, load_reference
+from sb3_hpo.algorithms.kwargs import build
+from sb3_hpo.utils.errors import UserError, one_line, unknown_name
+from sb3_hpo.utils.import_strings import ENV_ID, import_module, load_reference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
-    from sb3_hpo.config import TrainingConfig
+    from sb3_hpo.config.training_config import TrainingConfig
 
 _HOMES = {  # beginnings of ids, and the module that registers them
     "ALE/": "ale_py", "MiniGrid-": "minigrid", "BabyAI-": "minigrid",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sb3_hpo.envs import SeededEpisodes
-from sb3_hpo.errors import UserError, unknown_name
+from sb3_hpo.utils.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -10,9 +10,9 @@ import numpy as np
 
 from sb3_hpo.envs import find_vec_normalize
 from sb3_hpo.episodes import EpisodePlan, Episodes, run_episodes
-from sb3_hpo.errors import UserError
 from sb3_hpo.records import Evaluation
-from sb3_hpo.seeds import Stream, derive_seed
+from sb3_hpo.utils.errors import UserError
+from sb3_hpo.utils.seeding import Stream, derive_seed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

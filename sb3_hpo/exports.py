@@ -6,9 +6,9 @@ import inspect
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from sb3_hpo.algorithms import ALGORITHMS, find_algorithm
-from sb3_hpo.codec import COSINE
-from sb3_hpo.references import ENV_ID, load_reference
+from sb3_hpo.algorithms.kwargs import COSINE
+from sb3_hpo.algorithms.registry import ALGORITHMS, find_algorithm
+from sb3_hpo.scoring.statistics import MIN_SEEDS
 from sb3_hpo.source import (
     Call,
     Code,
@@ -16,11 +16,11 @@ from sb3_hpo.source import (
     comment,
     write,
 )
-from sb3_hpo.statistics import MIN_SEEDS
-from sb3_hpo.wording import interval, number
+from sb3_hpo.utils.formatting import interval, number
+from sb3_hpo.utils.import_strings import ENV_ID, load_reference
 
 if TYPE_CHECKING:
-    from sb3_hpo.config import TrainingConfig
+    from sb3_hpo.config.training_config import TrainingConfig
     from sb3_hpo.recipes import Recipe
 
 SCRIPT = "train_best.py"

@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 import optuna
 
-from sb3_hpo.errors import UserError
-from sb3_hpo.references import load_reference
 from sb3_hpo.trials import STOP, USED_UP
+from sb3_hpo.utils.errors import UserError
+from sb3_hpo.utils.import_strings import load_reference
 
 _KINDS = {"sampler": optuna.samplers.BaseSampler, "pruner": optuna.pruners.BasePruner}
 

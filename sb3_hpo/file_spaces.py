@@ -5,12 +5,19 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from sb3_hpo.codec import NORMAL_NOISE, OU_NOISE, build
-from sb3_hpo.constructors import NOISE, constructor_defaults, put, spell, true_name, true_value
+from sb3_hpo.algorithms.constructor import (
+    NOISE,
+    constructor_defaults,
+    put,
+    spell,
+    true_name,
+    true_value,
+)
+from sb3_hpo.algorithms.kwargs import NORMAL_NOISE, OU_NOISE, build
 from sb3_hpo.dimensions import check_budget
-from sb3_hpo.entries import Choices, Constant, Entry, Range
-from sb3_hpo.errors import UserError
-from sb3_hpo.notation import read_entry
+from sb3_hpo.space_syntax.entries import Choices, Constant, Entry, Range
+from sb3_hpo.space_syntax.hydra import read_entry
+from sb3_hpo.utils.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,7 +25,7 @@ if TYPE_CHECKING:
     import gymnasium as gym
 
     from samplers import TrialLike
-    from sb3_hpo.config import StudyConfig
+    from sb3_hpo.config.study_config import StudyConfig
 
 _NOISE_CLASSES = {
     "normal": NORMAL_NOISE,

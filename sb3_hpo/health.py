@@ -16,7 +16,7 @@ from rich.filesize import decimal
 
 from sb3_hpo.journals import LOCK_GRACE_S, mend_torn_tail
 from sb3_hpo.readonly import SETTLE_S, read_journal
-from sb3_hpo.wording import plural
+from sb3_hpo.utils.formatting import plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

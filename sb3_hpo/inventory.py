@@ -10,9 +10,9 @@ from optuna.trial import TrialState
 from rich.filesize import decimal
 
 from sb3_hpo.health import find_lock, leftovers
-from sb3_hpo.terminal import near
 from sb3_hpo.trials import CONFIG, FINISHED, HOME, STOP, count_trials, outcome_of, trials_of
-from sb3_hpo.wording import number, plural
+from sb3_hpo.utils.console import near
+from sb3_hpo.utils.formatting import number, plural
 
 if TYPE_CHECKING:
     import optuna

@@ -6,20 +6,20 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sb3_hpo.errors import UserError
 from sb3_hpo.places import Place, find_address, find_study, home_of
 from sb3_hpo.session import say_where_the_answer_is, search
 from sb3_hpo.study import check_same, open_study, prepare
-from sb3_hpo.terminal import near, say
 from sb3_hpo.trials import CONFIG, STOP, STOPPED, count_trials, trials_of
-from sb3_hpo.wording import plural
+from sb3_hpo.utils.console import near, say
+from sb3_hpo.utils.errors import UserError
+from sb3_hpo.utils.formatting import plural
 
 if TYPE_CHECKING:
     import optuna
     from rich.console import Console
 
-    from sb3_hpo.arguments import Options
-    from sb3_hpo.config import StudyConfig
+    from sb3_hpo.config.command_line import Options
+    from sb3_hpo.config.study_config import StudyConfig
 
 
 def join(options: Options, console: Console) -> int:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend, JournalFileOpenLock
 
-from sb3_hpo.errors import UserError
+from sb3_hpo.utils.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from optuna.trial import FrozenTrial
 
-    from sb3_hpo.config import StudyConfig
+    from sb3_hpo.config.study_config import StudyConfig
 
 MAX_LOSSES = 2  # a third loss looks like the parameters' own fault: an OOM kill, a crash in C
 _INHERITED = (SOURCE, KWARGS_OVERRIDE, N_LOSSES)

@@ -27,12 +27,12 @@ from sb3_hpo.trials import (
     outcome_of,
     trials_of,
 )
-from sb3_hpo.wording import tail
+from sb3_hpo.utils.formatting import tail
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sb3_hpo.config import StudyConfig
+    from sb3_hpo.config.study_config import StudyConfig
     from sb3_hpo.objective import Objective, Verdict
     from sb3_hpo.watch import Watch
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import psutil
 
-from sb3_hpo.processes import IN_WORKER
-from sb3_hpo.wording import number, plural
+from sb3_hpo.utils.formatting import number, plural
+from sb3_hpo.utils.processes import IN_WORKER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

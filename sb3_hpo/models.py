@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete
 from stable_baselines3.common.preprocessing import is_image_space, is_image_space_channels_first
 
-from sb3_hpo.algorithms import ALGORITHMS, check_algorithm_installed, find_algorithm
+from sb3_hpo.algorithms.registry import ALGORITHMS, check_algorithm_installed, find_algorithm
 from sb3_hpo.batch.learner import has_images
 from sb3_hpo.episodes import takes_masks
-from sb3_hpo.errors import UserError
-from sb3_hpo.references import load_reference
+from sb3_hpo.utils.errors import UserError
+from sb3_hpo.utils.import_strings import load_reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import gymnasium as gym
     from stable_baselines3.common.base_class import BaseAlgorithm
 
-    from sb3_hpo.config import TrainingConfig
+    from sb3_hpo.config.training_config import TrainingConfig
     from sb3_hpo.envs import Problem
 
 _SMALLEST_IMAGE = 36  # that the three convolutions of SB3's NatureCNN leave something of

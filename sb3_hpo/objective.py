@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.trial import TrialState
 
+from sb3_hpo.algorithms.kwargs import build
 from sb3_hpo.batch.errors import CannotBatch
 from sb3_hpo.callback import mark_infeasible
-from sb3_hpo.codec import build
-from sb3_hpo.scores import score_rule
+from sb3_hpo.scoring.score_rules import score_rule
 from sb3_hpo.seed_groups import SeedGroup, SeedGroups
-from sb3_hpo.seeds import Stream, derive_seed, derive_seeds
 from sb3_hpo.training import Hooks, Member, OnStep, train
 from sb3_hpo.trials import KWARGS_OVERRIDE, OUTCOME, RUN, SEED_CURVES
+from sb3_hpo.utils.seeding import Stream, derive_seed, derive_seeds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from sb3_hpo.config import StudyConfig
+    from sb3_hpo.config.study_config import StudyConfig
     from sb3_hpo.records import RunRecord
 
 

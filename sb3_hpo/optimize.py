@@ -10,13 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sb3_hpo.arguments import OPTIMIZE, read_options
-from sb3_hpo.config import StudyConfig, make_config
-from sb3_hpo.errors import UserError
-from sb3_hpo.files import format_yaml, write_atomically
-from sb3_hpo.processes import leave
-from sb3_hpo.terminal import near, quiet_optuna, run_command, say
-from sb3_hpo.wording import plural
+from sb3_hpo.config.command_line import OPTIMIZE, read_options
+from sb3_hpo.config.study_config import StudyConfig, make_config
+from sb3_hpo.utils.console import near, quiet_optuna, run_command, say
+from sb3_hpo.utils.errors import UserError
+from sb3_hpo.utils.files import format_yaml, write_atomically
+from sb3_hpo.utils.formatting import plural
+from sb3_hpo.utils.processes import leave
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,7 +66,7 @@ def tune(**options: Any) -> TuningResult:
 
 
 def _tune(config: StudyConfig, console: Console) -> TuningResult:
-    from sb3_hpo.processes import IN_WORKER
+    from sb3_hpo.utils.processes import IN_WORKER
 
     if IN_WORKER in os.environ:
         raise UserError(

@@ -13,8 +13,8 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from sb3_hpo.codec import build
-from sb3_hpo.constructors import put, take_out
+from sb3_hpo.algorithms.constructor import put, take_out
+from sb3_hpo.algorithms.kwargs import build
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

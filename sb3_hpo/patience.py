@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage
 
-from sb3_hpo.errors import UserError
+from sb3_hpo.utils.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

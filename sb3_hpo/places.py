@@ -13,20 +13,20 @@ from filelock import FileLock, Timeout
 from sqlalchemy import create_engine, inspect, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from sb3_hpo.config import make_config
-from sb3_hpo.errors import UserError, unknown_name
-from sb3_hpo.files import read_yaml_mapping
+from sb3_hpo.config.study_config import make_config
 from sb3_hpo.servers import limits
 from sb3_hpo.storage import StorageAddress, is_folder, open_storage
 from sb3_hpo.trials import CONFIG
-from sb3_hpo.urls import scrub
+from sb3_hpo.utils.errors import UserError, unknown_name
+from sb3_hpo.utils.files import read_yaml_mapping
+from sb3_hpo.utils.urls import scrub
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from optuna.storages import BaseStorage
 
-    from sb3_hpo.config import StudyConfig
+    from sb3_hpo.config.study_config import StudyConfig
 
 JOURNAL = "study.journal"
 CONFIG_FILE = "config.yaml"  # in the folder where a study was created

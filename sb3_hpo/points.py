@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.distributions import CategoricalDistribution, IntDistribution
 
-from sb3_hpo.codec import describe
+from sb3_hpo.algorithms.kwargs import describe
 from sb3_hpo.dimensions import is_shared, names_held_by, short_name, to_dimension
-from sb3_hpo.errors import UserError
+from sb3_hpo.utils.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

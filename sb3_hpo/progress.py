@@ -13,7 +13,6 @@ from rich.table import Table
 from rich.text import Text
 
 from sb3_hpo.answer import best_trials, record_of
-from sb3_hpo.terminal import say
 from sb3_hpo.trials import (
     DEFAULT_POINT,
     ERROR,
@@ -27,7 +26,8 @@ from sb3_hpo.trials import (
     outcome_of,
     trials_of,
 )
-from sb3_hpo.wording import plural, printable
+from sb3_hpo.utils.console import say
+from sb3_hpo.utils.formatting import plural, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable

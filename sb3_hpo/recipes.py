@@ -10,15 +10,16 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
 
-from sb3_hpo.algorithms import find_algorithm
+from sb3_hpo.algorithms.kwargs import build
+from sb3_hpo.algorithms.registry import find_algorithm
+from sb3_hpo.algorithms.trust import check_trusted, named_modules, strangers
 from sb3_hpo.answer import best_trials, record_of
-from sb3_hpo.codec import build
-from sb3_hpo.config import StudyConfig, TrainingConfig, make_config
-from sb3_hpo.errors import UserError, unknown_name
-from sb3_hpo.files import format_yaml, read_yaml_mapping, write_atomically
+from sb3_hpo.config.study_config import StudyConfig, make_config
+from sb3_hpo.config.training_config import TrainingConfig
 from sb3_hpo.places import JOURNAL, find_study
 from sb3_hpo.trials import CONFIG, FINISHED, count_trials, trials_of
-from sb3_hpo.trust import check_trusted, named_modules, strangers
+from sb3_hpo.utils.errors import UserError, unknown_name
+from sb3_hpo.utils.files import format_yaml, read_yaml_mapping, write_atomically
 
 BEST = "best.yaml"
 _MENDS = {

@@ -11,22 +11,22 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from sb3_hpo.algorithms.trust import check_trusted, named_modules
 from sb3_hpo.answer import best_trials, read_answer, record_of
-from sb3_hpo.arguments import Program, read_options
 from sb3_hpo.candidates import pick_candidates, price_of_seeds, replay_through
-from sb3_hpo.errors import UserError
-from sb3_hpo.files import format_yaml, write_atomically
+from sb3_hpo.config.command_line import Program, read_options
 from sb3_hpo.places import CONFIG_FILE, check_maximises, find_study, home_of
-from sb3_hpo.processes import leave, n_cores
 from sb3_hpo.race import batch_price, race_price
 from sb3_hpo.reevaluation import Reevaluation, keep_median_model
 from sb3_hpo.report import deliver
 from sb3_hpo.reruns import LOG_FILE, RerunLog
 from sb3_hpo.runs import alone, train_due
-from sb3_hpo.terminal import quiet_optuna, run_command, say
 from sb3_hpo.trials import CONFIG, trials_of
-from sb3_hpo.trust import check_trusted, named_modules
-from sb3_hpo.wording import plural
+from sb3_hpo.utils.console import quiet_optuna, run_command, say
+from sb3_hpo.utils.errors import UserError
+from sb3_hpo.utils.files import format_yaml, write_atomically
+from sb3_hpo.utils.formatting import plural
+from sb3_hpo.utils.processes import leave, n_cores
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from sb3_hpo.answer import Answer
     from sb3_hpo.candidates import Replay
-    from sb3_hpo.config import StudyConfig
+    from sb3_hpo.config.study_config import StudyConfig
     from sb3_hpo.race import Round
     from sb3_hpo.reruns import Candidate
     from sb3_hpo.runs import RunsResult

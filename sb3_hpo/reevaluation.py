@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sb3_hpo.answer import race_score
-from sb3_hpo.files import copy_atomically
 from sb3_hpo.race import Race
 from sb3_hpo.reruns import (
     BASELINE,
@@ -16,13 +15,14 @@ from sb3_hpo.reruns import (
     model_folder,
     runs_of,
 )
+from sb3_hpo.utils.files import copy_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from pathlib import Path
 
     from sb3_hpo.answer import Tested
-    from sb3_hpo.config import StudyConfig
+    from sb3_hpo.config.study_config import StudyConfig
     from sb3_hpo.race import Round
     from sb3_hpo.reruns import Rerun, RerunLog, RunSpec, Stage
 

@@ -22,14 +22,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 from gymnasium.spaces import Dict, Discrete
 
-from sb3_hpo.algorithms import find_algorithm
-from sb3_hpo.config import StudyConfig, make_config
+from sb3_hpo.algorithms.registry import find_algorithm
+from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.envs import env_factory
 from sb3_hpo.episodes import read_metric
-from sb3_hpo.errors import UserError, one_line
-from sb3_hpo.processes import end_hung_orphan, end_process, own_pipes, start_module
-from sb3_hpo.references import load_reference
-from sb3_hpo.scores import score_rule
+from sb3_hpo.scoring.score_rules import score_rule
+from sb3_hpo.utils.errors import UserError, one_line
+from sb3_hpo.utils.import_strings import load_reference
+from sb3_hpo.utils.processes import end_hung_orphan, end_process, own_pipes, start_module
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,17 +10,17 @@ from rich.console import Console
 
 from sb3_hpo.advice import advise
 from sb3_hpo.answer import Answer, Tested, best_trials, read_answer, record_of
-from sb3_hpo.config import StudyConfig, make_config
-from sb3_hpo.errors import how_to_install
+from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.exports import SCRIPT, training_script
-from sb3_hpo.files import read_yaml_mapping, write_atomically
 from sb3_hpo.pages import PAGE, write_pages
 from sb3_hpo.places import CONFIG_FILE, check_maximises, find_study, home_of
 from sb3_hpo.recipes import BEST, Recipe, recipe_of, write_recipe
 from sb3_hpo.reruns import LOG_FILE, RerunLog
 from sb3_hpo.summary import print_answer
-from sb3_hpo.terminal import near, quiet_optuna, run_command, say
 from sb3_hpo.trials import CONFIG, trials_of
+from sb3_hpo.utils.console import near, quiet_optuna, run_command, say
+from sb3_hpo.utils.errors import how_to_install
+from sb3_hpo.utils.files import read_yaml_mapping, write_atomically
 from sb3_hpo.zoo_entries import ZOO, zoo_yaml
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     import optuna
 
-    from sb3_hpo.statistics import Estimate
+    from sb3_hpo.scoring.statistics import Estimate
 
 
 def write_answer(

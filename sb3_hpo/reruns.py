@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from pydantic import TypeAdapter
 
 from sb3_hpo.records import Evaluation, RunRecord  # noqa: TC001 - pydantic reads annotations
-from sb3_hpo.seeds import Stream, derive_seed, derive_seeds
+from sb3_hpo.utils.seeding import Stream, derive_seed, derive_seeds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from sb3_hpo.config import StudyConfig, TrainingConfig
+    from sb3_hpo.config.study_config import StudyConfig
+    from sb3_hpo.config.training_config import TrainingConfig
 
 _logger = logging.getLogger(__name__)
 

@@ -19,17 +19,17 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sb3_hpo.config import make_config
-from sb3_hpo.processes import end_copy_of, end_hung_orphan, leave, own_pipes
+from sb3_hpo.config.study_config import make_config
 from sb3_hpo.reruns import spec_from_dict
 from sb3_hpo.retraining import retrain
 from sb3_hpo.training import Hooks, StopRun
-from sb3_hpo.wording import tail
+from sb3_hpo.utils.formatting import tail
+from sb3_hpo.utils.processes import end_copy_of, end_hung_orphan, leave, own_pipes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sb3_hpo.config import StudyConfig
+    from sb3_hpo.config.study_config import StudyConfig
     from sb3_hpo.reruns import RunSpec
 
     Say = Callable[[dict[str, Any]], None]

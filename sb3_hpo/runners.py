@@ -11,15 +11,15 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 
-from sb3_hpo.processes import end_process, start_module
 from sb3_hpo.reruns import Rerun, model_folder
+from sb3_hpo.utils.processes import end_process, start_module
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from sb3_hpo.config import StudyConfig
+    from sb3_hpo.config.study_config import StudyConfig
     from sb3_hpo.reruns import RunSpec
 
 _logger = logging.getLogger(__name__)

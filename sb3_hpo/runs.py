@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from sb3_hpo.answer import race_score
-from sb3_hpo.errors import UserError
 from sb3_hpo.patience import persist
-from sb3_hpo.processes import IN_WORKER, n_cores
 from sb3_hpo.runners import Runners
-from sb3_hpo.signals import stop_signals
-from sb3_hpo.terminal import say
+from sb3_hpo.utils.console import say
+from sb3_hpo.utils.errors import UserError
+from sb3_hpo.utils.processes import IN_WORKER, n_cores, stop_signals
 
 if TYPE_CHECKING:
     import signal
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from sb3_hpo.config import StudyConfig
+    from sb3_hpo.config.study_config import StudyConfig
     from sb3_hpo.reruns import Rerun, RunSpec
 
 

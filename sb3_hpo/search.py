@@ -11,11 +11,11 @@ import optuna
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 
-from sb3_hpo.errors import UserError, check_installed
 from sb3_hpo.factories import SharedStudy, make_own
 from sb3_hpo.grids import Grid, choices_of
-from sb3_hpo.seeds import Stream, derive_seed
 from sb3_hpo.shown_trials import ShownStudy, without_constraints
+from sb3_hpo.utils.errors import UserError, check_installed
+from sb3_hpo.utils.seeding import Stream, derive_seed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial, TrialState
 
-    from sb3_hpo.config import StudyConfig
+    from sb3_hpo.config.study_config import StudyConfig
 
 # Rungs below 20-30 % of a run rank configurations little better than chance, and pruning there
 # lost more than it saved on 21 third-party tuning tables.

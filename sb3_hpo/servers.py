@@ -14,8 +14,8 @@ from optuna.storages.journal import JournalRedisBackend
 from sqlalchemy import Text, make_url, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
 
-from sb3_hpo.errors import UserError
-from sb3_hpo.urls import scrub
+from sb3_hpo.utils.errors import UserError
+from sb3_hpo.utils.urls import scrub
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

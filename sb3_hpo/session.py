@@ -5,20 +5,20 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from sb3_hpo.algorithms.trust import strangers
 from sb3_hpo.loop import trials_together
-from sb3_hpo.processes import n_cores
 from sb3_hpo.progress import Progress
-from sb3_hpo.terminal import say
 from sb3_hpo.trials import CONFIG, HOME, STOP, STOPPED, TIME_OVER, USED_UP, count_trials, trials_of
-from sb3_hpo.trust import strangers
-from sb3_hpo.wording import plural
+from sb3_hpo.utils.console import say
+from sb3_hpo.utils.formatting import plural
+from sb3_hpo.utils.processes import n_cores
 from sb3_hpo.workers import Workers
 
 if TYPE_CHECKING:
     import optuna
     from rich.console import Console
 
-    from sb3_hpo.config import StudyConfig
+    from sb3_hpo.config.study_config import StudyConfig
     from sb3_hpo.places import Place
     from sb3_hpo.spaces import BoundSpace
     from sb3_hpo.workers import WorkersResult

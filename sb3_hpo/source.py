@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from sb3_hpo.codec import NORMAL_NOISE, OU_NOISE
-from sb3_hpo.references import load_reference
+from sb3_hpo.algorithms.kwargs import NORMAL_NOISE, OU_NOISE
+from sb3_hpo.utils.import_strings import load_reference
 
 NOISE_DEFAULTS = {"theta": 0.15, "dt": 0.01, "initial_noise": None}  # SB3's
 _WIDTH = 84  # all lines may be indented once more and then fit into 88

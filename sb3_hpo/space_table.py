@@ -10,24 +10,24 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from rich.console import Console
 from rich.table import Table
 
-from sb3_hpo.algorithms import find_algorithm
-from sb3_hpo.config import make_config
-from sb3_hpo.constructors import true_name
+from sb3_hpo.algorithms.constructor import true_name
+from sb3_hpo.algorithms.registry import find_algorithm
+from sb3_hpo.config.study_config import make_config
 from sb3_hpo.envs import probe
-from sb3_hpo.files import format_yaml
 from sb3_hpo.models import load_algorithm
-from sb3_hpo.space_files import BASED_ON, SIZE
 from sb3_hpo.space_sources import comments_of
+from sb3_hpo.space_syntax.yaml_files import BASED_ON, SIZE
 from sb3_hpo.spaces import SIZES, BoundSpace, bind_space
-from sb3_hpo.terminal import quiet_optuna, run_command
-from sb3_hpo.wording import plural
+from sb3_hpo.utils.console import quiet_optuna, run_command
+from sb3_hpo.utils.files import format_yaml
+from sb3_hpo.utils.formatting import plural
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from optuna.distributions import BaseDistribution
 
-    from sb3_hpo.config import StudyConfig
+    from sb3_hpo.config.study_config import StudyConfig
 
 _MIN_WIDTH = 120
 

@@ -29,12 +29,12 @@ from samplers import (
     sample_trpo_params,
 )
 from sb3_hpo.enqueued import EnqueuedPoint, read_enqueued
-from sb3_hpo.errors import UserError, one_line, unknown_name
 from sb3_hpo.file_spaces import FileSpace
 from sb3_hpo.points import nearest_point, try_points
-from sb3_hpo.references import load_reference
-from sb3_hpo.space_files import BASED_ON, SIZE, check_arguments
+from sb3_hpo.space_syntax.yaml_files import BASED_ON, SIZE, check_arguments
 from sb3_hpo.understanding import Given, understand
+from sb3_hpo.utils.errors import UserError, one_line, unknown_name
+from sb3_hpo.utils.import_strings import load_reference
 from sb3_hpo.wishes import Wishes, wishes_of_file, wishes_of_options
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     import gymnasium as gym
     from optuna.distributions import BaseDistribution
 
-    from sb3_hpo.config import StudyConfig
+    from sb3_hpo.config.study_config import StudyConfig
     from sb3_hpo.envs import Problem
     from sb3_hpo.overrides import Sample
 

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 
-from sb3_hpo.config import StudyConfig, make_config
+from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.envs import probe
-from sb3_hpo.errors import UserError, check_installed
 from sb3_hpo.grids import choices_of
 from sb3_hpo.journals import check_free_space
 from sb3_hpo.models import (
@@ -37,6 +36,7 @@ from sb3_hpo.trials import (
     enqueued_point,
     trials_of,
 )
+from sb3_hpo.utils.errors import UserError, check_installed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

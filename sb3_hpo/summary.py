@@ -8,8 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from sb3_hpo.answer import CAUTION, best_trials, record_of
-from sb3_hpo.terminal import say
-from sb3_hpo.wording import count, interval, number, plural, printable, readable
+from sb3_hpo.utils.console import say
+from sb3_hpo.utils.formatting import count, interval, number, plural, printable, readable
 
 if TYPE_CHECKING:
     import optuna
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from sb3_hpo.answer import Answer, Tested
-    from sb3_hpo.statistics import Estimate
+    from sb3_hpo.scoring.statistics import Estimate
     from sb3_hpo.trials import Counts
 
 

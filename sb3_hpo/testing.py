@@ -21,13 +21,13 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FixedTrial
 
-from sb3_hpo.codec import describe
-from sb3_hpo.config import TrainingConfig
+from sb3_hpo.algorithms.kwargs import describe
+from sb3_hpo.config.training_config import TrainingConfig
 from sb3_hpo.envs import probe
-from sb3_hpo.errors import UserError
 from sb3_hpo.models import load_algorithm
 from sb3_hpo.spaces import SpaceContext
 from sb3_hpo.training import Member, train
+from sb3_hpo.utils.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from sb3_hpo.answer import read_test
-from sb3_hpo.config import StudyConfig, make_config
-from sb3_hpo.errors import UserError
-from sb3_hpo.processes import leave
+from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.recipes import BEST, Recipe, read_recipe
 from sb3_hpo.reevaluation import keep_median_model
 from sb3_hpo.reruns import Candidate, RerunLog, RunSpec, make_spec
 from sb3_hpo.runs import RunsResult, alone, train_due
 from sb3_hpo.summary import lines_of_test
-from sb3_hpo.terminal import near, run_command, say
+from sb3_hpo.utils.console import near, run_command, say
+from sb3_hpo.utils.errors import UserError
+from sb3_hpo.utils.processes import leave
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

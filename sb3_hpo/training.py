@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from stable_baselines3.common.base_class import BaseAlgorithm
 
-    from sb3_hpo.config import TrainingConfig
+    from sb3_hpo.config.training_config import TrainingConfig
 
 __all__ = [
     "CHEAP",

@@ -12,8 +12,8 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
+from sb3_hpo.algorithms.kwargs import build, describe, merge
 from sb3_hpo.batch.errors import CannotBatch
-from sb3_hpo.codec import build, describe, merge
 from sb3_hpo.envs import find_vec_normalize, make_evaluation_envs, make_training_envs
 from sb3_hpo.evaluation import (
     Diverged,
@@ -31,7 +31,7 @@ from sb3_hpo.models import (
     versions,
 )
 from sb3_hpo.records import Evaluation, Outcome, RunRecord
-from sb3_hpo.wording import storable, tail
+from sb3_hpo.utils.formatting import storable, tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
     from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
-    from sb3_hpo.config import TrainingConfig
+    from sb3_hpo.config.training_config import TrainingConfig
     from sb3_hpo.episodes import EpisodePlan
     from sb3_hpo.hooks import Hooks, Member, OnStep
 

@@ -13,7 +13,12 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from sb3_hpo.constructors import check_limits, constructor_defaults, policy_arguments, spell
+from sb3_hpo.algorithms.constructor import (
+    check_limits,
+    constructor_defaults,
+    policy_arguments,
+    spell,
+)
 from sb3_hpo.dimensions import (
     check_budget,
     deciding,
@@ -22,15 +27,15 @@ from sb3_hpo.dimensions import (
     short_name,
     to_dimension,
 )
-from sb3_hpo.entries import Range, make_choices, storable
-from sb3_hpo.errors import UserError, unknown_name
 from sb3_hpo.overrides import Choice, Overrides
+from sb3_hpo.space_syntax.entries import Range, make_choices, storable
+from sb3_hpo.utils.errors import UserError, unknown_name
 from sb3_hpo.wishes import range_spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
-    from sb3_hpo.config import StudyConfig
+    from sb3_hpo.config.study_config import StudyConfig
     from sb3_hpo.wishes import Wishes
 
 

@@ -10,14 +10,14 @@ import optuna
 
 from sb3_hpo.hooks import StopRun
 from sb3_hpo.patience import hurry
-from sb3_hpo.processes import end_copy_of
 from sb3_hpo.trials import BEAT, STOP, TIME_OVER
+from sb3_hpo.utils.processes import end_copy_of
 
 if TYPE_CHECKING:
     import signal
     from collections.abc import Callable, Sequence
 
-    from sb3_hpo.config import StudyConfig
+    from sb3_hpo.config.study_config import StudyConfig
     from sb3_hpo.records import Outcome
 
 _STOP_CHECK_S = 2.0

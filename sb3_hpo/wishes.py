@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
 from sb3_hpo.dimensions import find_dimension
-from sb3_hpo.entries import Choices, Constant, Range
-from sb3_hpo.errors import UserError, unknown_name
-from sb3_hpo.notation import read_entry
+from sb3_hpo.space_syntax.entries import Choices, Constant, Range
+from sb3_hpo.space_syntax.hydra import read_entry
+from sb3_hpo.utils.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from sb3_hpo.config import StudyConfig
+    from sb3_hpo.config.study_config import StudyConfig
 
 
 @dataclass(frozen=True)

@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING
 
 import optuna
 
-from sb3_hpo.config import make_config
+from sb3_hpo.config.study_config import make_config
 from sb3_hpo.loop import run_trials
 from sb3_hpo.objective import Objective
 from sb3_hpo.places import Place
-from sb3_hpo.processes import DONE, STORAGE, end_hung_orphan, leave
-from sb3_hpo.signals import stop_signals
 from sb3_hpo.storage import StorageAddress
 from sb3_hpo.study import open_study, prepare
-from sb3_hpo.terminal import quiet_optuna, run_command
+from sb3_hpo.utils.console import quiet_optuna, run_command
+from sb3_hpo.utils.processes import DONE, STORAGE, end_hung_orphan, leave, stop_signals
 from sb3_hpo.watch import Watch
 
 if TYPE_CHECKING:

@@ -14,9 +14,8 @@ from optuna.trial import TrialState
 
 from sb3_hpo.liveness import StaleTrials, find_lost, hand_back, handle_loss, write_off
 from sb3_hpo.patience import hurry
-from sb3_hpo.processes import DONE, STORAGE, start_module
-from sb3_hpo.signals import stop_signals
 from sb3_hpo.trials import FINISHED, RUN, WORKER, trials_of
+from sb3_hpo.utils.processes import DONE, STORAGE, start_module, stop_signals
 
 if TYPE_CHECKING:
     import signal
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
-    from sb3_hpo.config import StudyConfig
+    from sb3_hpo.config.study_config import StudyConfig
     from sb3_hpo.places import Place
 
 _POLL_S = 0.3

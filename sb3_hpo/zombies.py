@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import psutil
 from optuna.trial import TrialState
 
-from sb3_hpo.errors import UserError
 from sb3_hpo.inventory import config_in
 from sb3_hpo.trials import FIXED_PARAMS, REASON, WORKER
+from sb3_hpo.utils.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

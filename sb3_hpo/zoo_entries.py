@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
-from sb3_hpo.algorithms import ALGORITHMS, ALIASES, find_algorithm
-from sb3_hpo.codec import LINEAR, NORMAL_NOISE, OU_NOISE
+from sb3_hpo.algorithms.kwargs import LINEAR, NORMAL_NOISE, OU_NOISE
+from sb3_hpo.algorithms.registry import ALGORITHMS, ALIASES, find_algorithm
 from sb3_hpo.exports import about, is_call
-from sb3_hpo.references import ENV_ID
 from sb3_hpo.source import (
     NOISE_DEFAULTS,
     comment,
@@ -20,9 +19,10 @@ from sb3_hpo.source import (
     is_plain,
     write,
 )
+from sb3_hpo.utils.import_strings import ENV_ID
 
 if TYPE_CHECKING:
-    from sb3_hpo.config import TrainingConfig
+    from sb3_hpo.config.training_config import TrainingConfig
     from sb3_hpo.recipes import Recipe
 
 ZOO = "zoo.yml"

@@ -8,21 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sb3_hpo.codec import build
-from sb3_hpo.constructors import (
-    SCHEDULES,
-    check_limits,
-    check_name,
-    spell,
-)
-from sb3_hpo.errors import UserError, unknown_name
+from sb3_hpo.algorithms.constructor import SCHEDULES, check_limits, check_name, spell
+from sb3_hpo.algorithms.kwargs import build
+from sb3_hpo.algorithms.trust import check_trusted, named_modules
 from sb3_hpo.file_spaces import action_noise
-from sb3_hpo.trust import check_trusted, named_modules
+from sb3_hpo.utils.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
     import gymnasium as gym
 
-    from sb3_hpo.config import StudyConfig
+    from sb3_hpo.config.study_config import StudyConfig
 
 # Text that RL Zoo evaluates as Python.
 _EXPRESSIONS = ("policy_kwargs", "replay_buffer_class", "replay_buffer_kwargs",

@@ -24,7 +24,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from sb3_hpo.wording import plural
+from sb3_hpo.utils.formatting import plural
 
 if TYPE_CHECKING:
     import argparse
@@ -107,7 +107,7 @@ def measure(case: Case, n_members: int, scale: float) -> Measured:
     Raises:
         RuntimeError: A run did not come to its end.
     """
-    from sb3_hpo.config import TrainingConfig
+    from sb3_hpo.config.training_config import TrainingConfig
     from sb3_hpo.training import Hooks, Member, train
 
     def config(share: float, *, exact: bool) -> TrainingConfig:
@@ -231,7 +231,7 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def machine() -> dict[str, Any]:
     """Return what the numbers depend on: processor, load before, and versions."""
     from sb3_hpo.models import versions
-    from sb3_hpo.processes import n_cores
+    from sb3_hpo.utils.processes import n_cores
 
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []

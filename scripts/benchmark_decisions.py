@@ -35,7 +35,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sb3_hpo.race import Race, Round, batch_price, plan_race, race_price
-from sb3_hpo.scores import DEFAULT_SCORE, score_rule
+from sb3_hpo.scoring.score_rules import DEFAULT_SCORE, score_rule
 from sb3_hpo.search import FIRST_DECISION, QuantilePruner
 
 BUDGETS = (24, 64, 150)  # run-equivalents

@@ -19,7 +19,7 @@ import numpy as np
 import optuna
 
 from sb3_hpo import objective as objective_module
-from sb3_hpo.config import StudyConfig, make_config
+from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.evaluation import evaluation_grid
 from sb3_hpo.loop import run_trials
 from sb3_hpo.objective import Objective

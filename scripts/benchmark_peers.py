@@ -31,9 +31,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sb3_hpo.processes import n_cores
-from sb3_hpo.seeds import Stream, derive_seed, derive_seeds
-from sb3_hpo.statistics import Array, estimate, iqm
+from sb3_hpo.scoring.statistics import Array, estimate, iqm
+from sb3_hpo.utils.processes import n_cores
+from sb3_hpo.utils.seeding import Stream, derive_seed, derive_seeds
 from scripts.benchmark_cost import describe_machine, machine, markdown
 from scripts.benchmark_searches import (
     ENV,
@@ -97,8 +97,8 @@ def train_again(job: Job) -> tuple[float, ...] | None:
     Returns:
         Returns of the final policy; None if the run did not come to its end.
     """
-    from sb3_hpo.codec import build
-    from sb3_hpo.config import TrainingConfig
+    from sb3_hpo.algorithms.kwargs import build
+    from sb3_hpo.config.training_config import TrainingConfig
     from sb3_hpo.training import Member, train
 
     n_envs, kwargs, n_timesteps, seed, episode_seeds = job

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.trial import FixedTrial, TrialState
 
-from sb3_hpo.codec import describe
-from sb3_hpo.errors import UserError
+from sb3_hpo.algorithms.kwargs import describe
 from sb3_hpo.places import JOURNAL, find_study
 from sb3_hpo.recipes import load_best
 from sb3_hpo.trials import trials_of
+from sb3_hpo.utils.errors import UserError
 from scripts import benchmark_tutorial
 from scripts.benchmark_tally import (
     SearchProblem,

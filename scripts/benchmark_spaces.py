@@ -43,8 +43,8 @@ def run_point(job: Job) -> float:
     """
     import torch
 
-    from sb3_hpo.config import TrainingConfig
-    from sb3_hpo.scores import DEFAULT_SCORE, score_rule
+    from sb3_hpo.config.training_config import TrainingConfig
+    from sb3_hpo.scoring.score_rules import DEFAULT_SCORE, score_rule
     from sb3_hpo.training import Hooks, Member, StopRun, train
 
     torch.set_num_threads(1)

@@ -28,7 +28,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a script knows no package
 
-from sb3_hpo.statistics import Array, Estimate, estimate, iqm
+from sb3_hpo.scoring.statistics import Array, Estimate, estimate, iqm
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -131,7 +131,7 @@ def train_together(algo: str, case: Case, seeds: Sequence[int]) -> Array:
     Raises:
         RuntimeError: They were not trained together, or one did not come to its end.
     """
-    from sb3_hpo.config import TrainingConfig
+    from sb3_hpo.config.training_config import TrainingConfig
     from sb3_hpo.training import Hooks, Member, train
 
     def on_alone(reason: str) -> None:

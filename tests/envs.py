@@ -10,7 +10,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from sb3_hpo.processes import IN_WORKER
+from sb3_hpo.utils.processes import IN_WORKER
 
 N_STEPS = 10
 

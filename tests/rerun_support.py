@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from sb3_hpo.config import StudyConfig, make_config
+from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.records import Evaluation, Outcome, RunRecord
 from sb3_hpo.reruns import Candidate, Rerun, RunSpec, make_spec
 from sb3_hpo.trials import DEFAULT_POINT, OUTCOME, RUN, SOURCE

@@ -18,10 +18,10 @@ from optuna.distributions import (
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sb3_hpo.answer import Answer, best_trials, read_answer
-from sb3_hpo.config import StudyConfig, make_config
+from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.records import Evaluation, Outcome, RunRecord
 from sb3_hpo.reruns import BASELINE, Candidate, Rerun, RunSpec, make_spec
-from sb3_hpo.scores import score_rule
+from sb3_hpo.scoring.score_rules import score_rule
 from sb3_hpo.trials import CONFIG, DEFAULT_POINT, ERROR, OUTCOME, REASON, RUN, SOURCE
 
 if TYPE_CHECKING:

@@ -17,16 +17,16 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from sb3_hpo import statistics
 from sb3_hpo.advice import Advice, advise
 from sb3_hpo.advice.evidence import Dimension, gather, rank
 from sb3_hpo.advice.range_rules import shrink, widen
 from sb3_hpo.answer import Answer, Spent
 from sb3_hpo.answer import Tested as Judged  # pytest would take the name for a test class
-from sb3_hpo.config import StudyConfig, make_config
+from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.records import Evaluation, Outcome, RunRecord
 from sb3_hpo.reruns import Candidate, Rerun
-from sb3_hpo.statistics import Estimate
+from sb3_hpo.scoring import statistics
+from sb3_hpo.scoring.statistics import Estimate
 from sb3_hpo.trials import KWARGS_OVERRIDE, OUTCOME, RUN, count_trials
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from sb3_hpo.answer import (
     with_policy_kwargs,
 )
 from sb3_hpo.reruns import BASELINE, Candidate, Rerun, make_spec
-from sb3_hpo.statistics import difference, estimate, iqm
+from sb3_hpo.scoring.statistics import difference, estimate, iqm
 from sb3_hpo.summary import answer_lines, lines_of_test
 from sb3_hpo.trials import Counts
 from tests.rerun_support import (

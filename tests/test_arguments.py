@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sb3_hpo.arguments import OPTIMIZE, Options, read_options
-from sb3_hpo.errors import UserError
+from sb3_hpo.config.command_line import OPTIMIZE, Options, read_options
+from sb3_hpo.utils.errors import UserError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sb3_hpo.config import StudyConfig
+    from sb3_hpo.config.study_config import StudyConfig
 
 BASE = ("--algo", "ppo", "--env", "Pendulum-v1")
 
@@ -225,5 +225,5 @@ def test_help_exits_0_without_importing_torch() -> None:
     modules = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert done.returncode == 0
     assert "--n-trials" in done.stdout
-    assert "sb3_hpo.config" in modules
+    assert "sb3_hpo.config.study_config" in modules
     assert not modules & {"torch", "stable_baselines3", "gymnasium", "optuna"}

@@ -13,9 +13,9 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from sb3_hpo import TrialEvalCallback
-from sb3_hpo.errors import UserError
-from sb3_hpo.scores import score_rule
-from sb3_hpo.seeds import Stream, derive_seeds
+from sb3_hpo.scoring.score_rules import score_rule
+from sb3_hpo.utils.errors import UserError
+from sb3_hpo.utils.seeding import Stream, derive_seeds
 from tests.envs import EndlessEnv, KnownReturnEnv, TargetEnv, start_of
 
 if TYPE_CHECKING:

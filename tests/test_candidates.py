@@ -14,17 +14,17 @@ from optuna.distributions import (
 from optuna.trial import TrialState, create_trial
 
 import samplers
+from sb3_hpo.algorithms.kwargs import describe
 from sb3_hpo.candidates import (
     pick_candidates,
     replay_through,
 )
-from sb3_hpo.codec import describe
-from sb3_hpo.config import make_config
-from sb3_hpo.errors import UserError
+from sb3_hpo.config.study_config import make_config
 from sb3_hpo.race import Round
 from sb3_hpo.reruns import Candidate
 from sb3_hpo.spaces import SIZES
 from sb3_hpo.study import prepare
+from sb3_hpo.utils.errors import UserError
 from tests.rerun_support import (
     candidate,
     ended_trial,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from sb3_hpo.statistics import Array, Estimate
+from sb3_hpo.scoring.statistics import Array, Estimate
 from scripts import check_equality
 from scripts.check_equality import (
     CASES,

@@ -8,9 +8,9 @@ import optuna
 import pytest
 
 from samplers import SEARCH_SPACES, SpaceContext
+from sb3_hpo.algorithms.kwargs import describe
 from sb3_hpo.batch.structure import structural_params, structure_of
 from sb3_hpo.claims import claim, claim_group
-from sb3_hpo.codec import describe
 from sb3_hpo.loop import run_trials, trials_together
 from sb3_hpo.objective import Objective
 from sb3_hpo.places import Place
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from sb3_hpo.config import StudyConfig
+    from sb3_hpo.config.study_config import StudyConfig
 
 
 def sample_with_structure(trial: Any) -> dict[str, Any]:

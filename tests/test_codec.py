@@ -13,9 +13,9 @@ from stable_baselines3.common.noise import (
     VectorizedActionNoise,
 )
 
-from sb3_hpo.codec import build, describe, merge
-from sb3_hpo.errors import UserError
-from sb3_hpo.files import format_yaml, parse_yaml
+from sb3_hpo.algorithms.kwargs import build, describe, merge
+from sb3_hpo.utils.errors import UserError
+from sb3_hpo.utils.files import format_yaml, parse_yaml
 
 KWARGS: dict[str, Any] = {
     "learning_rate": 3e-4,

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from sb3_hpo.config import StudyConfig, make_config
-from sb3_hpo.errors import UserError
+from sb3_hpo.config.study_config import StudyConfig, make_config
+from sb3_hpo.utils.errors import UserError
 from tests.envs import DoubleReward, KnownReturnEnv, sample_target_params
 
 BASE = {"algo": "ppo", "env": "Pendulum-v1"}

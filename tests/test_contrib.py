@@ -15,7 +15,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
 from sb3_hpo.callback import TrialEvalCallback
-from sb3_hpo.config import StudyConfig, make_config
+from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.envs import make_evaluation_envs, make_training_envs, probe
 from sb3_hpo.episodes import EpisodePlan, run_episodes
 from sb3_hpo.training import Hooks, Member, TrainedRun, train

@@ -15,7 +15,7 @@ import pytest
 from optuna.trial import TrialState, create_trial
 from rich.filesize import decimal
 
-from sb3_hpo.config import make_config
+from sb3_hpo.config.study_config import make_config
 from sb3_hpo.doctor import main
 from sb3_hpo.health import find_lock
 from sb3_hpo.readonly import read_journal

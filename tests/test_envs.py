@@ -8,7 +8,7 @@ import pytest
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
-from sb3_hpo.config import StudyConfig, make_config
+from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.envs import (
     EnvFactory,
     SeededEpisodes,
@@ -18,7 +18,7 @@ from sb3_hpo.envs import (
     make_training_envs,
     probe,
 )
-from sb3_hpo.errors import UserError
+from sb3_hpo.utils.errors import UserError
 from tests.envs import N_STEPS, KnownReturnEnv, start_of
 
 if TYPE_CHECKING:

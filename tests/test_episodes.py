@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from sb3_hpo.envs import EnvFactory, SeededEpisodes
 from sb3_hpo.episodes import EpisodePlan, Episodes, run_episodes
-from sb3_hpo.errors import UserError
+from sb3_hpo.utils.errors import UserError
 from tests.envs import EndlessEnv, KnownReturnEnv, start_of
 
 if TYPE_CHECKING:

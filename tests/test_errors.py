@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from sb3_hpo import errors
-from sb3_hpo.errors import UserError, how_to_install, unknown_name
+from sb3_hpo.utils import errors
+from sb3_hpo.utils.errors import UserError, how_to_install, unknown_name
 
 
 def test_unknown_name_misspelt_suggests_the_nearest() -> None:
@@ -23,7 +23,7 @@ def test_how_to_install_an_extra_works_from_a_checkout_and_without(
 ) -> None:
     checkout = Path(__file__).parent.parent
     assert how_to_install("redis") == f"pip install -e '{checkout}[redis]'"
-    monkeypatch.setattr(errors, "__file__", str(tmp_path / "site-packages/sb3_hpo/errors.py"))
+    monkeypatch.setattr(errors, "_PACKAGE", tmp_path / "site-packages/sb3_hpo")
     assert how_to_install("redis") == "pip install 'sb3-hpo[redis]'"
 
 

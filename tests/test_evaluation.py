@@ -9,16 +9,16 @@ from stable_baselines3 import PPO, TD3
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 
-from sb3_hpo.config import StudyConfig, make_config
+from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.envs import EnvFactory, make_evaluation_envs, make_training_envs
 from sb3_hpo.episodes import EpisodePlan
-from sb3_hpo.errors import UserError
 from sb3_hpo.evaluation import (
     Diverged,
     GridEvaluator,
     check_finite_parameters,
     evaluation_grid,
 )
+from sb3_hpo.utils.errors import UserError
 from tests.envs import KnownReturnEnv, start_of
 
 SEEDS = (11, 12, 13)

@@ -20,8 +20,8 @@ from stable_baselines3.common.utils import LinearSchedule
 
 from samplers import SEARCH_SPACES, Size, SpaceContext
 from samplers.schedules import CosineSchedule
-from sb3_hpo.codec import build, describe
-from sb3_hpo.config import TrainingConfig
+from sb3_hpo.algorithms.kwargs import build, describe
+from sb3_hpo.config.training_config import TrainingConfig
 from sb3_hpo.exports import training_script
 from sb3_hpo.models import choose_policy, load_algorithm
 from sb3_hpo.recipes import Recipe

@@ -7,11 +7,11 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from sb3_hpo.config import StudyConfig, make_config
-from sb3_hpo.errors import UserError
+from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.optimize import main, tune
 from sb3_hpo.search import LateSeededSampler, build_pruner, check_search
 from sb3_hpo.trials import STOP, USED_UP, trials_of
+from sb3_hpo.utils.errors import UserError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -36,7 +36,7 @@ from sb3_hpo.pages.score_figures import curves, scores
 from sb3_hpo.pages.space_figures import importances, parallel, read_points, slices
 from sb3_hpo.reruns import BASELINE, make_spec
 from sb3_hpo.trials import KWARGS_OVERRIDE
-from sb3_hpo.wording import number, readable
+from sb3_hpo.utils.formatting import number, readable
 from tests.studies import (
     DEFAULT_PARAMS,
     candidates,
@@ -50,7 +50,7 @@ from tests.studies import (
 )
 
 if TYPE_CHECKING:
-    from sb3_hpo.config import StudyConfig
+    from sb3_hpo.config.study_config import StudyConfig
 
 CONFIG = study_config()
 

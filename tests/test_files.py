@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from sb3_hpo.errors import UserError
-from sb3_hpo.files import (
+from sb3_hpo.utils.errors import UserError
+from sb3_hpo.utils.files import (
     copy_atomically,
     format_yaml,
     parse_yaml,

@@ -14,7 +14,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from sb3_hpo import train
 from sb3_hpo.answer import read_answer
-from sb3_hpo.config import make_config
+from sb3_hpo.config.study_config import make_config
 from sb3_hpo.doctor import main as doctor
 from sb3_hpo.envs import probe
 from sb3_hpo.optimize import main as optimize
@@ -24,7 +24,7 @@ from sb3_hpo.report import make_recipe
 from sb3_hpo.reruns import RerunLog
 from sb3_hpo.runs import RunsResult
 from sb3_hpo.spaces import bind_space, read_enqueued
-from sb3_hpo.terminal import run_command
+from sb3_hpo.utils.console import run_command
 from tests.studies import candidates, make_answer, make_reruns, make_study, study_config
 from tests.test_enqueued import ZOO_PPO
 from tests.test_space_files import HYDRA_DDPG

@@ -8,7 +8,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import TrialState
 
-from sb3_hpo.config import make_config
+from sb3_hpo.config.study_config import make_config
 from sb3_hpo.optimize import main, tune
 from sb3_hpo.search import LateSeededSampler
 from sb3_hpo.trials import STOP, USED_UP, trials_of

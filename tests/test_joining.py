@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import optuna
 import pytest
 
-from sb3_hpo.config import StudyConfig, make_config
+from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.optimize import main
 from sb3_hpo.places import Place
 from sb3_hpo.storage import open_storage

@@ -7,7 +7,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from sb3_hpo.config import make_config
+from sb3_hpo.config.study_config import make_config
 from sb3_hpo.liveness import StaleTrials, find_lost, hand_back, handle_loss, write_off
 from sb3_hpo.patience import PatientStorage
 from sb3_hpo.storage import open_storage

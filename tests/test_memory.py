@@ -17,7 +17,7 @@ from stable_baselines3.common.buffers import DictReplayBuffer, NStepReplayBuffer
 from stable_baselines3.common.vec_env import DummyVecEnv
 from stable_baselines3.her import HerReplayBuffer
 
-from sb3_hpo.config import make_config
+from sb3_hpo.config.study_config import make_config
 from sb3_hpo.memory import (
     ReplayMemory,
     available_memory,
@@ -26,7 +26,7 @@ from sb3_hpo.memory import (
     workers_here,
 )
 from sb3_hpo.objective import Objective
-from sb3_hpo.processes import IN_WORKER, start_module
+from sb3_hpo.utils.processes import IN_WORKER, start_module
 
 if TYPE_CHECKING:
     from collections.abc import Callable

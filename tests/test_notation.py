@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from sb3_hpo.entries import Choices, Constant, Range
-from sb3_hpo.errors import UserError
-from sb3_hpo.notation import read_entry
+from sb3_hpo.space_syntax.entries import Choices, Constant, Range
+from sb3_hpo.space_syntax.hydra import read_entry
+from sb3_hpo.utils.errors import UserError
 
 
 @pytest.mark.parametrize(

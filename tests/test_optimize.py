@@ -17,12 +17,12 @@ from optuna.trial import create_trial
 from rich.console import Console
 
 import sb3_hpo
-from sb3_hpo.config import make_config
-from sb3_hpo.errors import UserError
+from sb3_hpo.config.study_config import make_config
 from sb3_hpo.optimize import _answer, main, tune
 from sb3_hpo.places import Place
-from sb3_hpo.processes import IN_WORKER
 from sb3_hpo.storage import StorageAddress
+from sb3_hpo.utils.errors import UserError
+from sb3_hpo.utils.processes import IN_WORKER
 from tests.studies import DEFAULT_PARAMS, ended_trial, flags_with, study_config
 
 TINY = [

@@ -13,8 +13,6 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from sb3_hpo.answer import CAUTION, Answer, best_trials, read_answer
-from sb3_hpo.errors import UserError
-from sb3_hpo.files import parse_yaml
 from sb3_hpo.pages import assemble as pages
 from sb3_hpo.pages import make_sections, write_pages
 from sb3_hpo.pages.document import Code, Facts, Items, Picture, Section, Table, Text
@@ -22,8 +20,10 @@ from sb3_hpo.pages.markdown import to_markdown
 from sb3_hpo.pages.plotting import Figure
 from sb3_hpo.pages.webpage import to_html
 from sb3_hpo.reruns import BASELINE, make_spec
-from sb3_hpo.statistics import Estimate
-from sb3_hpo.wording import number
+from sb3_hpo.scoring.statistics import Estimate
+from sb3_hpo.utils.errors import UserError
+from sb3_hpo.utils.files import parse_yaml
+from sb3_hpo.utils.formatting import number
 from tests.studies import (
     candidates,
     make_answer,
@@ -37,7 +37,7 @@ from tests.studies import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sb3_hpo.config import StudyConfig
+    from sb3_hpo.config.study_config import StudyConfig
 
 CONFIG = study_config()
 NO_COORDINATES = (

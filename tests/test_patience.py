@@ -13,9 +13,9 @@ from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage, InMemoryStorage
 from sqlalchemy.exc import IntegrityError, OperationalError, PendingRollbackError
 
-from sb3_hpo.errors import UserError
 from sb3_hpo.patience import PatientStorage, hurry, outage, persist
 from sb3_hpo.storage import open_storage
+from sb3_hpo.utils.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import optuna
 import pytest
 
-from sb3_hpo.config import make_config
-from sb3_hpo.errors import UserError
+from sb3_hpo.config.study_config import make_config
 from sb3_hpo.places import Place, check_maximises, find_study, home_of
 from sb3_hpo.storage import StorageAddress, open_storage
+from sb3_hpo.utils.errors import UserError
 
 if TYPE_CHECKING:
     from pathlib import Path

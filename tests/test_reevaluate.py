@@ -16,7 +16,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from sb3_hpo import load_best
-from sb3_hpo.config import make_config
+from sb3_hpo.config.study_config import make_config
 from sb3_hpo.doctor import main as doctor
 from sb3_hpo.optimize import main as optimize
 from sb3_hpo.reevaluate import main

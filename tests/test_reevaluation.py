@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
-    from sb3_hpo.config import StudyConfig
+    from sb3_hpo.config.study_config import StudyConfig
     from sb3_hpo.reruns import RunSpec
 
 CONFIG = small_config()

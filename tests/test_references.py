@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from sb3_hpo.errors import UserError
-from sb3_hpo.references import import_module, load_reference, reference
+from sb3_hpo.utils.errors import UserError
+from sb3_hpo.utils.import_strings import import_module, load_reference, reference
 from tests.envs import KnownReturnEnv, make_failing
 
 

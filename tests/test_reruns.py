@@ -18,7 +18,7 @@ from sb3_hpo.reruns import (
     spec_from_dict,
     training_config,
 )
-from sb3_hpo.seeds import Stream, derive_seed, derive_seeds
+from sb3_hpo.utils.seeding import Stream, derive_seed, derive_seeds
 from tests.rerun_support import (
     candidate,
     evaluation,

@@ -6,7 +6,7 @@ import pytest
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
-from sb3_hpo.config import StudyConfig, make_config
+from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.reruns import BASELINE, Candidate, make_spec
 from sb3_hpo.retraining import retrain
 from sb3_hpo.training import Hooks, StopRun

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sb3_hpo.config import StudyConfig, make_config
+from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.reruns import Candidate, make_spec, model_folder
 from sb3_hpo.retraining import retrain
 from sb3_hpo.runners import Runners

@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from sb3_hpo import runs
-from sb3_hpo.errors import UserError
 from sb3_hpo.reruns import Candidate, RerunLog, make_spec
+from sb3_hpo.utils.errors import UserError
 from tests.studies import make_rerun, study_config
 
 if TYPE_CHECKING:

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from sb3_hpo.errors import UserError
-from sb3_hpo.scores import score_rule
+from sb3_hpo.scoring.score_rules import score_rule
+from sb3_hpo.utils.errors import UserError
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from sb3_hpo.config import StudyConfig, make_config
-from sb3_hpo.errors import UserError
-from sb3_hpo.options import SAMPLERS as ALL_SAMPLERS
+from sb3_hpo.config.fields import SAMPLERS as ALL_SAMPLERS
+from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.search import LateSeededSampler, QuantilePruner, build_pruner, check_sampler_installed
+from sb3_hpo.utils.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

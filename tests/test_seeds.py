@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from sb3_hpo.seeds import Stream, derive_seed, derive_seeds
+from sb3_hpo.utils.seeding import Stream, derive_seed, derive_seeds
 
 
 def test_derive_seed_same_root_gives_same_seed() -> None:

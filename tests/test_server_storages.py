@@ -11,9 +11,9 @@ import redis
 from sqlalchemy import create_engine
 from sqlalchemy.exc import OperationalError
 
-from sb3_hpo.errors import UserError
 from sb3_hpo.servers import RedisBackend, limits
 from sb3_hpo.storage import open_storage
+from sb3_hpo.utils.errors import UserError
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 

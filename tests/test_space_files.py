@@ -6,11 +6,11 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FixedTrial
 
-from sb3_hpo.codec import describe
-from sb3_hpo.config import StudyConfig, make_config
+from sb3_hpo.algorithms.kwargs import describe
+from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.envs import Problem
-from sb3_hpo.errors import UserError
 from sb3_hpo.spaces import BoundSpace, bind_space
+from sb3_hpo.utils.errors import UserError
 from tests.envs import KnownReturnEnv
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ from optuna.trial import FixedTrial
 
 import samplers
 import sb3_hpo
-from sb3_hpo.codec import describe
-from sb3_hpo.config import make_config
+from sb3_hpo.algorithms.kwargs import describe
+from sb3_hpo.config.study_config import make_config
 from sb3_hpo.envs import Problem
-from sb3_hpo.errors import UserError
 from sb3_hpo.points import draw_at
 from sb3_hpo.spaces import BoundSpace, bind_space
+from sb3_hpo.utils.errors import UserError
 from tests.envs import KnownReturnEnv
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sb3_hpo import statistics
-from sb3_hpo.statistics import (
+from sb3_hpo.scoring import statistics
+from sb3_hpo.scoring.statistics import (
     Estimate,
     difference,
     estimate,
@@ -21,7 +21,7 @@ from sb3_hpo.statistics import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sb3_hpo.statistics import Array, Statistic
+    from sb3_hpo.scoring.statistics import Array, Statistic
 
 STATISTICS = (iqm, mean, median)
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import optuna
 import pytest
 
-from sb3_hpo.errors import UserError
 from sb3_hpo.storage import StorageAddress, open_storage
+from sb3_hpo.utils.errors import UserError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,8 +10,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from sb3_hpo.config import StudyConfig, make_config
-from sb3_hpo.errors import UserError
+from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.places import Place
 from sb3_hpo.spaces import read_enqueued
 from sb3_hpo.study import (
@@ -22,6 +21,7 @@ from sb3_hpo.study import (
     try_model,
 )
 from sb3_hpo.trials import trials_of
+from sb3_hpo.utils.errors import UserError
 
 FIRST = ["default_point", "first_point", "first_point"]  # of PPO
 

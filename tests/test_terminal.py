@@ -8,8 +8,8 @@ import optuna
 import pytest
 from rich.console import Console
 
-from sb3_hpo.errors import UserError
-from sb3_hpo.terminal import near, quiet_optuna, run_command, say
+from sb3_hpo.utils.console import near, quiet_optuna, run_command, say
+from sb3_hpo.utils.errors import UserError
 
 
 def said(text: str, *, terminal: bool = True) -> str:

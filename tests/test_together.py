@@ -20,7 +20,7 @@ from tests.test_training import PPO, SEEDS, config
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sb3_hpo.config import StudyConfig
+    from sb3_hpo.config.study_config import StudyConfig
     from sb3_hpo.episodes import EpisodePlan
     from sb3_hpo.records import Evaluation, RunRecord
     from sb3_hpo.training import TrainedRun

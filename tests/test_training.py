@@ -8,8 +8,8 @@ import pytest
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
-from sb3_hpo.codec import describe
-from sb3_hpo.config import StudyConfig, make_config
+from sb3_hpo.algorithms.kwargs import describe
+from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.envs import make_evaluation_envs
 from sb3_hpo.episodes import EpisodePlan, run_episodes
 from sb3_hpo.training import Hooks, Member, StopRun, TrainedRun, build_once, train

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sb3_hpo.errors import UserError
-from sb3_hpo.trust import check_trusted, named_modules, strangers
+from sb3_hpo.algorithms.trust import check_trusted, named_modules, strangers
+from sb3_hpo.utils.errors import UserError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from sb3_hpo.errors import UserError
-from sb3_hpo.urls import check_url, scrub
+from sb3_hpo.utils.errors import UserError
+from sb3_hpo.utils.urls import check_url, scrub
 
 CANARY = "c4nary"
 

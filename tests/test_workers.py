@@ -11,7 +11,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from sb3_hpo.config import StudyConfig, make_config
+from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.places import Place
 from sb3_hpo.study import create_or_resume, prepare
 from sb3_hpo.trials import count_trials, trials_of

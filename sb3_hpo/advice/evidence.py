@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from sb3_hpo.answer import Answer
-    from sb3_hpo.config import StudyConfig
-    from sb3_hpo.statistics import Array
+    from sb3_hpo.config.study_config import StudyConfig
+    from sb3_hpo.scoring.statistics import Array
 
 End = Literal["lower", "upper"]
 ENDS: tuple[End, End] = ("lower", "upper")

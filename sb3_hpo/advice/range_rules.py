@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from sb3_hpo.advice.evidence import Dimension, End, Evidence
-    from sb3_hpo.config import StudyConfig
+    from sb3_hpo.config.study_config import StudyConfig
 
 # Chance of a false alarm of `widen`, and of `shrink`, in a whole study: it is shared among all
 # ends of all ranges, because among a dozen dimensions something always looks odd.

@@ -13,9 +13,9 @@ import numpy as np
 from sb3_hpo.advice.evidence import Advice, gather, is_complete
 from sb3_hpo.advice.range_rules import fix, shrink, widen
 from sb3_hpo.answer import record_of
-from sb3_hpo.scores import estimates_final
-from sb3_hpo.statistics import seed_means
-from sb3_hpo.wording import plural
+from sb3_hpo.scoring.score_rules import estimates_final
+from sb3_hpo.scoring.statistics import seed_means
+from sb3_hpo.utils.formatting import plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from sb3_hpo.advice.evidence import Evidence
     from sb3_hpo.answer import Answer, Tested
-    from sb3_hpo.config import StudyConfig
+    from sb3_hpo.config.study_config import StudyConfig
     from sb3_hpo.records import RunRecord
 
 MIN_RUNS = 5  # of one configuration or one kind, to tell a difference between runs from chance

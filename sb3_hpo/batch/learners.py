@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sb3_hpo.batch.errors import CannotBatch
 from sb3_hpo.batch.foreign import check_classes, check_modules
-from sb3_hpo.references import load_reference
+from sb3_hpo.utils.import_strings import load_reference
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,8 +6,6 @@ import importlib.util
 from typing import TYPE_CHECKING
 
 from sb3_hpo.answer import best_trials, record_of
-from sb3_hpo.errors import check_installed
-from sb3_hpo.files import write_atomically
 from sb3_hpo.pages import figures, space_figures
 from sb3_hpo.pages.costs import cost_section, setting_section
 from sb3_hpo.pages.courses import read_past
@@ -15,7 +13,9 @@ from sb3_hpo.pages.document import Block, Code, Items, Picture, Section, Table, 
 from sb3_hpo.pages.markdown import to_markdown
 from sb3_hpo.pages.results import answer_section, flat, scores_section
 from sb3_hpo.pages.webpage import to_html
-from sb3_hpo.wording import number
+from sb3_hpo.utils.errors import check_installed
+from sb3_hpo.utils.files import write_atomically
+from sb3_hpo.utils.formatting import number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from sb3_hpo.advice import Advice
     from sb3_hpo.answer import Answer
-    from sb3_hpo.config import StudyConfig
+    from sb3_hpo.config.study_config import StudyConfig
     from sb3_hpo.pages.courses import Past
 
 PAGE = "report.html"

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from sb3_hpo.answer import record_of
-from sb3_hpo.files import format_yaml
 from sb3_hpo.pages.document import Block, Code, Items, Section, Table, Text
-from sb3_hpo.seeds import Stream, derive_seed
 from sb3_hpo.trials import CONFIG, ERROR, trials_of
-from sb3_hpo.wording import plural, readable
+from sb3_hpo.utils.files import format_yaml
+from sb3_hpo.utils.formatting import plural, readable
+from sb3_hpo.utils.seeding import Stream, derive_seed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
     from sb3_hpo.answer import Answer, Spent
-    from sb3_hpo.config import StudyConfig
+    from sb3_hpo.config.study_config import StudyConfig
     from sb3_hpo.pages.courses import Course, Past
 
 _OUTCOMES = {

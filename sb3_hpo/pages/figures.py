@@ -23,7 +23,7 @@ from sb3_hpo.pages.plotting import (
     layout,
     line,
 )
-from sb3_hpo.wording import number
+from sb3_hpo.utils.formatting import number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

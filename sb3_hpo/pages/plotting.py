@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from sb3_hpo.wording import number
+from sb3_hpo.utils.formatting import number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sb3_hpo import statistics
 from sb3_hpo.pages.plotting import (
     COMPLETE,
     DEFAULT,
@@ -25,14 +24,15 @@ from sb3_hpo.pages.plotting import (
     layout,
     line,
 )
-from sb3_hpo.wording import interval, number, plural
+from sb3_hpo.scoring import statistics
+from sb3_hpo.utils.formatting import interval, number, plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sb3_hpo.answer import Answer, Tested
     from sb3_hpo.pages.courses import Past
-    from sb3_hpo.statistics import Estimate
+    from sb3_hpo.scoring.statistics import Estimate
 
 _ROW, _GAP, _TOP, _BOTTOM = 46, 92, 62, 52  # pixels
 

@@ -28,7 +28,7 @@ from sb3_hpo.pages.plotting import (
 )
 from sb3_hpo.pages.scales import Scale, shortened
 from sb3_hpo.trials import KWARGS_OVERRIDE, trials_of
-from sb3_hpo.wording import number, plural, readable
+from sb3_hpo.utils.formatting import number, plural, readable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from sb3_hpo.config import StudyConfig, make_config
-from sb3_hpo.errors import UserError
+from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.loop import run_trials
 from sb3_hpo.objective import Objective
 from sb3_hpo.places import Place, find_study
 from sb3_hpo.study import create_or_resume, prepare
 from sb3_hpo.trials import FINISHED, trials_of
+from sb3_hpo.utils.errors import UserError
 from sb3_hpo.watch import Watch
 from tests.faults.faulty_envs import PACE
 from tests.faults.figures import Figures, Ledger

@@ -38,7 +38,7 @@ def journal(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 def config_for(path: Path, **values: Any) -> Any:
-    from sb3_hpo.config import make_config
+    from sb3_hpo.config.study_config import make_config
 
     liveness = {"beat_interval": 0.02, "stale_after": 0.05}
     return make_config({**OPTIONS, **liveness, "storage": str(path),

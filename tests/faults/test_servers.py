@@ -21,10 +21,10 @@ from optuna.distributions import CategoricalDistribution
 from optuna.storages import RDBStorage
 
 from sb3_hpo.doctor import main as doctor
-from sb3_hpo.errors import UserError
 from sb3_hpo.patience import outages
 from sb3_hpo.places import find_study
 from sb3_hpo.storage import StorageAddress, open_storage
+from sb3_hpo.utils.errors import UserError
 from tests.faults.attacked_studies import ROOT, wait_for
 from tests.faults.figures import Figures
 from tests.faults.server_studies import Drill, OtherCommand, ServedStudy, interrupt

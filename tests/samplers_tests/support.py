@@ -10,8 +10,8 @@ import optuna
 from gymnasium.spaces import Box, Dict, Discrete, Space
 
 from samplers import SEARCH_SPACES, Size, SpaceContext
-from sb3_hpo.algorithms import ALGORITHMS as TABLE
-from sb3_hpo.references import load_reference
+from sb3_hpo.algorithms.registry import ALGORITHMS as TABLE
+from sb3_hpo.utils.import_strings import load_reference
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

@@ -9,7 +9,7 @@ from optuna.trial import FixedTrial
 from torch import nn
 
 from samplers import SEARCH_SPACES, Size
-from sb3_hpo.algorithms import find_algorithm
+from sb3_hpo.algorithms.registry import find_algorithm
 from tests.samplers_tests.support import (
     ALGORITHMS,
     SIZES,

@@ -11,9 +11,9 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 import samplers
 from samplers import SpaceContext
-from sb3_hpo.algorithms import ALGORITHMS, ALIASES, check_algorithm_installed
-from sb3_hpo.errors import UserError
-from sb3_hpo.references import load_reference
+from sb3_hpo.algorithms.registry import ALGORITHMS, ALIASES, check_algorithm_installed
+from sb3_hpo.utils.errors import UserError
+from sb3_hpo.utils.import_strings import load_reference
 from tests.samplers_tests.support import draw
 
 

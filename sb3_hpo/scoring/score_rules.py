@@ -6,8 +6,8 @@ import re
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from sb3_hpo.errors import UserError, unknown_name
-from sb3_hpo.references import load_reference
+from sb3_hpo.utils.errors import UserError, unknown_name
+from sb3_hpo.utils.import_strings import load_reference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from sb3_hpo.errors import UserError, unknown_name
+from sb3_hpo.utils.errors import UserError, unknown_name
 
 _KEYS = ("choices", "high", "log", "low", "step", "type")
 _TYPES = ("categorical", "float", "int")

@@ -15,16 +15,18 @@ from pydantic import (
     ValidationInfo,
 )
 
-from sb3_hpo.algorithms import ALGORITHMS, resolve_alias
-from sb3_hpo.codec import build, describe
-from sb3_hpo.errors import UserError, unknown_name
-from sb3_hpo.references import reference
-from sb3_hpo.scores import score_rule
-from sb3_hpo.trust import may_import
-from sb3_hpo.wording import printable, storable
+from sb3_hpo.algorithms.kwargs import build, describe
+from sb3_hpo.algorithms.registry import ALGORITHMS, resolve_alias
+from sb3_hpo.algorithms.trust import may_import
+from sb3_hpo.scoring.score_rules import score_rule
+from sb3_hpo.utils.errors import UserError, unknown_name
+from sb3_hpo.utils.formatting import printable, storable
+from sb3_hpo.utils.import_strings import reference
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from pydantic.fields import FieldInfo
 
 SAMPLERS = ("tpe", "random", "gp", "cmaes", "qmc", "grid")
 PRUNERS = ("quantile", "median", "percentile", "halving", "hyperband", "patient", "none")
@@ -119,3 +121,9 @@ def option(group: str, text: str, default: Any = ..., *, changes_value: bool = T
         text = f"{text} (default: {default})"
     extra: dict[str, Any] = {"group": group, "changes_value": changes_value}
     return Field(default, description=text, json_schema_extra=extra)
+
+
+def changes_value(field: FieldInfo) -> bool:
+    """Return whether trial values depend on a field that `option` has declared."""
+    extra = field.json_schema_extra
+    return isinstance(extra, dict) and bool(extra["changes_value"])

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, NoReturn, get_origin
 
 import yaml
 
-from sb3_hpo.codec import merge
-from sb3_hpo.config import StudyConfig, make_config
-from sb3_hpo.errors import UserError, unknown_name
-from sb3_hpo.files import parse_yaml, read_yaml_mapping
+from sb3_hpo.algorithms.kwargs import merge
+from sb3_hpo.config.study_config import StudyConfig, make_config
+from sb3_hpo.utils.errors import UserError, unknown_name
+from sb3_hpo.utils.files import parse_yaml, read_yaml_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

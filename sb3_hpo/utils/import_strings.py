@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sb3_hpo.errors import UserError, unknown_name
+from sb3_hpo.utils.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
     from types import ModuleType

@@ -8,9 +8,7 @@ import re
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     NonNegativeInt,
     PositiveInt,
     ValidationError,
@@ -18,133 +16,25 @@ from pydantic import (
     model_validator,
 )
 
-from sb3_hpo.algorithms import ALGORITHMS, find_algorithm, resolve_alias
-from sb3_hpo.errors import UserError, unknown_name
-from sb3_hpo.options import (
+from sb3_hpo.config.fields import (
     PRUNERS,
     SAMPLERS,
-    Algorithm,
-    Kwargs,
     Plain,
     Pruner,
-    Reference,
     Sampler,
     Score,
     Seconds,
-    Steps,
+    changes_value,
     option,
 )
-from sb3_hpo.references import reference
-from sb3_hpo.scores import DEFAULT_SCORE
-from sb3_hpo.space_files import read_option
-from sb3_hpo.urls import scrub
+from sb3_hpo.config.training_config import TrainingConfig
+from sb3_hpo.scoring.score_rules import DEFAULT_SCORE
+from sb3_hpo.space_syntax.yaml_files import read_option
+from sb3_hpo.utils.errors import UserError, unknown_name
+from sb3_hpo.utils.urls import scrub
 
 Space = Annotated[str | dict[str, Any], BeforeValidator(read_option)]
 MIN_PRUNING_EVALUATIONS = 6  # fewer leave nothing to compare after the first 30 % of a run
-
-
-def _changes_value(name: str) -> bool:
-    extra = StudyConfig.model_fields[name].json_schema_extra
-    return isinstance(extra, dict) and bool(extra["changes_value"])
-
-
-class TrainingConfig(BaseModel):
-    """What one training run is: everything but its hyperparameters and its seed."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
-
-    algo: Algorithm = option(
-        "common", f"algorithm: {', '.join(ALGORITHMS)}, or package.module:Class with --space"
-    )
-    env: Reference = option(
-        "common", "Gymnasium id, module:Id-v0, or package.module:factory (file.py:factory)"
-    )
-    n_timesteps: Steps = option(
-        "common", "environment steps of one training run (default: by algorithm)"
-    )
-    env_kwargs: Kwargs = option(
-        "environment", "an argument of the environment: --env-kwargs.g 9.81", {}
-    )
-    wrapper: tuple[Reference, ...] = option(
-        "environment", "package.module:Wrapper around each environment; repeatable", ()
-    )
-    vec_env: Literal["dummy", "subproc"] = option(
-        "environment", "training environments in this process, or each in its own", "dummy",
-        changes_value=False,
-    )  # fmt: skip
-    n_envs: PositiveInt = option(
-        "environment", "parallel training environments (default: by algorithm)"
-    )
-    normalize: bool = option(
-        "environment", "VecNormalize observations and rewards, with the trial's own gamma", False
-    )
-    frame_stack: PositiveInt = option(
-        "environment", "let the agent see its last observations, this many", 1
-    )
-    her: bool = option("environment", "hindsight experience replay, for goal environments", False)
-    policy: str | None = option(
-        "model", "policy (default: the Mlp, Cnn or MultiInput one, by observations)", None
-    )
-    policy_kwargs: Kwargs = option(
-        "model", "a policy argument, wins over a sampled one: --policy-kwargs.ortho_init false", {}
-    )
-    device: str | None = option(
-        "model", "torch device (default: cpu for vectors, auto for images)", None
-    )
-    n_threads: PositiveInt = option(
-        "model", "torch threads of one run; results depend on it, and 1 is fastest for MLPs", 1
-    )
-    exact: bool = option(
-        "model",
-        "train each run by SB3 alone, bit for bit; without it, equal up to rounding and faster",
-        False,
-    )
-    n_evaluations: PositiveInt = option("evaluation", "evaluations during one training run", 10)
-    n_eval_episodes: PositiveInt = option(
-        "evaluation", "episodes of one evaluation; the same start states for all trials", 20
-    )
-    n_eval_envs: NonNegativeInt = option(
-        "evaluation",
-        "parallel evaluation environments (default: min(episodes, 32)); "
-        "0: evaluate in the training environments",
-        changes_value=False,
-    )
-    stochastic_eval: bool = option(
-        "evaluation", "evaluate with sampled instead of most likely actions", False
-    )
-    metric: str | None = option(
-        "evaluation", "key of the last info of an episode to maximise (default: its return)", None
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_defaults(cls, values: Any) -> Any:
-        """Fill in the defaults that depend on other fields, so that no one need do it later."""
-        if not isinstance(values, dict):
-            return values
-        filled = {key: value for key, value in values.items() if value is not None}
-        try:
-            name = resolve_alias(reference(filled.get("algo", "")))
-        except UserError:
-            name = ""  # the field's own check will say so
-        known = ":" in name or name in ALGORITHMS
-        algorithm = find_algorithm(name if known else "ppo")
-        filled.setdefault("n_timesteps", algorithm.n_timesteps)
-        filled.setdefault("n_envs", algorithm.n_envs)
-        if "n_trials" in cls.model_fields:
-            filled.setdefault("n_trials", algorithm.n_trials)
-        episodes = str(filled.get("n_eval_episodes", cls.model_fields["n_eval_episodes"].default))
-        filled.setdefault("n_eval_envs", min(int(episodes), 32) if episodes.isdecimal() else 1)
-        return filled
-
-    def training_identity(self) -> dict[str, Any]:
-        """Return the plain values of everything that one run's numbers depend on."""
-        values = self.model_dump(mode="json")
-        identity = {
-            name: values[name] for name in TrainingConfig.model_fields if _changes_value(name)
-        }
-        # How many environments evaluate does not matter; whether training's own ones do, does.
-        return identity | {"n_eval_envs": min(self.n_eval_envs, 1)}
 
 
 class StudyConfig(TrainingConfig):
@@ -308,8 +198,8 @@ class StudyConfig(TrainingConfig):
         values = self.model_dump(mode="json")
         searching = {
             name: values[name]
-            for name in StudyConfig.model_fields
-            if name not in TrainingConfig.model_fields and _changes_value(name)
+            for name, field in StudyConfig.model_fields.items()
+            if name not in TrainingConfig.model_fields and changes_value(field)
         }
         return self.training_identity() | searching
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from sb3_hpo.entries import (
+from sb3_hpo.space_syntax.entries import (
     Choices,
     Constant,
     Entry,
@@ -21,7 +21,7 @@ from sb3_hpo.entries import (
     read_mapping,
     read_number,
 )
-from sb3_hpo.errors import UserError, unknown_name
+from sb3_hpo.utils.errors import UserError, unknown_name
 
 _INT = re.compile(r"[-+]?\d+(_\d+)*")
 _FLOAT = re.compile(r"[-+]?(\d[\d_]*(\.\d*)?|\.\d+)([eE][-+]?\d+)?")

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sb3_hpo.constructors import (
+from sb3_hpo.algorithms.constructor import (
     check_limits,
     check_name,
     constructor_defaults,
@@ -14,12 +14,12 @@ from sb3_hpo.constructors import (
     true_name,
     true_value,
 )
-from sb3_hpo.entries import Entry, is_spec
-from sb3_hpo.errors import UserError
-from sb3_hpo.files import read_yaml_mapping
-from sb3_hpo.notation import read_entry
-from sb3_hpo.references import reference
-from sb3_hpo.trust import check_trusted, may_import, named_modules
+from sb3_hpo.algorithms.trust import check_trusted, may_import, named_modules
+from sb3_hpo.space_syntax.entries import Entry, is_spec
+from sb3_hpo.space_syntax.hydra import read_entry
+from sb3_hpo.utils.errors import UserError
+from sb3_hpo.utils.files import read_yaml_mapping
+from sb3_hpo.utils.import_strings import reference
 
 if TYPE_CHECKING:
     from pydantic import ValidationInfo

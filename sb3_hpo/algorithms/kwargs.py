@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sb3_hpo.errors import UserError, unknown_name
-from sb3_hpo.references import load_reference, reference
+from sb3_hpo.utils.errors import UserError, unknown_name
+from sb3_hpo.utils.import_strings import load_reference, reference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sb3_hpo.errors import UserError
-from sb3_hpo.wording import printable
+from sb3_hpo.utils.errors import UserError
+from sb3_hpo.utils.formatting import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable

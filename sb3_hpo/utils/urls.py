@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote_plus
 
-from sb3_hpo.errors import UserError
+from sb3_hpo.utils.errors import UserError
 
 HIDDEN = "***"  # instead of a password, and of who it belongs to
 _URL = re.compile(r"(\s*\w[\w+]*)://(.*)", re.DOTALL)  # with whatever signs are in its password

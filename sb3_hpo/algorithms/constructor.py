@@ -7,10 +7,10 @@ import math
 import re
 from typing import Any
 
-from sb3_hpo.algorithms import find_algorithm
-from sb3_hpo.codec import LINEAR
-from sb3_hpo.errors import UserError, unknown_name
-from sb3_hpo.references import load_reference
+from sb3_hpo.algorithms.kwargs import LINEAR
+from sb3_hpo.algorithms.registry import find_algorithm
+from sb3_hpo.utils.errors import UserError, unknown_name
+from sb3_hpo.utils.import_strings import load_reference
 
 # What the trainer itself passes to the constructor.
 _PLUMBING = ("self", "policy", "env", "seed", "verbose", "device", "tensorboard_log",

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+_PACKAGE = Path(__file__).parents[1]
 _NOT_THE_USERS = (  # folders of code in which no user looks for a mistake of theirs
-    f"{Path(__file__).parent}/",
+    f"{_PACKAGE}/",
     *(f"{sysconfig.get_path(name)}/" for name in ("stdlib", "purelib", "platlib")),
     "<",  # of generated code
 )
@@ -87,7 +88,7 @@ def how_to_install(extra: str) -> str:
     Args:
         extra: Its name.
     """
-    checkout = Path(__file__).parent.parent
+    checkout = _PACKAGE.parent
     if (checkout / "pyproject.toml").is_file():
         return f"pip install -e '{checkout}[{extra}]'"
     return f"pip install 'sb3-hpo[{extra}]'"

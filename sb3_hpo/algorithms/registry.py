@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sb3_hpo.errors import check_installed
+from sb3_hpo.utils.errors import check_installed
 
 
 @dataclass(frozen=True)

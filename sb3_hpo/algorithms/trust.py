@@ -10,9 +10,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sb3_hpo.codec import CALLS
-from sb3_hpo.errors import UserError
-from sb3_hpo.references import ENV_ID, load_reference, reference
+from sb3_hpo.algorithms.kwargs import CALLS
+from sb3_hpo.utils.errors import UserError
+from sb3_hpo.utils.import_strings import ENV_ID, load_reference, reference
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
