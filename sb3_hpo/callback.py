@@ -18,16 +18,16 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from sb3_hpo.envs import SeededEpisodes, find_vec_normalize
 from sb3_hpo.episodes import MIN_EPISODE_CAP, EpisodePlan
 from sb3_hpo.evaluation import Diverged, GridEvaluator, evaluation_grid
-from sb3_hpo.places import check_maximises
+from sb3_hpo.results.trials import mark_infeasible
 from sb3_hpo.scoring.score_rules import DEFAULT_SCORE, score_rule
-from sb3_hpo.trials import OUTCOME, REASON
+from sb3_hpo.storages.existing import check_maximises
 from sb3_hpo.utils.errors import UserError
 from sb3_hpo.utils.seeding import Stream, derive_seeds
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
 
-    from sb3_hpo.records import Evaluation
+    from sb3_hpo.results.run_record import Evaluation
 
 
 def report_evaluation(trial: optuna.Trial, evaluation: Evaluation, n_timesteps: int) -> bool:
@@ -44,22 +44,6 @@ def report_evaluation(trial: optuna.Trial, evaluation: Evaluation, n_timesteps: 
     """
     trial.report(evaluation.value, step=evaluation.nominal_step)
     return evaluation.actual_step < n_timesteps and trial.should_prune()
-
-
-def mark_infeasible(trial: optuna.Trial, outcome: str, reason: str | None) -> None:
-    """Note why a trial has no proper value, so that samplers keep away from its region.
-
-    PRUNED alone rewards late divergence (half of the last trials of a study diverged, against a
-    quarter with the constraint); FAIL is forgotten by TPE, which then comes back (52 of 60).
-
-    Args:
-        trial: The trial, to be told PRUNED afterwards.
-        outcome: `diverged`, `oom`, `timeout`, `lost`: also the constraint's name.
-        reason: What happened, in words.
-    """
-    trial.set_user_attr(OUTCOME, outcome)
-    trial.set_user_attr(REASON, reason)
-    trial.set_constraint(outcome, 1.0)
 
 
 class TrialEvalCallback(EvalCallback):

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from optuna.trial import FixedTrial
 
 from sb3_hpo.algorithms.kwargs import describe
-from sb3_hpo.answer import best_trials, record_of, with_policy_kwargs
 from sb3_hpo.race import Round, plan_race
-from sb3_hpo.reruns import Candidate
+from sb3_hpo.results.reevaluation_runs import Candidate
+from sb3_hpo.results.study_result import with_policy_kwargs
+from sb3_hpo.results.trials import best_trials, count_trials, record_of, trials_of
 from sb3_hpo.training import CHEAP, price_together
-from sb3_hpo.trials import count_trials, trials_of
 from sb3_hpo.utils.errors import UserError
 
 if TYPE_CHECKING:

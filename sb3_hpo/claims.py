@@ -14,8 +14,8 @@ from optuna.trial import FixedTrial, TrialState
 from sb3_hpo.algorithms.kwargs import describe
 from sb3_hpo.batch.structure import structural_params
 from sb3_hpo.liveness import hand_back
-from sb3_hpo.patience import StorageAwayError
-from sb3_hpo.trials import FIXED_PARAMS, OUTCOME, WORKER, enqueued_point, trials_of
+from sb3_hpo.results.trials import FIXED_PARAMS, OUTCOME, WORKER, enqueued_point, trials_of
+from sb3_hpo.storages.retrying import StorageAwayError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -12,11 +12,11 @@ from rich.console import Console
 
 from sb3_hpo.health import Finding, journal_findings
 from sb3_hpo.inventory import describe_file, describe_study, n_missing
-from sb3_hpo.journals import check_free_space
-from sb3_hpo.places import find_address, open_existing
 from sb3_hpo.readonly import read_journal
-from sb3_hpo.storage import open_storage
-from sb3_hpo.trials import trials_of
+from sb3_hpo.results.trials import trials_of
+from sb3_hpo.storages.existing import find_address, open_existing
+from sb3_hpo.storages.journal import check_free_space
+from sb3_hpo.storages.open import open_storage
 from sb3_hpo.utils.console import run_command, say
 from sb3_hpo.utils.errors import UserError, unknown_name
 from sb3_hpo.utils.formatting import plural

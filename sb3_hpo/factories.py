@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import optuna
 
-from sb3_hpo.trials import STOP, USED_UP
+from sb3_hpo.results.trials import STOP, USED_UP
 from sb3_hpo.utils.errors import UserError
 from sb3_hpo.utils.import_strings import load_reference
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from optuna.storages.journal import JournalFileOpenLock
 from rich.filesize import decimal
 
-from sb3_hpo.journals import LOCK_GRACE_S, mend_torn_tail
 from sb3_hpo.readonly import SETTLE_S, read_journal
+from sb3_hpo.storages.journal import LOCK_GRACE_S, mend_torn_tail
 from sb3_hpo.utils.formatting import plural
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sb3_hpo.records import Evaluation, Outcome, RunRecord
+from sb3_hpo.results.run_record import Evaluation, Outcome, RunRecord
 
 if TYPE_CHECKING:
     from pathlib import Path

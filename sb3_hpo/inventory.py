@@ -10,7 +10,15 @@ from optuna.trial import TrialState
 from rich.filesize import decimal
 
 from sb3_hpo.health import find_lock, leftovers
-from sb3_hpo.trials import CONFIG, FINISHED, HOME, STOP, count_trials, outcome_of, trials_of
+from sb3_hpo.results.trials import (
+    CONFIG,
+    FINISHED,
+    HOME,
+    STOP,
+    count_trials,
+    outcome_of,
+    trials_of,
+)
 from sb3_hpo.utils.console import near
 from sb3_hpo.utils.formatting import number, plural
 

@@ -6,10 +6,11 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sb3_hpo.places import Place, find_address, find_study, home_of
+from sb3_hpo.results.trials import CONFIG, STOP, STOPPED, count_trials, trials_of
 from sb3_hpo.session import say_where_the_answer_is, search
+from sb3_hpo.storages.existing import find_address, find_study, home_of
+from sb3_hpo.storages.location import Place
 from sb3_hpo.study import check_same, open_study, prepare
-from sb3_hpo.trials import CONFIG, STOP, STOPPED, count_trials, trials_of
 from sb3_hpo.utils.console import near, say
 from sb3_hpo.utils.errors import UserError
 from sb3_hpo.utils.formatting import plural

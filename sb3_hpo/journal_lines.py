@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.storages.journal._storage import JournalOperation, JournalStorageReplayResult
 
-from sb3_hpo.journals import NOT_UNDERSTOOD
+from sb3_hpo.storages.journal import NOT_UNDERSTOOD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,9 +13,7 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.trial import TrialState
 
-from sb3_hpo.callback import mark_infeasible
-from sb3_hpo.patience import outages
-from sb3_hpo.trials import (
+from sb3_hpo.results.trials import (
     BEAT,
     FIXED_PARAMS,
     KWARGS_OVERRIDE,
@@ -25,8 +23,10 @@ from sb3_hpo.trials import (
     RETRY_OF,
     SOURCE,
     WORKER,
+    mark_infeasible,
     trials_of,
 )
+from sb3_hpo.storages.retrying import outages
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,9 +14,7 @@ from optuna.trial import TrialState
 from sb3_hpo.batch.errors import CannotBatch
 from sb3_hpo.claims import claim_group
 from sb3_hpo.liveness import StaleTrials, find_lost, hand_back, handle_loss
-from sb3_hpo.patience import StorageAwayError
-from sb3_hpo.training import check_batch
-from sb3_hpo.trials import (
+from sb3_hpo.results.trials import (
     ERROR,
     ERROR_SITE,
     OUTCOME,
@@ -27,6 +25,8 @@ from sb3_hpo.trials import (
     outcome_of,
     trials_of,
 )
+from sb3_hpo.storages.retrying import StorageAwayError
+from sb3_hpo.training import check_batch
 from sb3_hpo.utils.formatting import tail
 
 if TYPE_CHECKING:

@@ -11,11 +11,10 @@ from optuna.trial import TrialState
 
 from sb3_hpo.algorithms.kwargs import build
 from sb3_hpo.batch.errors import CannotBatch
-from sb3_hpo.callback import mark_infeasible
+from sb3_hpo.results.trials import KWARGS_OVERRIDE, OUTCOME, RUN, SEED_CURVES, mark_infeasible
 from sb3_hpo.scoring.score_rules import score_rule
 from sb3_hpo.seed_groups import SeedGroup, SeedGroups
 from sb3_hpo.training import Hooks, Member, OnStep, train
-from sb3_hpo.trials import KWARGS_OVERRIDE, OUTCOME, RUN, SEED_CURVES
 from sb3_hpo.utils.seeding import Stream, derive_seed, derive_seeds
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sb3_hpo.config.study_config import StudyConfig
-    from sb3_hpo.records import RunRecord
+    from sb3_hpo.results.run_record import RunRecord
 
 
 @dataclass(frozen=True)

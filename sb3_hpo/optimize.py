@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import optuna
     from rich.console import Console
 
-    from sb3_hpo.places import Place
+    from sb3_hpo.storages.location import Place
 
 
 @dataclass(frozen=True)
@@ -73,12 +73,12 @@ def _tune(config: StudyConfig, console: Console) -> TuningResult:
             "a worker came upon tune() while importing your script: call it under "
             'if __name__ == "__main__":'
         )
-    from sb3_hpo.places import CONFIG_FILE, Place
     from sb3_hpo.rehearsal import rehearsal
+    from sb3_hpo.results.trials import STOP, STOPPED, trials_of
     from sb3_hpo.session import say_where_the_answer_is, search
     from sb3_hpo.spaces import read_enqueued
+    from sb3_hpo.storages.location import CONFIG_FILE, Place
     from sb3_hpo.study import create_or_resume, is_home, prepare, try_model
-    from sb3_hpo.trials import STOP, STOPPED, trials_of
 
     quiet_optuna(verbose=config.verbose)
     start = time.time()
@@ -115,11 +115,12 @@ def _answer(
     reevaluate: bool,
 ) -> int:
     """Find the answer, or what is known of it so far; print and write it."""
-    from sb3_hpo.answer import best_trials, read_answer
     from sb3_hpo.candidates import count_different
     from sb3_hpo.reevaluate import reevaluate as reevaluate_study
     from sb3_hpo.report import deliver
-    from sb3_hpo.reruns import LOG_FILE, RerunLog
+    from sb3_hpo.results.reevaluation_runs import LOG_FILE, RerunLog
+    from sb3_hpo.results.study_result import read_answer
+    from sb3_hpo.results.trials import best_trials
     from sb3_hpo.study import model_choices
 
     n_different = count_different(study)

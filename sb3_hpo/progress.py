@@ -12,8 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from sb3_hpo.answer import best_trials, record_of
-from sb3_hpo.trials import (
+from sb3_hpo.results.trials import (
     DEFAULT_POINT,
     ERROR,
     ERROR_SITE,
@@ -22,8 +21,10 @@ from sb3_hpo.trials import (
     RUN,
     SOURCE,
     WORKER,
+    best_trials,
     count_trials,
     outcome_of,
+    record_of,
     trials_of,
 )
 from sb3_hpo.utils.console import say

@@ -6,8 +6,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sb3_hpo.journals import CheckedJournal, DamagedJournalError, JournalReader, torn_tail
 from sb3_hpo.salvage import Salvage, salvage
+from sb3_hpo.storages.journal import CheckedJournal, DamagedJournalError, JournalReader, torn_tail
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,11 +13,18 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationErr
 from sb3_hpo.algorithms.kwargs import build
 from sb3_hpo.algorithms.registry import find_algorithm
 from sb3_hpo.algorithms.trust import check_trusted, named_modules, strangers
-from sb3_hpo.answer import best_trials, record_of
 from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.config.training_config import TrainingConfig
-from sb3_hpo.places import JOURNAL, find_study
-from sb3_hpo.trials import CONFIG, FINISHED, count_trials, trials_of
+from sb3_hpo.results.trials import (
+    CONFIG,
+    FINISHED,
+    best_trials,
+    count_trials,
+    record_of,
+    trials_of,
+)
+from sb3_hpo.storages.existing import find_study
+from sb3_hpo.storages.location import JOURNAL
 from sb3_hpo.utils.errors import UserError, unknown_name
 from sb3_hpo.utils.files import format_yaml, read_yaml_mapping, write_atomically
 

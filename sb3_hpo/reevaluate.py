@@ -12,16 +12,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sb3_hpo.algorithms.trust import check_trusted, named_modules
-from sb3_hpo.answer import best_trials, read_answer, record_of
 from sb3_hpo.candidates import pick_candidates, price_of_seeds, replay_through
 from sb3_hpo.config.command_line import Program, read_options
-from sb3_hpo.places import CONFIG_FILE, check_maximises, find_study, home_of
 from sb3_hpo.race import batch_price, race_price
 from sb3_hpo.reevaluation import Reevaluation, keep_median_model
 from sb3_hpo.report import deliver
-from sb3_hpo.reruns import LOG_FILE, RerunLog
+from sb3_hpo.results.reevaluation_runs import LOG_FILE, RerunLog
+from sb3_hpo.results.study_result import read_answer
+from sb3_hpo.results.trials import CONFIG, best_trials, record_of, trials_of
 from sb3_hpo.runs import alone, train_due
-from sb3_hpo.trials import CONFIG, trials_of
+from sb3_hpo.storages.existing import check_maximises, find_study, home_of
+from sb3_hpo.storages.location import CONFIG_FILE
 from sb3_hpo.utils.console import quiet_optuna, run_command, say
 from sb3_hpo.utils.errors import UserError
 from sb3_hpo.utils.files import format_yaml, write_atomically
@@ -35,11 +36,11 @@ if TYPE_CHECKING:
     import optuna
     from rich.console import Console
 
-    from sb3_hpo.answer import Answer
     from sb3_hpo.candidates import Replay
     from sb3_hpo.config.study_config import StudyConfig
     from sb3_hpo.race import Round
-    from sb3_hpo.reruns import Candidate
+    from sb3_hpo.results.reevaluation_runs import Candidate
+    from sb3_hpo.results.study_result import Answer
     from sb3_hpo.runs import RunsResult
 
 PROGRAM = Program(

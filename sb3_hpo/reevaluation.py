@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sb3_hpo.answer import race_score
 from sb3_hpo.race import Race
-from sb3_hpo.reruns import (
+from sb3_hpo.results.reevaluation_runs import (
     BASELINE,
     MODEL_FILE,
     STATISTICS_FILE,
@@ -15,16 +14,17 @@ from sb3_hpo.reruns import (
     model_folder,
     runs_of,
 )
+from sb3_hpo.results.study_result import race_score
 from sb3_hpo.utils.files import copy_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from pathlib import Path
 
-    from sb3_hpo.answer import Tested
     from sb3_hpo.config.study_config import StudyConfig
     from sb3_hpo.race import Round
-    from sb3_hpo.reruns import Rerun, RerunLog, RunSpec, Stage
+    from sb3_hpo.results.reevaluation_runs import Rerun, RerunLog, RunSpec, Stage
+    from sb3_hpo.results.study_result import Tested
 
 
 # SB3's default is mostly far behind, and three seeds that all lose to ten (or all win) say so with

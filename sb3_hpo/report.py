@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from sb3_hpo.advice import advise
-from sb3_hpo.answer import Answer, Tested, best_trials, read_answer, record_of
 from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.exports import SCRIPT, training_script
 from sb3_hpo.pages import PAGE, write_pages
-from sb3_hpo.places import CONFIG_FILE, check_maximises, find_study, home_of
 from sb3_hpo.recipes import BEST, Recipe, recipe_of, write_recipe
-from sb3_hpo.reruns import LOG_FILE, RerunLog
+from sb3_hpo.results.reevaluation_runs import LOG_FILE, RerunLog
+from sb3_hpo.results.study_result import Answer, Tested, read_answer
+from sb3_hpo.results.trials import CONFIG, best_trials, record_of, trials_of
+from sb3_hpo.storages.existing import check_maximises, find_study, home_of
+from sb3_hpo.storages.location import CONFIG_FILE
 from sb3_hpo.summary import print_answer
-from sb3_hpo.trials import CONFIG, trials_of
 from sb3_hpo.utils.console import near, quiet_optuna, run_command, say
 from sb3_hpo.utils.errors import how_to_install
 from sb3_hpo.utils.files import read_yaml_mapping, write_atomically

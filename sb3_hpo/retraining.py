@@ -16,8 +16,8 @@ from sb3_hpo.algorithms.kwargs import build
 from sb3_hpo.envs import make_evaluation_envs, probe
 from sb3_hpo.episodes import MIN_EPISODE_CAP, EpisodePlan
 from sb3_hpo.evaluation import Diverged, GridEvaluator
-from sb3_hpo.patience import persist
-from sb3_hpo.reruns import MODEL_FILE, STATISTICS_FILE, Rerun, training_config
+from sb3_hpo.results.reevaluation_runs import MODEL_FILE, STATISTICS_FILE, Rerun, training_config
+from sb3_hpo.storages.retrying import persist
 from sb3_hpo.training import Hooks, Member, train
 from sb3_hpo.utils.import_strings import FILE_PREFIX
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sb3_hpo.config.training_config import TrainingConfig
-    from sb3_hpo.records import Evaluation
-    from sb3_hpo.reruns import Candidate, RunSpec
+    from sb3_hpo.results.reevaluation_runs import Candidate, RunSpec
+    from sb3_hpo.results.run_record import Evaluation
     from sb3_hpo.training import OnStep, TrainedRun
 
 

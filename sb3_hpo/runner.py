@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sb3_hpo.config.study_config import make_config
-from sb3_hpo.reruns import spec_from_dict
+from sb3_hpo.results.reevaluation_runs import spec_from_dict
 from sb3_hpo.retraining import retrain
 from sb3_hpo.training import Hooks, StopRun
 from sb3_hpo.utils.formatting import tail
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sb3_hpo.config.study_config import StudyConfig
-    from sb3_hpo.reruns import RunSpec
+    from sb3_hpo.results.reevaluation_runs import RunSpec
 
     Say = Callable[[dict[str, Any]], None]
 

@@ -11,7 +11,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 
-from sb3_hpo.reruns import Rerun, model_folder
+from sb3_hpo.results.reevaluation_runs import Rerun, model_folder
 from sb3_hpo.utils.processes import end_process, start_module
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sb3_hpo.config.study_config import StudyConfig
-    from sb3_hpo.reruns import RunSpec
+    from sb3_hpo.results.reevaluation_runs import RunSpec
 
 _logger = logging.getLogger(__name__)
 

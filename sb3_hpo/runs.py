@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from sb3_hpo.answer import race_score
-from sb3_hpo.patience import persist
+from sb3_hpo.results.study_result import race_score
 from sb3_hpo.runners import Runners
+from sb3_hpo.storages.retrying import persist
 from sb3_hpo.utils.console import say
 from sb3_hpo.utils.errors import UserError
 from sb3_hpo.utils.processes import IN_WORKER, n_cores, stop_signals
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from sb3_hpo.config.study_config import StudyConfig
-    from sb3_hpo.reruns import Rerun, RunSpec
+    from sb3_hpo.results.reevaluation_runs import Rerun, RunSpec
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from optuna.trial import TrialState
 
 from sb3_hpo.journal_lines import Damage, Operation, parse
 from sb3_hpo.lost_numbers import Lost, Made, Named, count_lost
-from sb3_hpo.trials import CONFIG, HOME, REASON, WORKER
+from sb3_hpo.results.trials import CONFIG, HOME, REASON, WORKER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     import optuna
 
-    from sb3_hpo.records import Evaluation, RunRecord
+    from sb3_hpo.results.run_record import Evaluation, RunRecord
 
 # What a trial has come to if its runs have come to different ends: the gravest of them.
 _GRAVEST_FIRST = ("interrupted", "oom", "timeout", "diverged", "dropped", "finished")

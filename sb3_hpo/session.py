@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 from sb3_hpo.algorithms.trust import strangers
 from sb3_hpo.loop import trials_together
 from sb3_hpo.progress import Progress
-from sb3_hpo.trials import CONFIG, HOME, STOP, STOPPED, TIME_OVER, USED_UP, count_trials, trials_of
+from sb3_hpo.results.trials import (
+    CONFIG,
+    HOME,
+    STOP,
+    STOPPED,
+    TIME_OVER,
+    USED_UP,
+    count_trials,
+    trials_of,
+)
 from sb3_hpo.utils.console import say
 from sb3_hpo.utils.formatting import plural
 from sb3_hpo.utils.processes import n_cores
@@ -19,8 +28,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from sb3_hpo.config.study_config import StudyConfig
-    from sb3_hpo.places import Place
     from sb3_hpo.spaces import BoundSpace
+    from sb3_hpo.storages.location import Place
     from sb3_hpo.workers import WorkersResult
 
 _SEARCH_SHARE = 0.65  # of --timeout; the rest is for the re-evaluation

@@ -12,7 +12,6 @@ import optuna
 from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.envs import probe
 from sb3_hpo.grids import choices_of
-from sb3_hpo.journals import check_free_space
 from sb3_hpo.models import (
     check_device,
     check_problem,
@@ -20,11 +19,7 @@ from sb3_hpo.models import (
     choose_policy,
     load_algorithm,
 )
-from sb3_hpo.places import CONFIG_FILE
-from sb3_hpo.search import LateSeededSampler, build_pruner, check_search
-from sb3_hpo.spaces import BoundSpace, EnqueuedPoint, bind_space, try_points
-from sb3_hpo.training import build_once
-from sb3_hpo.trials import (
+from sb3_hpo.results.trials import (
     CONFIG,
     DEFAULT_POINT,
     FINISHED,
@@ -36,12 +31,17 @@ from sb3_hpo.trials import (
     enqueued_point,
     trials_of,
 )
+from sb3_hpo.search import LateSeededSampler, build_pruner, check_search
+from sb3_hpo.spaces import BoundSpace, EnqueuedPoint, bind_space, try_points
+from sb3_hpo.storages.journal import check_free_space
+from sb3_hpo.storages.location import CONFIG_FILE
+from sb3_hpo.training import build_once
 from sb3_hpo.utils.errors import UserError, check_installed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sb3_hpo.places import Place
+    from sb3_hpo.storages.location import Place
 
 _CREATOR_GRACE_S = 5.0
 _CREATOR_POLL_S = 0.1

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from sb3_hpo.answer import CAUTION, best_trials, record_of
+from sb3_hpo.results.study_result import CAUTION
+from sb3_hpo.results.trials import best_trials, record_of
 from sb3_hpo.utils.console import say
 from sb3_hpo.utils.formatting import count, interval, number, plural, printable, readable
 
@@ -16,9 +17,9 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
     from rich.console import Console
 
-    from sb3_hpo.answer import Answer, Tested
+    from sb3_hpo.results.study_result import Answer, Tested
+    from sb3_hpo.results.trials import Counts
     from sb3_hpo.scoring.statistics import Estimate
-    from sb3_hpo.trials import Counts
 
 
 def best_table(study: optuna.Study, answer: Answer, n: int = 5) -> Table:

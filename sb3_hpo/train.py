@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from sb3_hpo.answer import read_test
 from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.recipes import BEST, Recipe, read_recipe
 from sb3_hpo.reevaluation import keep_median_model
-from sb3_hpo.reruns import Candidate, RerunLog, RunSpec, make_spec
+from sb3_hpo.results.reevaluation_runs import Candidate, RerunLog, RunSpec, make_spec
+from sb3_hpo.results.study_result import read_test
 from sb3_hpo.runs import RunsResult, alone, train_due
 from sb3_hpo.summary import lines_of_test
 from sb3_hpo.utils.console import near, run_command, say
@@ -23,7 +23,7 @@ from sb3_hpo.utils.processes import leave
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from sb3_hpo.answer import Tested
+    from sb3_hpo.results.study_result import Tested
 
 LOG_FILE = "retrained.jsonl"
 # Lower ones are the seeds of the re-evaluation's test, which this may be meant to check.

@@ -30,7 +30,7 @@ from sb3_hpo.models import (
     load_algorithm,
     versions,
 )
-from sb3_hpo.records import Evaluation, Outcome, RunRecord
+from sb3_hpo.results.run_record import Evaluation, Outcome, RunRecord
 from sb3_hpo.utils.formatting import storable, tail
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import optuna
 
 from sb3_hpo.hooks import StopRun
-from sb3_hpo.patience import hurry
-from sb3_hpo.trials import BEAT, STOP, TIME_OVER
+from sb3_hpo.results.trials import BEAT, STOP, TIME_OVER
+from sb3_hpo.storages.retrying import hurry
 from sb3_hpo.utils.processes import end_copy_of
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sb3_hpo.config.study_config import StudyConfig
-    from sb3_hpo.records import Outcome
+    from sb3_hpo.results.run_record import Outcome
 
 _STOP_CHECK_S = 2.0
 

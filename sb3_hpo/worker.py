@@ -16,8 +16,8 @@ import optuna
 from sb3_hpo.config.study_config import make_config
 from sb3_hpo.loop import run_trials
 from sb3_hpo.objective import Objective
-from sb3_hpo.places import Place
-from sb3_hpo.storage import StorageAddress
+from sb3_hpo.storages.location import Place
+from sb3_hpo.storages.open import StorageAddress
 from sb3_hpo.study import open_study, prepare
 from sb3_hpo.utils.console import quiet_optuna, run_command
 from sb3_hpo.utils.processes import DONE, STORAGE, end_hung_orphan, leave, stop_signals

@@ -13,8 +13,8 @@ from typing import IO, TYPE_CHECKING
 from optuna.trial import TrialState
 
 from sb3_hpo.liveness import StaleTrials, find_lost, hand_back, handle_loss, write_off
-from sb3_hpo.patience import hurry
-from sb3_hpo.trials import FINISHED, RUN, WORKER, trials_of
+from sb3_hpo.results.trials import FINISHED, RUN, WORKER, trials_of
+from sb3_hpo.storages.retrying import hurry
 from sb3_hpo.utils.processes import DONE, STORAGE, start_module, stop_signals
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from sb3_hpo.config.study_config import StudyConfig
-    from sb3_hpo.places import Place
+    from sb3_hpo.storages.location import Place
 
 _POLL_S = 0.3
 _MAX_DEATHS = 3

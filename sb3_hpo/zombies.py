@@ -12,7 +12,7 @@ import psutil
 from optuna.trial import TrialState
 
 from sb3_hpo.inventory import config_in
-from sb3_hpo.trials import FIXED_PARAMS, REASON, WORKER
+from sb3_hpo.results.trials import FIXED_PARAMS, REASON, WORKER
 from sb3_hpo.utils.errors import UserError
 
 if TYPE_CHECKING:

@@ -23,12 +23,12 @@ from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.evaluation import evaluation_grid
 from sb3_hpo.loop import run_trials
 from sb3_hpo.objective import Objective
-from sb3_hpo.places import Place
-from sb3_hpo.records import Evaluation, RunRecord
-from sb3_hpo.storage import open_storage
+from sb3_hpo.results.run_record import Evaluation, RunRecord
+from sb3_hpo.results.trials import trials_of
+from sb3_hpo.storages.location import Place
+from sb3_hpo.storages.open import open_storage
 from sb3_hpo.study import create_or_resume, open_study, prepare
 from sb3_hpo.training import Hooks, Member, TrainedRun
-from sb3_hpo.trials import trials_of
 from sb3_hpo.watch import Watch
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from optuna.trial import TrialState
 
-from sb3_hpo.trials import FINISHED, RUN, SEED_CURVES
+from sb3_hpo.results.trials import FINISHED, RUN, SEED_CURVES
 from scripts.benchmark_tutorial import TRAINED_STEPS
 
 if TYPE_CHECKING:

@@ -9,14 +9,14 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sb3_hpo.config.study_config import StudyConfig, make_config
-from sb3_hpo.records import Evaluation, Outcome, RunRecord
-from sb3_hpo.reruns import Candidate, Rerun, RunSpec, make_spec
-from sb3_hpo.trials import DEFAULT_POINT, OUTCOME, RUN, SOURCE
+from sb3_hpo.results.reevaluation_runs import Candidate, Rerun, RunSpec, make_spec
+from sb3_hpo.results.run_record import Evaluation, Outcome, RunRecord
+from sb3_hpo.results.trials import DEFAULT_POINT, OUTCOME, RUN, SOURCE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sb3_hpo.reruns import Stage
+    from sb3_hpo.results.reevaluation_runs import Stage
 
 STEPS, SECONDS = 1000, 2.0  # of every made-up run
 

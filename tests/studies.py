@@ -17,12 +17,21 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from sb3_hpo.answer import Answer, best_trials, read_answer
 from sb3_hpo.config.study_config import StudyConfig, make_config
-from sb3_hpo.records import Evaluation, Outcome, RunRecord
-from sb3_hpo.reruns import BASELINE, Candidate, Rerun, RunSpec, make_spec
+from sb3_hpo.results.reevaluation_runs import BASELINE, Candidate, Rerun, RunSpec, make_spec
+from sb3_hpo.results.run_record import Evaluation, Outcome, RunRecord
+from sb3_hpo.results.study_result import Answer, read_answer
+from sb3_hpo.results.trials import (
+    CONFIG,
+    DEFAULT_POINT,
+    ERROR,
+    OUTCOME,
+    REASON,
+    RUN,
+    SOURCE,
+    best_trials,
+)
 from sb3_hpo.scoring.score_rules import score_rule
-from sb3_hpo.trials import CONFIG, DEFAULT_POINT, ERROR, OUTCOME, REASON, RUN, SOURCE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

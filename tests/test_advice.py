@@ -20,14 +20,16 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from sb3_hpo.advice import Advice, advise
 from sb3_hpo.advice.evidence import Dimension, gather, rank
 from sb3_hpo.advice.range_rules import shrink, widen
-from sb3_hpo.answer import Answer, Spent
-from sb3_hpo.answer import Tested as Judged  # pytest would take the name for a test class
 from sb3_hpo.config.study_config import StudyConfig, make_config
-from sb3_hpo.records import Evaluation, Outcome, RunRecord
-from sb3_hpo.reruns import Candidate, Rerun
+from sb3_hpo.results.reevaluation_runs import Candidate, Rerun
+from sb3_hpo.results.run_record import Evaluation, Outcome, RunRecord
+from sb3_hpo.results.study_result import Answer, Spent
+from sb3_hpo.results.study_result import (
+    Tested as Judged,  # pytest would take the name for a test class
+)
+from sb3_hpo.results.trials import KWARGS_OVERRIDE, OUTCOME, RUN, count_trials
 from sb3_hpo.scoring import statistics
 from sb3_hpo.scoring.statistics import Estimate
-from sb3_hpo.trials import KWARGS_OVERRIDE, OUTCOME, RUN, count_trials
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,20 +8,18 @@ import numpy as np
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from sb3_hpo.answer import (
+from sb3_hpo.results.reevaluation_runs import BASELINE, Candidate, Rerun, make_spec
+from sb3_hpo.results.study_result import (
     Answer,
     Spent,
-    best_trials,
     race_score,
     read_answer,
     read_test,
-    record_of,
     with_policy_kwargs,
 )
-from sb3_hpo.reruns import BASELINE, Candidate, Rerun, make_spec
+from sb3_hpo.results.trials import Counts, best_trials, record_of
 from sb3_hpo.scoring.statistics import difference, estimate, iqm
 from sb3_hpo.summary import answer_lines, lines_of_test
-from sb3_hpo.trials import Counts
 from tests.rerun_support import (
     STEPS,
     candidate,
@@ -40,8 +38,8 @@ from tests.rerun_support import (
 if TYPE_CHECKING:
     import optuna
 
-    from sb3_hpo.answer import Tested
-    from sb3_hpo.records import Evaluation
+    from sb3_hpo.results.run_record import Evaluation
+    from sb3_hpo.results.study_result import Tested
 
 CONFIG = small_config()
 WINNER = candidate(1, -150.0)

@@ -10,7 +10,7 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import FixedTrial, TrialState, create_trial
 
 from sb3_hpo.algorithms.kwargs import describe
-from sb3_hpo.trials import RUN, SEED_CURVES
+from sb3_hpo.results.trials import RUN, SEED_CURVES
 from scripts import benchmark, benchmark_peers
 from scripts.benchmark_cost import CASES, Measured, cost_table, markdown, ratio
 from scripts.benchmark_peers import PEERS, Result, peers_table, rates, search_and_train

@@ -13,9 +13,9 @@ from sb3_hpo.batch.structure import structural_params, structure_of
 from sb3_hpo.claims import claim, claim_group
 from sb3_hpo.loop import run_trials, trials_together
 from sb3_hpo.objective import Objective
-from sb3_hpo.places import Place
+from sb3_hpo.results.trials import outcome_of, trials_of
+from sb3_hpo.storages.location import Place
 from sb3_hpo.study import create_or_resume, prepare
-from sb3_hpo.trials import outcome_of, trials_of
 from sb3_hpo.watch import Watch
 from tests.test_loop import config, work
 

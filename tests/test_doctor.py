@@ -19,8 +19,8 @@ from sb3_hpo.config.study_config import make_config
 from sb3_hpo.doctor import main
 from sb3_hpo.health import find_lock
 from sb3_hpo.readonly import read_journal
-from sb3_hpo.storage import open_storage
-from sb3_hpo.trials import trials_of
+from sb3_hpo.results.trials import trials_of
+from sb3_hpo.storages.open import open_storage
 from sb3_hpo.zombies import default_wait, living_workers, running_trials, watch
 
 if TYPE_CHECKING:

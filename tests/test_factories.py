@@ -9,8 +9,8 @@ from optuna.trial import TrialState
 
 from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.optimize import main, tune
+from sb3_hpo.results.trials import STOP, USED_UP, trials_of
 from sb3_hpo.search import LateSeededSampler, build_pruner, check_search
-from sb3_hpo.trials import STOP, USED_UP, trials_of
 from sb3_hpo.utils.errors import UserError
 
 if TYPE_CHECKING:

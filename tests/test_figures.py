@@ -16,7 +16,6 @@ from optuna.distributions import (
 )
 from optuna.trial import TrialState, create_trial
 
-from sb3_hpo.answer import Answer, best_trials, read_answer
 from sb3_hpo.pages.courses import Past, read_past
 from sb3_hpo.pages.figures import history, trial_curves
 from sb3_hpo.pages.plotting import (
@@ -34,8 +33,9 @@ from sb3_hpo.pages.plotting import (
 from sb3_hpo.pages.scales import Scale
 from sb3_hpo.pages.score_figures import curves, scores
 from sb3_hpo.pages.space_figures import importances, parallel, read_points, slices
-from sb3_hpo.reruns import BASELINE, make_spec
-from sb3_hpo.trials import KWARGS_OVERRIDE
+from sb3_hpo.results.reevaluation_runs import BASELINE, make_spec
+from sb3_hpo.results.study_result import Answer, read_answer
+from sb3_hpo.results.trials import KWARGS_OVERRIDE, best_trials
 from sb3_hpo.utils.formatting import number, readable
 from tests.studies import (
     DEFAULT_PARAMS,

@@ -13,17 +13,17 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from sb3_hpo import train
-from sb3_hpo.answer import read_answer
 from sb3_hpo.config.study_config import make_config
 from sb3_hpo.doctor import main as doctor
 from sb3_hpo.envs import probe
 from sb3_hpo.optimize import main as optimize
-from sb3_hpo.places import find_study
 from sb3_hpo.recipes import write_recipe
 from sb3_hpo.report import make_recipe
-from sb3_hpo.reruns import RerunLog
+from sb3_hpo.results.reevaluation_runs import RerunLog
+from sb3_hpo.results.study_result import read_answer
 from sb3_hpo.runs import RunsResult
 from sb3_hpo.spaces import bind_space, read_enqueued
+from sb3_hpo.storages.existing import find_study
 from sb3_hpo.utils.console import run_command
 from tests.studies import candidates, make_answer, make_reruns, make_study, study_config
 from tests.test_enqueued import ZOO_PPO

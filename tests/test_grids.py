@@ -10,8 +10,8 @@ from optuna.trial import TrialState
 
 from sb3_hpo.config.study_config import make_config
 from sb3_hpo.optimize import main, tune
+from sb3_hpo.results.trials import STOP, USED_UP, trials_of
 from sb3_hpo.search import LateSeededSampler
-from sb3_hpo.trials import STOP, USED_UP, trials_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,10 +7,10 @@ import pytest
 
 from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.optimize import main
-from sb3_hpo.places import Place
-from sb3_hpo.storage import open_storage
+from sb3_hpo.results.trials import STOP, STOPPED, TIME_OVER, trials_of
+from sb3_hpo.storages.location import Place
+from sb3_hpo.storages.open import open_storage
 from sb3_hpo.study import create_or_resume, prepare
-from sb3_hpo.trials import STOP, STOPPED, TIME_OVER, trials_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import optuna
 import pytest
 
-from sb3_hpo.journals import JournalBackend, check_free_space, mend_torn_tail, torn_tail
-from sb3_hpo.places import find_study
-from sb3_hpo.storage import open_storage
+from sb3_hpo.storages.existing import find_study
+from sb3_hpo.storages.journal import JournalBackend, check_free_space, mend_torn_tail, torn_tail
+from sb3_hpo.storages.open import open_storage
 from sb3_hpo.utils.errors import UserError
 
 if TYPE_CHECKING:

@@ -13,12 +13,12 @@ from sb3_hpo.claims import claim
 from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.loop import _record_error, run_trials
 from sb3_hpo.objective import Objective
-from sb3_hpo.patience import StorageAwayError
-from sb3_hpo.places import Place
+from sb3_hpo.results.trials import count_trials, outcome_of, trials_of
 from sb3_hpo.spaces import EnqueuedPoint
+from sb3_hpo.storages.location import Place
+from sb3_hpo.storages.retrying import StorageAwayError
 from sb3_hpo.study import create_or_resume, prepare
 from sb3_hpo.training import StopRun
-from sb3_hpo.trials import count_trials, outcome_of, trials_of
 from sb3_hpo.utils.processes import stop_signals
 from sb3_hpo.watch import Watch
 

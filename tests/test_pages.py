@@ -12,14 +12,15 @@ import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from sb3_hpo.answer import CAUTION, Answer, best_trials, read_answer
 from sb3_hpo.pages import assemble as pages
 from sb3_hpo.pages import make_sections, write_pages
 from sb3_hpo.pages.document import Code, Facts, Items, Picture, Section, Table, Text
 from sb3_hpo.pages.markdown import to_markdown
 from sb3_hpo.pages.plotting import Figure
 from sb3_hpo.pages.webpage import to_html
-from sb3_hpo.reruns import BASELINE, make_spec
+from sb3_hpo.results.reevaluation_runs import BASELINE, make_spec
+from sb3_hpo.results.study_result import CAUTION, Answer, read_answer
+from sb3_hpo.results.trials import best_trials
 from sb3_hpo.scoring.statistics import Estimate
 from sb3_hpo.utils.errors import UserError
 from sb3_hpo.utils.files import parse_yaml

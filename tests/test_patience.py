@@ -13,8 +13,8 @@ from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage, InMemoryStorage
 from sqlalchemy.exc import IntegrityError, OperationalError, PendingRollbackError
 
-from sb3_hpo.patience import PatientStorage, hurry, outage, persist
-from sb3_hpo.storage import open_storage
+from sb3_hpo.storages.open import open_storage
+from sb3_hpo.storages.retrying import PatientStorage, hurry, outage, persist
 from sb3_hpo.utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def test_patient_storage_has_every_method_of_optuna_s(monkeypatch: pytest.Monkey
 
 def test_hurry_ends_a_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     study = optuna.create_study(storage=open_storage(":memory:", patience_s=300))
-    monkeypatch.setattr("sb3_hpo.patience._FIRST_PAUSE_S", 0.0)
+    monkeypatch.setattr("sb3_hpo.storages.retrying._FIRST_PAUSE_S", 0.0)
 
     def away(*_args: Any, **_kwargs: Any) -> None:
         hurry(study)
@@ -170,7 +170,7 @@ def test_hurry_ends_a_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     storage = study._storage
     assert isinstance(storage, PatientStorage)
     monkeypatch.setattr(storage.storage, "get_study_user_attrs", away)
-    monkeypatch.setattr("sb3_hpo.patience._FIRST_PAUSE_S", 0.1)
+    monkeypatch.setattr("sb3_hpo.storages.retrying._FIRST_PAUSE_S", 0.1)
     with pytest.raises(UserError, match="cannot be used \\(Connection refused\\)"):
         _ = study.user_attrs
 
@@ -211,7 +211,7 @@ def test_server_that_does_not_answer_is_not_asked_again_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = [100.0]
-    monkeypatch.setattr("sb3_hpo.patience.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("sb3_hpo.storages.retrying.time.monotonic", lambda: now[0])
     storage = open_storage(":memory:")
     assert isinstance(storage, PatientStorage)
     asked = []

@@ -9,8 +9,9 @@ import optuna
 import pytest
 
 from sb3_hpo.config.study_config import make_config
-from sb3_hpo.places import Place, check_maximises, find_study, home_of
-from sb3_hpo.storage import StorageAddress, open_storage
+from sb3_hpo.storages.existing import check_maximises, find_study, home_of
+from sb3_hpo.storages.location import Place
+from sb3_hpo.storages.open import StorageAddress, open_storage
 from sb3_hpo.utils.errors import UserError
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from sb3_hpo.records import Evaluation, RunRecord
+from sb3_hpo.results.run_record import Evaluation, RunRecord
 
 EVALUATION = Evaluation(
     nominal_step=100,

@@ -5,13 +5,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sb3_hpo import answer
 from sb3_hpo.race import Round
-from sb3_hpo.reevaluation import (
-    Reevaluation,
-    keep_median_model,
-)
-from sb3_hpo.reruns import (
+from sb3_hpo.reevaluation import Reevaluation, keep_median_model
+from sb3_hpo.results import study_result
+from sb3_hpo.results.reevaluation_runs import (
     BASELINE,
     LOG_FILE,
     Candidate,
@@ -31,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sb3_hpo.config.study_config import StudyConfig
-    from sb3_hpo.reruns import RunSpec
+    from sb3_hpo.results.reevaluation_runs import RunSpec
 
 CONFIG = small_config()
 RACERS = [candidate(number, 0.0) for number in (1, 2, 3, 4)]
@@ -251,8 +248,8 @@ def test_take_is_on_disk_at_once(tmp_path: Path) -> None:
     assert RerunLog(tmp_path / LOG_FILE).read() == [rerun]
 
 
-def judged(values: Sequence[float | None], who: Candidate) -> answer.Tested | None:
-    return answer.read_test(CONFIG, reruns_of(CONFIG, "test", who, values), who)
+def judged(values: Sequence[float | None], who: Candidate) -> study_result.Tested | None:
+    return study_result.read_test(CONFIG, reruns_of(CONFIG, "test", who, values), who)
 
 
 def save_models(run_dir: Path, who: Candidate, n: int, *, normalized: bool) -> None:

@@ -12,7 +12,7 @@ from rich.console import Console
 from sb3_hpo.config.study_config import make_config
 from sb3_hpo.recipes import read_recipe
 from sb3_hpo.report import deliver, main, make_recipe, write_answer
-from sb3_hpo.reruns import RerunLog
+from sb3_hpo.results.reevaluation_runs import RerunLog
 from sb3_hpo.utils.files import format_yaml
 from tests.studies import candidates, make_answer, make_reruns, make_study, no_answer, study_config
 

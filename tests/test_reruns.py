@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sb3_hpo.reruns import (
+from sb3_hpo.results.reevaluation_runs import (
     BASELINE,
     Candidate,
     Rerun,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from sb3_hpo.reruns import Stage
+    from sb3_hpo.results.reevaluation_runs import Stage
 
 CONFIG = small_config()
 WHO = candidate(3, -200.0)

@@ -7,7 +7,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from sb3_hpo.config.study_config import StudyConfig, make_config
-from sb3_hpo.reruns import BASELINE, Candidate, make_spec
+from sb3_hpo.results.reevaluation_runs import BASELINE, Candidate, make_spec
 from sb3_hpo.retraining import retrain
 from sb3_hpo.training import Hooks, StopRun
 from tests.envs import KnownReturnEnv, start_of
@@ -15,7 +15,7 @@ from tests.envs import KnownReturnEnv, start_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sb3_hpo.reruns import Rerun, RunSpec, Stage
+    from sb3_hpo.results.reevaluation_runs import Rerun, RunSpec, Stage
 
 KWARGS = {"n_steps": 16, "batch_size": 16, "n_epochs": 1, "learning_rate": 0.01}
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sb3_hpo.config.study_config import StudyConfig, make_config
-from sb3_hpo.reruns import Candidate, make_spec, model_folder
+from sb3_hpo.results.reevaluation_runs import Candidate, make_spec, model_folder
 from sb3_hpo.retraining import retrain
 from sb3_hpo.runners import Runners
 from tests.own_processes import pids_of
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from sb3_hpo.reruns import Rerun, RunSpec
+    from sb3_hpo.results.reevaluation_runs import Rerun, RunSpec
 
 pytestmark = pytest.mark.slow  # every test starts processes that import torch
 

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from sb3_hpo import runs
-from sb3_hpo.reruns import Candidate, RerunLog, make_spec
+from sb3_hpo.results.reevaluation_runs import Candidate, RerunLog, make_spec
 from sb3_hpo.utils.errors import UserError
 from tests.studies import make_rerun, study_config
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from sb3_hpo.reruns import Rerun, RunSpec
+    from sb3_hpo.results.reevaluation_runs import Rerun, RunSpec
 
 CONFIG = study_config(storage_timeout=2.0)
 SPEC = make_spec(CONFIG, "test", Candidate(trial=3, kwargs={}, trial_value=1.0), 0)

@@ -10,10 +10,10 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from sb3_hpo.journals import CheckedJournal, JournalReader
 from sb3_hpo.lost_numbers import Lost, Made, Named, count_lost
 from sb3_hpo.salvage import salvage
-from sb3_hpo.storage import open_storage
+from sb3_hpo.storages.journal import CheckedJournal, JournalReader
+from sb3_hpo.storages.open import open_storage
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,7 @@ import pytest
 from optuna.trial import TrialState
 
 from sb3_hpo.objective import Objective
-from sb3_hpo.records import Evaluation, RunRecord
+from sb3_hpo.results.run_record import Evaluation, RunRecord
 from sb3_hpo.seed_groups import SeedGroup, SeedGroups
 from sb3_hpo.utils.seeding import Stream, derive_seed
 from tests.envs import sample_target_params

@@ -11,8 +11,8 @@ import redis
 from sqlalchemy import create_engine
 from sqlalchemy.exc import OperationalError
 
-from sb3_hpo.servers import RedisBackend, limits
-from sb3_hpo.storage import open_storage
+from sb3_hpo.storages.open import open_storage
+from sb3_hpo.storages.servers import RedisBackend, limits
 from sb3_hpo.utils.errors import UserError
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
@@ -79,7 +79,7 @@ def test_redis_keeps_a_study_and_reads_it_in_few_calls(server: FakeRedis) -> Non
 def test_redis_reads_in_portions(server: FakeRedis, monkeypatch: pytest.MonkeyPatch) -> None:
     make_study().set_user_attr("key", 1)
     backend = RedisBackend(URL)
-    monkeypatch.setattr("sb3_hpo.servers._AT_ONCE", 1)
+    monkeypatch.setattr("sb3_hpo.storages.servers._AT_ONCE", 1)
     assert [log["op_code"] for log in backend.read_logs(0)] == [0, 2]
     assert [log["op_code"] for log in backend.read_logs(1)] == [2]
     assert list(backend.read_logs(2)) == []

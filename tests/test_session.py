@@ -7,8 +7,8 @@ import pytest
 from optuna.trial import TrialState, create_trial
 from rich.console import Console
 
+from sb3_hpo.results.trials import STOP, STOPPED
 from sb3_hpo.session import _say_why_it_ended
-from sb3_hpo.trials import STOP, STOPPED
 from sb3_hpo.workers import WorkersResult
 from tests.rerun_support import small_config, study_of
 

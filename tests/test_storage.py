@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import optuna
 import pytest
 
-from sb3_hpo.storage import StorageAddress, open_storage
+from sb3_hpo.storages.open import StorageAddress, open_storage
 from sb3_hpo.utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def test_parse_grpc_has_no_password_and_prints_none() -> None:
 def test_open_storage_without_a_server_says_so_at_once(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sb3_hpo.servers._GRPC_READY_S", 0.1)
+    monkeypatch.setattr("sb3_hpo.storages.servers._GRPC_READY_S", 0.1)
     with pytest.raises(
         UserError,
         match=r"^storage: [^\n]*127\.0\.0\.1:1[^\n]* cannot be used( for \d+ s)? \([^\n]+\)",

@@ -11,8 +11,9 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from sb3_hpo.config.study_config import StudyConfig, make_config
-from sb3_hpo.places import Place
+from sb3_hpo.results.trials import trials_of
 from sb3_hpo.spaces import read_enqueued
+from sb3_hpo.storages.location import Place
 from sb3_hpo.study import (
     create_or_resume,
     is_home,
@@ -20,7 +21,6 @@ from sb3_hpo.study import (
     prepare,
     try_model,
 )
-from sb3_hpo.trials import trials_of
 from sb3_hpo.utils.errors import UserError
 
 FIRST = ["default_point", "first_point", "first_point"]  # of PPO

@@ -10,9 +10,9 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from rich.console import Console
 
-from sb3_hpo.answer import Answer, read_answer
 from sb3_hpo.config.study_config import make_config
-from sb3_hpo.records import Evaluation, RunRecord
+from sb3_hpo.results.run_record import Evaluation, RunRecord
+from sb3_hpo.results.study_result import Answer, read_answer
 from sb3_hpo.summary import answer_lines, best_table, describe_trial, summary
 from tests.rerun_support import candidate, default_trial, reruns_of, small_config
 

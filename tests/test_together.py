@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from sb3_hpo.config.study_config import StudyConfig
     from sb3_hpo.episodes import EpisodePlan
-    from sb3_hpo.records import Evaluation, RunRecord
+    from sb3_hpo.results.run_record import Evaluation, RunRecord
     from sb3_hpo.training import TrainedRun
 
 MEMBERS = [

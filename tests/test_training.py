@@ -18,7 +18,7 @@ from tests.envs import start_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sb3_hpo.records import Evaluation
+    from sb3_hpo.results.run_record import Evaluation
 
 SEEDS = (11, 12, 13)
 PPO = {"n_steps": 16, "batch_size": 16, "n_epochs": 1}

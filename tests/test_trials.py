@@ -6,7 +6,7 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from sb3_hpo.trials import Counts, count_trials, outcome_of, trials_of
+from sb3_hpo.results.trials import Counts, count_trials, outcome_of, trials_of
 
 NONE = Counts(0, 0, 0, 0, 0, 0, 0)
 

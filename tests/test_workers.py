@@ -12,9 +12,9 @@ import pytest
 from optuna.trial import TrialState
 
 from sb3_hpo.config.study_config import StudyConfig, make_config
-from sb3_hpo.places import Place
+from sb3_hpo.results.trials import count_trials, trials_of
+from sb3_hpo.storages.location import Place
 from sb3_hpo.study import create_or_resume, prepare
-from sb3_hpo.trials import count_trials, trials_of
 from sb3_hpo.workers import Workers, WorkersResult, _Worker
 
 if TYPE_CHECKING:

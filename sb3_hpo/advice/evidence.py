@@ -11,14 +11,14 @@ import numpy as np
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import TrialState
 
-from sb3_hpo.trials import FINISHED, KWARGS_OVERRIDE, outcome_of, trials_of
+from sb3_hpo.results.trials import FINISHED, KWARGS_OVERRIDE, outcome_of, trials_of
 
 if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
-    from sb3_hpo.answer import Answer
     from sb3_hpo.config.study_config import StudyConfig
+    from sb3_hpo.results.study_result import Answer
     from sb3_hpo.scoring.statistics import Array
 
 End = Literal["lower", "upper"]

@@ -12,7 +12,7 @@ import numpy as np
 
 from sb3_hpo.advice.evidence import Advice, gather, is_complete
 from sb3_hpo.advice.range_rules import fix, shrink, widen
-from sb3_hpo.answer import record_of
+from sb3_hpo.results.trials import record_of
 from sb3_hpo.scoring.score_rules import estimates_final
 from sb3_hpo.scoring.statistics import seed_means
 from sb3_hpo.utils.formatting import plural
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     import optuna
 
     from sb3_hpo.advice.evidence import Evidence
-    from sb3_hpo.answer import Answer, Tested
     from sb3_hpo.config.study_config import StudyConfig
-    from sb3_hpo.records import RunRecord
+    from sb3_hpo.results.run_record import RunRecord
+    from sb3_hpo.results.study_result import Answer, Tested
 
 MIN_RUNS = 5  # of one configuration or one kind, to tell a difference between runs from chance
 MIN_TESTED = 3  # seeds: the interval says the rest

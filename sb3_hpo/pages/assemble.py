@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 from typing import TYPE_CHECKING
 
-from sb3_hpo.answer import best_trials, record_of
 from sb3_hpo.pages import figures, space_figures
 from sb3_hpo.pages.costs import cost_section, setting_section
 from sb3_hpo.pages.courses import read_past
@@ -13,6 +12,7 @@ from sb3_hpo.pages.document import Block, Code, Items, Picture, Section, Table, 
 from sb3_hpo.pages.markdown import to_markdown
 from sb3_hpo.pages.results import answer_section, flat, scores_section
 from sb3_hpo.pages.webpage import to_html
+from sb3_hpo.results.trials import best_trials, record_of
 from sb3_hpo.utils.errors import check_installed
 from sb3_hpo.utils.files import write_atomically
 from sb3_hpo.utils.formatting import number
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from sb3_hpo.advice import Advice
-    from sb3_hpo.answer import Answer
     from sb3_hpo.config.study_config import StudyConfig
     from sb3_hpo.pages.courses import Past
+    from sb3_hpo.results.study_result import Answer
 
 PAGE = "report.html"
 _N_BEST = 5

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from sb3_hpo.answer import record_of
 from sb3_hpo.pages.document import Block, Code, Items, Section, Table, Text
-from sb3_hpo.trials import CONFIG, ERROR, trials_of
+from sb3_hpo.results.trials import CONFIG, ERROR, record_of, trials_of
 from sb3_hpo.utils.files import format_yaml
 from sb3_hpo.utils.formatting import plural, readable
 from sb3_hpo.utils.seeding import Stream, derive_seed
@@ -19,9 +18,9 @@ if TYPE_CHECKING:
     import optuna
     from optuna.distributions import BaseDistribution
 
-    from sb3_hpo.answer import Answer, Spent
     from sb3_hpo.config.study_config import StudyConfig
     from sb3_hpo.pages.courses import Course, Past
+    from sb3_hpo.results.study_result import Answer, Spent
 
 _OUTCOMES = {
     "finished": "complete",

@@ -8,14 +8,20 @@ from typing import TYPE_CHECKING, Literal
 
 from optuna.trial import TrialState
 
-from sb3_hpo.answer import best_trials, record_of
-from sb3_hpo.trials import DEFAULT_POINT, SOURCE, outcome_of, trials_of
+from sb3_hpo.results.trials import (
+    DEFAULT_POINT,
+    SOURCE,
+    best_trials,
+    outcome_of,
+    record_of,
+    trials_of,
+)
 
 if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
-    from sb3_hpo.answer import Answer
+    from sb3_hpo.results.study_result import Answer
 
 Kind = Literal["complete", "pruned", "infeasible", "running", "failed"]
 

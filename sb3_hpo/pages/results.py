@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from sb3_hpo.answer import CAUTION, best_trials, record_of
 from sb3_hpo.pages import score_figures
 from sb3_hpo.pages.document import Block, Facts, Picture, Section, Table, Text
+from sb3_hpo.results.study_result import CAUTION
+from sb3_hpo.results.trials import best_trials, record_of
 from sb3_hpo.utils.formatting import count, interval, number, plural, readable
 
 if TYPE_CHECKING:
     import optuna
 
-    from sb3_hpo.answer import Answer, Tested
     from sb3_hpo.config.study_config import StudyConfig
     from sb3_hpo.pages.courses import Past
+    from sb3_hpo.results.study_result import Answer, Tested
     from sb3_hpo.scoring.statistics import Estimate
 
 

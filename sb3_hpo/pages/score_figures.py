@@ -30,8 +30,8 @@ from sb3_hpo.utils.formatting import interval, number, plural
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sb3_hpo.answer import Answer, Tested
     from sb3_hpo.pages.courses import Past
+    from sb3_hpo.results.study_result import Answer, Tested
     from sb3_hpo.scoring.statistics import Estimate
 
 _ROW, _GAP, _TOP, _BOTTOM = 46, 92, 62, 52  # pixels

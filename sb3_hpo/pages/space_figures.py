@@ -27,7 +27,7 @@ from sb3_hpo.pages.plotting import (
     line,
 )
 from sb3_hpo.pages.scales import Scale, shortened
-from sb3_hpo.trials import KWARGS_OVERRIDE, trials_of
+from sb3_hpo.results.trials import KWARGS_OVERRIDE, trials_of
 from sb3_hpo.utils.formatting import number, plural, readable
 
 if TYPE_CHECKING:

@@ -16,9 +16,10 @@ from optuna.trial import FrozenTrial, TrialState
 from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.loop import run_trials
 from sb3_hpo.objective import Objective
-from sb3_hpo.places import Place, find_study
+from sb3_hpo.results.trials import FINISHED, trials_of
+from sb3_hpo.storages.existing import find_study
+from sb3_hpo.storages.location import Place
 from sb3_hpo.study import create_or_resume, prepare
-from sb3_hpo.trials import FINISHED, trials_of
 from sb3_hpo.utils.errors import UserError
 from sb3_hpo.watch import Watch
 from tests.faults.faulty_envs import PACE

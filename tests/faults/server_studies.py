@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.trial import TrialState
 
-from sb3_hpo.places import find_study
-from sb3_hpo.trials import WORKER, trials_of
+from sb3_hpo.results.trials import WORKER, trials_of
+from sb3_hpo.storages.existing import find_study
 from sb3_hpo.utils.errors import UserError
 from tests.faults.attacked_studies import PATIENCE_S, ROOT, AttackedStudy, Command, kill, wait_for
 from tests.faults.figures import Figures, Ledger

@@ -299,7 +299,7 @@ def serve(journal: str, port: int) -> None:
     """Be a gRPC proxy server."""
     from optuna.storages import run_grpc_proxy_server
 
-    from sb3_hpo.storage import open_storage
+    from sb3_hpo.storages.open import open_storage
 
     storage = open_storage(journal, patience_s=60)
     run_grpc_proxy_server(storage, host="127.0.0.1", port=port)

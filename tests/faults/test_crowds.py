@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sb3_hpo.trials import SOURCE, outcome_of
+from sb3_hpo.results.trials import SOURCE, outcome_of
 from tests.faults.attacked_studies import sizes
 from tests.faults.figures import Figures
 

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sb3_hpo.trials import ERROR, N_LOSSES, REASON, RETRY_OF, RUN, TRACEBACK, WORKER, outcome_of
+from sb3_hpo.results.trials import (
+    ERROR,
+    N_LOSSES,
+    REASON,
+    RETRY_OF,
+    RUN,
+    TRACEBACK,
+    WORKER,
+    outcome_of,
+)
 from tests.faults.attacked_studies import sizes, work_in_process
 from tests.faults.faulty_envs import BUGS, put_faults
 from tests.faults.figures import Figures, Ledger

@@ -16,7 +16,7 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from sb3_hpo.trials import outcome_of
+from sb3_hpo.results.trials import outcome_of
 from tests.faults.attacked_studies import OPTIONS, sizes, work_in_process
 from tests.faults.figures import Figures, Ledger
 
@@ -98,7 +98,7 @@ def test_lock_left_behind_is_broken_after_the_grace_period(
     monkeypatch: pytest.MonkeyPatch,
     conclude: Callable[[Figures], None],
 ) -> None:
-    monkeypatch.setattr("sb3_hpo.journals.LOCK_GRACE_S", grace_s)
+    monkeypatch.setattr("sb3_hpo.storages.journal.LOCK_GRACE_S", grace_s)
     figures = Figures("lock file left behind", injected=2)
     for torn in (b"", TORN):
         path = tmp_path / str(len(torn)) / "study.journal"

@@ -21,9 +21,9 @@ from optuna.distributions import CategoricalDistribution
 from optuna.storages import RDBStorage
 
 from sb3_hpo.doctor import main as doctor
-from sb3_hpo.patience import outages
-from sb3_hpo.places import find_study
-from sb3_hpo.storage import StorageAddress, open_storage
+from sb3_hpo.storages.existing import find_study
+from sb3_hpo.storages.open import StorageAddress, open_storage
+from sb3_hpo.storages.retrying import outages
 from sb3_hpo.utils.errors import UserError
 from tests.faults.attacked_studies import ROOT, wait_for
 from tests.faults.figures import Figures
@@ -338,9 +338,11 @@ def test_mariadb_user_who_may_not_widen_columns_is_told_who_may(serve: Serve) ->
 def test_call_to_a_server_that_froze_ends_with_patience(
     kind: type[Server], serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sb3_hpo.servers._ANSWER_S", 1)
-    monkeypatch.setattr("sb3_hpo.servers._REDIS_ANSWER_S", 1)
-    monkeypatch.setattr("sb3_hpo.patience._RESPITE", 0)  # it is asked again as soon as it thaws
+    monkeypatch.setattr("sb3_hpo.storages.servers._ANSWER_S", 1)
+    monkeypatch.setattr("sb3_hpo.storages.servers._REDIS_ANSWER_S", 1)
+    monkeypatch.setattr(
+        "sb3_hpo.storages.retrying._RESPITE", 0
+    )  # it is asked again as soon as it thaws
     server, _ = serve(kind)
     study = optuna.create_study(storage=open_storage(server.url, patience_s=2))
     server.freeze()

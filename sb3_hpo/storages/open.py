@@ -13,9 +13,9 @@ from optuna.storages import InMemoryStorage, JournalStorage
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SAWarning
 
-from sb3_hpo.journals import CheckedJournal, JournalBackend
-from sb3_hpo.patience import PatientStorage, persist
-from sb3_hpo.servers import RedisBackend, open_database, open_grpc
+from sb3_hpo.storages.journal import CheckedJournal, JournalBackend
+from sb3_hpo.storages.retrying import PatientStorage, persist
+from sb3_hpo.storages.servers import RedisBackend, open_database, open_grpc
 from sb3_hpo.utils.errors import UserError, check_installed, unknown_name
 from sb3_hpo.utils.urls import HIDDEN, check_url, scrub
 

@@ -6,23 +6,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from optuna.trial import TrialState
 
 from sb3_hpo.algorithms.kwargs import merge
-from sb3_hpo.records import RunRecord
-from sb3_hpo.reruns import BASELINE, Candidate, Rerun, runs_of
+from sb3_hpo.results.reevaluation_runs import BASELINE, Candidate, Rerun, runs_of
+from sb3_hpo.results.trials import Counts, count_trials, record_of, trials_of
 from sb3_hpo.scoring import statistics
 from sb3_hpo.scoring.score_rules import estimates_final, score_rule
-from sb3_hpo.trials import RUN, Counts, count_trials, trials_of
 from sb3_hpo.utils.formatting import plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import optuna
-    from optuna.trial import FrozenTrial
 
     from sb3_hpo.config.study_config import StudyConfig
+    from sb3_hpo.results.run_record import RunRecord
     from sb3_hpo.scoring.statistics import Array, Estimate
 
 CAUTION = (
@@ -154,36 +152,6 @@ class Answer:
             return False
         ours, theirs = (statistics.seed_means(t.scores) for t in (self.winner, self.default))
         return min(len(ours), len(theirs)) >= 3 and bool(min(ours) > max(theirs))
-
-
-def record_of(trial: FrozenTrial) -> RunRecord | None:
-    """Return the record of a trial's run, or None if it left none."""
-    if RUN not in trial.user_attrs:
-        return None
-    try:
-        return RunRecord.from_dict(trial.user_attrs[RUN])
-    except ValueError:
-        return None  # another tool calls something of its own "run"
-
-
-def best_trials(study: optuna.Study, n: int | None = None) -> list[FrozenTrial]:
-    """Return the feasible COMPLETE trials with the largest values.
-
-    Args:
-        study: The study.
-        n: How many at most; default: all.
-
-    Returns:
-        The best first; of equal ones the earlier first. PRUNED trials have no comparable value.
-        A trial that breaks a constraint of its study is left out, as by `study.best_trial`.
-    """
-    feasible = [
-        trial
-        for trial in trials_of(study)
-        if trial.state is TrialState.COMPLETE
-        and all(excess <= 0.0 for excess in trial.constraints.values())
-    ]
-    return sorted(feasible, key=lambda trial: (-(trial.value or 0.0), trial.number))[:n]
 
 
 def with_policy_kwargs(kwargs: dict[str, object], config: StudyConfig) -> dict[str, object]:

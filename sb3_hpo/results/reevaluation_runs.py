@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import TypeAdapter
 
-from sb3_hpo.records import Evaluation, RunRecord  # noqa: TC001 - pydantic reads annotations
+from sb3_hpo.results.run_record import Evaluation, RunRecord  # noqa: TC001 - pydantic reads annotations
 from sb3_hpo.utils.seeding import Stream, derive_seed, derive_seeds
 
 if TYPE_CHECKING:
