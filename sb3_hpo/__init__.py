@@ -2,7 +2,7 @@
 
 - `samplers`: search spaces, trial -> keyword arguments of an SB3 algorithm
 - `sb3_hpo.spaces`: which space, and the user's overrides
-- `sb3_hpo.training`: keyword arguments, seed, budget -> learning curve and policy
+- `sb3_hpo.training.train`: keyword arguments, seed, budget -> learning curve and policy
 - `sb3_hpo.callback`: evaluate while training, report to the trial, prune
 - `sb3_hpo.objective`: trial -> value; what counts as pruned, diverged, failed
 - `sb3_hpo.study`, `sb3_hpo.loop`, `sb3_hpo.workers`: many trials in many processes

@@ -15,12 +15,13 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
-from sb3_hpo.envs import SeededEpisodes, find_vec_normalize
-from sb3_hpo.episodes import MIN_EPISODE_CAP, EpisodePlan
-from sb3_hpo.evaluation import Diverged, GridEvaluator, evaluation_grid
+from sb3_hpo.envs.factory import find_vec_normalize
+from sb3_hpo.envs.seeded_episodes import SeededEpisodes
 from sb3_hpo.results.trials import mark_infeasible
 from sb3_hpo.scoring.score_rules import DEFAULT_SCORE, score_rule
 from sb3_hpo.storages.existing import check_maximises
+from sb3_hpo.training.episodes import MIN_EPISODE_CAP, EpisodePlan
+from sb3_hpo.training.evaluator import Diverged, GridEvaluator, evaluation_grid
 from sb3_hpo.utils.errors import UserError
 from sb3_hpo.utils.seeding import Stream, derive_seeds
 

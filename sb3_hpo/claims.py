@@ -12,10 +12,10 @@ import optuna
 from optuna.trial import FixedTrial, TrialState
 
 from sb3_hpo.algorithms.kwargs import describe
-from sb3_hpo.batch.structure import structural_params
 from sb3_hpo.liveness import hand_back
 from sb3_hpo.results.trials import FIXED_PARAMS, OUTCOME, WORKER, enqueued_point, trials_of
 from sb3_hpo.storages.retrying import StorageAwayError
+from sb3_hpo.training.batch.structure import structural_params
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import optuna
 from optuna.trial import TrialState
 
-from sb3_hpo.batch.errors import CannotBatch
 from sb3_hpo.claims import claim_group
 from sb3_hpo.liveness import StaleTrials, find_lost, hand_back, handle_loss
 from sb3_hpo.results.trials import (
@@ -26,7 +25,8 @@ from sb3_hpo.results.trials import (
     trials_of,
 )
 from sb3_hpo.storages.retrying import StorageAwayError
-from sb3_hpo.training import check_batch
+from sb3_hpo.training.batch.structure import CannotBatch
+from sb3_hpo.training.batching import check_batch
 from sb3_hpo.utils.formatting import tail
 
 if TYPE_CHECKING:

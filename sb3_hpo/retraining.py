@@ -13,12 +13,14 @@ import cloudpickle
 
 from sb3_hpo.algorithms.constructor import constructor_defaults
 from sb3_hpo.algorithms.kwargs import build
-from sb3_hpo.envs import make_evaluation_envs, probe
-from sb3_hpo.episodes import MIN_EPISODE_CAP, EpisodePlan
-from sb3_hpo.evaluation import Diverged, GridEvaluator
+from sb3_hpo.envs.factory import make_evaluation_envs
+from sb3_hpo.envs.problem import probe
 from sb3_hpo.results.reevaluation_runs import MODEL_FILE, STATISTICS_FILE, Rerun, training_config
 from sb3_hpo.storages.retrying import persist
-from sb3_hpo.training import Hooks, Member, train
+from sb3_hpo.training.episodes import MIN_EPISODE_CAP, EpisodePlan
+from sb3_hpo.training.evaluator import Diverged, GridEvaluator
+from sb3_hpo.training.hooks import Hooks, Member
+from sb3_hpo.training.train import train
 from sb3_hpo.utils.import_strings import FILE_PREFIX
 
 if TYPE_CHECKING:
@@ -28,7 +30,8 @@ if TYPE_CHECKING:
     from sb3_hpo.config.training_config import TrainingConfig
     from sb3_hpo.results.reevaluation_runs import Candidate, RunSpec
     from sb3_hpo.results.run_record import Evaluation
-    from sb3_hpo.training import OnStep, TrainedRun
+    from sb3_hpo.training.hooks import OnStep
+    from sb3_hpo.training.run import TrainedRun
 
 
 def retrain(

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from sb3_hpo.config.study_config import make_config
 from sb3_hpo.results.reevaluation_runs import spec_from_dict
 from sb3_hpo.retraining import retrain
-from sb3_hpo.training import Hooks, StopRun
+from sb3_hpo.training.hooks import Hooks, StopRun
 from sb3_hpo.utils.formatting import tail
 from sb3_hpo.utils.processes import end_copy_of, end_hung_orphan, leave, own_pipes
 

@@ -11,10 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from sb3_hpo.algorithms.constructor import true_name
-from sb3_hpo.algorithms.registry import find_algorithm
+from sb3_hpo.algorithms.registry import find_algorithm, load_algorithm
 from sb3_hpo.config.study_config import make_config
-from sb3_hpo.envs import probe
-from sb3_hpo.models import load_algorithm
+from sb3_hpo.envs.problem import probe
 from sb3_hpo.space_sources import comments_of
 from sb3_hpo.space_syntax.yaml_files import BASED_ON, SIZE
 from sb3_hpo.spaces import SIZES, BoundSpace, bind_space

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
     from sb3_hpo.config.study_config import StudyConfig
-    from sb3_hpo.envs import Problem
+    from sb3_hpo.envs.problem import Problem
     from sb3_hpo.overrides import Sample
 
 __all__ = [

@@ -9,16 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 
+from sb3_hpo.algorithms.registry import load_algorithm
 from sb3_hpo.config.study_config import StudyConfig, make_config
-from sb3_hpo.envs import probe
+from sb3_hpo.envs.problem import probe
 from sb3_hpo.grids import choices_of
-from sb3_hpo.models import (
-    check_device,
-    check_problem,
-    choose_device,
-    choose_policy,
-    load_algorithm,
-)
 from sb3_hpo.results.trials import (
     CONFIG,
     DEFAULT_POINT,
@@ -35,7 +29,8 @@ from sb3_hpo.search import LateSeededSampler, build_pruner, check_search
 from sb3_hpo.spaces import BoundSpace, EnqueuedPoint, bind_space, try_points
 from sb3_hpo.storages.journal import check_free_space
 from sb3_hpo.storages.location import CONFIG_FILE
-from sb3_hpo.training import build_once
+from sb3_hpo.training.models import check_device, check_problem, choose_device, choose_policy
+from sb3_hpo.training.train import build_once
 from sb3_hpo.utils.errors import UserError, check_installed
 
 if TYPE_CHECKING:

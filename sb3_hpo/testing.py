@@ -22,11 +22,12 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FixedTrial
 
 from sb3_hpo.algorithms.kwargs import describe
+from sb3_hpo.algorithms.registry import load_algorithm
 from sb3_hpo.config.training_config import TrainingConfig
-from sb3_hpo.envs import probe
-from sb3_hpo.models import load_algorithm
+from sb3_hpo.envs.problem import probe
 from sb3_hpo.spaces import SpaceContext
-from sb3_hpo.training import Member, train
+from sb3_hpo.training.hooks import Member
+from sb3_hpo.training.train import train
 from sb3_hpo.utils.errors import UserError
 
 if TYPE_CHECKING:

@@ -50,8 +50,8 @@ def train_recipe(
     Raises:
         UserError: The algorithm or the environment is not there, or an option is wrong.
     """
-    from sb3_hpo.envs import probe
-    from sb3_hpo.models import check_problem
+    from sb3_hpo.envs.problem import probe
+    from sb3_hpo.training.models import check_problem
 
     config = _config(recipe, options)
     check_problem(config, probe(config))

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import optuna
 
-from sb3_hpo.hooks import StopRun
 from sb3_hpo.results.trials import BEAT, STOP, TIME_OVER
 from sb3_hpo.storages.retrying import hurry
+from sb3_hpo.training.hooks import StopRun
 from sb3_hpo.utils.processes import end_copy_of
 
 if TYPE_CHECKING:

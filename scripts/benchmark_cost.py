@@ -4,7 +4,7 @@
 
 Each measurement is a process of its own with one torch thread: a short run of SB3's first, which
 pays for imports, and then whole runs with their evaluations, as a search makes them, through
-`sb3_hpo.training.train`. The one run is SB3 itself, by the option `exact`, the mean of four seeds;
+`training.train`. The one run is SB3 itself, by the option `exact`, the mean of four seeds;
 tracing the graphs of the others is part of their cost. Ratios are of the medians of the CPU
 seconds over the repeats; memory is the largest resident set of the whole process.
 """
@@ -108,7 +108,8 @@ def measure(case: Case, n_members: int, scale: float) -> Measured:
         RuntimeError: A run did not come to its end.
     """
     from sb3_hpo.config.training_config import TrainingConfig
-    from sb3_hpo.training import Hooks, Member, train
+    from sb3_hpo.training.hooks import Hooks, Member
+    from sb3_hpo.training.train import train
 
     def config(share: float, *, exact: bool) -> TrainingConfig:
         return TrainingConfig.model_validate({
@@ -230,7 +231,7 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def machine() -> dict[str, Any]:
     """Return what the numbers depend on: processor, load before, and versions."""
-    from sb3_hpo.models import versions
+    from sb3_hpo.training.models import versions
     from sb3_hpo.utils.processes import n_cores
 
     cpuinfo = Path("/proc/cpuinfo")

@@ -99,7 +99,8 @@ def train_again(job: Job) -> tuple[float, ...] | None:
     """
     from sb3_hpo.algorithms.kwargs import build
     from sb3_hpo.config.training_config import TrainingConfig
-    from sb3_hpo.training import Member, train
+    from sb3_hpo.training.hooks import Member
+    from sb3_hpo.training.train import train
 
     n_envs, kwargs, n_timesteps, seed, episode_seeds = job
     config = TrainingConfig.model_validate({

@@ -45,7 +45,8 @@ def run_point(job: Job) -> float:
 
     from sb3_hpo.config.training_config import TrainingConfig
     from sb3_hpo.scoring.score_rules import DEFAULT_SCORE, score_rule
-    from sb3_hpo.training import Hooks, Member, StopRun, train
+    from sb3_hpo.training.hooks import Hooks, Member, StopRun
+    from sb3_hpo.training.train import train
 
     torch.set_num_threads(1)
     algo, env, space, point, n_timesteps, run_timeout = job
@@ -70,7 +71,7 @@ def _sample(config: Any, space: str, point: int) -> dict[str, Any]:
     import optuna
 
     from samplers import SEARCH_SPACES, SpaceContext
-    from sb3_hpo.envs import probe
+    from sb3_hpo.envs.problem import probe
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=point)).ask()

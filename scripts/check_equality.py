@@ -3,7 +3,7 @@
     python scripts/check_equality.py               # 20 members of each algorithm: make equality
     python scripts/check_equality.py --algos ppo --members 10 --same-seeds
 
-One group is one batch of `sb3_hpo.training.train`, the other as many separate SB3 models, with
+One group is one batch of `training.train`, the other as many separate SB3 models, with
 nothing of sb3_hpo in their training. Every final policy plays 20 episodes from the same start
 states. Compared are the runs' mean returns: by a Mann-Whitney and a Kolmogorov-Smirnov test, and
 by the 95 % intervals of their interquartile means. The two groups have different training seeds,
@@ -132,7 +132,8 @@ def train_together(algo: str, case: Case, seeds: Sequence[int]) -> Array:
         RuntimeError: They were not trained together, or one did not come to its end.
     """
     from sb3_hpo.config.training_config import TrainingConfig
-    from sb3_hpo.training import Hooks, Member, train
+    from sb3_hpo.training.hooks import Hooks, Member
+    from sb3_hpo.training.train import train
 
     def on_alone(reason: str) -> None:
         raise RuntimeError(f"{algo}: not trained together: {reason}")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from gymnasium.spaces import Box, Dict, Discrete
 
 from samplers import SpaceContext
-from sb3_hpo.models import load_algorithm
+from sb3_hpo.algorithms.registry import load_algorithm
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

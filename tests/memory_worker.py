@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from sb3_hpo.memory import workers_here
+from sb3_hpo.training.memory import workers_here
 
 if __name__ == "__main__":
     if sys.argv[1] == "hold":

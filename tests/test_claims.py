@@ -9,13 +9,13 @@ import pytest
 
 from samplers import SEARCH_SPACES, SpaceContext
 from sb3_hpo.algorithms.kwargs import describe
-from sb3_hpo.batch.structure import structural_params, structure_of
 from sb3_hpo.claims import claim, claim_group
 from sb3_hpo.loop import run_trials, trials_together
 from sb3_hpo.objective import Objective
 from sb3_hpo.results.trials import outcome_of, trials_of
 from sb3_hpo.storages.location import Place
 from sb3_hpo.study import create_or_resume, prepare
+from sb3_hpo.training.batch.structure import structural_params, structure_of
 from sb3_hpo.watch import Watch
 from tests.test_loop import config, work
 
@@ -262,8 +262,10 @@ def test_what_breaks_a_batch_is_no_fault_of_its_trials(
         raise MemoryError("all of them are too many")
 
     config_ = batched(tmp_path, n_trials=3, batch_trials=3, pruner="none", exact=False)
-    monkeypatch.setattr("sb3_hpo.batch.on_policy.PPOLearner.learn", fail)
-    monkeypatch.setattr("sb3_hpo.batch.learners._FEW_PASSES", 10**9)  # those alone are SB3's
+    monkeypatch.setattr("sb3_hpo.training.batch.learners.on_policy.PPOLearner.learn", fail)
+    monkeypatch.setattr(
+        "sb3_hpo.training.batch.learners.registry._FEW_PASSES", 10**9
+    )  # those alone are SB3's
     study, reason = work(config_)
     assert reason is None
     trials = trials_of(study)

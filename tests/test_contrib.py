@@ -16,13 +16,17 @@ from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
 from sb3_hpo.callback import TrialEvalCallback
 from sb3_hpo.config.study_config import StudyConfig, make_config
-from sb3_hpo.envs import make_evaluation_envs, make_training_envs, probe
-from sb3_hpo.episodes import EpisodePlan, run_episodes
-from sb3_hpo.training import Hooks, Member, TrainedRun, train
+from sb3_hpo.envs.factory import make_evaluation_envs, make_training_envs
+from sb3_hpo.envs.problem import probe
+from sb3_hpo.training.episodes import EpisodePlan, run_episodes
+from sb3_hpo.training.hooks import Hooks, Member
+from sb3_hpo.training.train import train
 from tests.envs import MaskedEnv, TargetEnv
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from sb3_hpo.training.run import TrainedRun
 
 SEEDS = (11, 12, 13)
 OFF_POLICY = {"learning_starts": 40, "buffer_size": 400, "batch_size": 16, "train_freq": 8}

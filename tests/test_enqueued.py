@@ -9,7 +9,7 @@ import yaml
 from sb3_hpo.algorithms.kwargs import build, describe
 from sb3_hpo.config.study_config import make_config
 from sb3_hpo.enqueued import EnqueuedPoint, read_enqueued
-from sb3_hpo.envs import Problem
+from sb3_hpo.envs.problem import Problem
 from sb3_hpo.points import draw_at, nearest_point, params_near, try_points
 from sb3_hpo.spaces import BoundSpace, bind_space
 from sb3_hpo.utils.errors import UserError

@@ -9,15 +9,15 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from sb3_hpo.config.study_config import StudyConfig, make_config
-from sb3_hpo.envs import (
+from sb3_hpo.envs.factory import (
     EnvFactory,
-    SeededEpisodes,
     env_factory,
     find_vec_normalize,
     make_evaluation_envs,
     make_training_envs,
-    probe,
 )
+from sb3_hpo.envs.problem import probe
+from sb3_hpo.envs.seeded_episodes import SeededEpisodes
 from sb3_hpo.utils.errors import UserError
 from tests.envs import N_STEPS, KnownReturnEnv, start_of
 

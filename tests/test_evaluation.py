@@ -10,9 +10,9 @@ from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 
 from sb3_hpo.config.study_config import StudyConfig, make_config
-from sb3_hpo.envs import EnvFactory, make_evaluation_envs, make_training_envs
-from sb3_hpo.episodes import EpisodePlan
-from sb3_hpo.evaluation import (
+from sb3_hpo.envs.factory import EnvFactory, make_evaluation_envs, make_training_envs
+from sb3_hpo.training.episodes import EpisodePlan
+from sb3_hpo.training.evaluator import (
     Diverged,
     GridEvaluator,
     check_finite_parameters,

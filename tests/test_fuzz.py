@@ -15,7 +15,7 @@ from optuna.storages.journal import JournalFileBackend
 from sb3_hpo import train
 from sb3_hpo.config.study_config import make_config
 from sb3_hpo.doctor import main as doctor
-from sb3_hpo.envs import probe
+from sb3_hpo.envs.problem import probe
 from sb3_hpo.optimize import main as optimize
 from sb3_hpo.recipes import write_recipe
 from sb3_hpo.report import make_recipe

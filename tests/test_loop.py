@@ -18,7 +18,7 @@ from sb3_hpo.spaces import EnqueuedPoint
 from sb3_hpo.storages.location import Place
 from sb3_hpo.storages.retrying import StorageAwayError
 from sb3_hpo.study import create_or_resume, prepare
-from sb3_hpo.training import StopRun
+from sb3_hpo.training.hooks import StopRun
 from sb3_hpo.utils.processes import stop_signals
 from sb3_hpo.watch import Watch
 

@@ -18,14 +18,14 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from stable_baselines3.her import HerReplayBuffer
 
 from sb3_hpo.config.study_config import make_config
-from sb3_hpo.memory import (
+from sb3_hpo.objective import Objective
+from sb3_hpo.training.memory import (
     ReplayMemory,
     available_memory,
     memory_shortage,
     replay_memory,
     workers_here,
 )
-from sb3_hpo.objective import Objective
 from sb3_hpo.utils.processes import IN_WORKER, start_module
 
 if TYPE_CHECKING:
@@ -289,8 +289,8 @@ def test_workers_here_counts_siblings_and_what_they_hold(tmp_path: Path) -> None
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def have(available: int, n_workers: int = 1, held: int = 0) -> None:
-        monkeypatch.setattr("sb3_hpo.memory.available_memory", lambda: available)
-        monkeypatch.setattr("sb3_hpo.memory.workers_here", lambda: (n_workers, held))
+        monkeypatch.setattr("sb3_hpo.training.memory.available_memory", lambda: available)
+        monkeypatch.setattr("sb3_hpo.training.memory.workers_here", lambda: (n_workers, held))
 
     return have
 

@@ -9,8 +9,8 @@ from sb3_contrib import ARS, RecurrentPPO
 from stable_baselines3 import PPO
 
 from sb3_hpo.config.study_config import StudyConfig, make_config
-from sb3_hpo.envs import Problem
-from sb3_hpo.models import check_problem, choose_policy
+from sb3_hpo.envs.problem import Problem
+from sb3_hpo.training.models import check_problem, choose_policy
 from sb3_hpo.utils.errors import UserError
 
 VECTOR, IMAGE = gym.spaces.Box(-1, 1, (2,)), gym.spaces.Box(0, 255, (36, 36, 3), np.uint8)

@@ -10,7 +10,7 @@ import pytest
 
 from sb3_hpo import rehearsal
 from sb3_hpo.config.study_config import StudyConfig, make_config
-from sb3_hpo.envs import EnvFactory
+from sb3_hpo.envs.factory import EnvFactory
 from sb3_hpo.rehearsal import rehearse, try_out
 from sb3_hpo.utils.errors import UserError
 from tests.envs import KnownReturnEnv

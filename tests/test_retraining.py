@@ -9,7 +9,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.results.reevaluation_runs import BASELINE, Candidate, make_spec
 from sb3_hpo.retraining import retrain
-from sb3_hpo.training import Hooks, StopRun
+from sb3_hpo.training.hooks import Hooks, StopRun
 from tests.envs import KnownReturnEnv, start_of
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ def test_retrain_judges_all_episodes_however_long_they_take(
 ) -> None:
     clock = iter(range(0, 10**9, 100))  # each look at it is a hundred seconds later
     config_ = config("KnownReturnEnv")
-    monkeypatch.setattr("sb3_hpo.episodes.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("sb3_hpo.training.episodes.time.monotonic", lambda: next(clock))
     rerun = retrain_one(config_, spec(config_))
     assert rerun.final is not None
     assert (len(rerun.final.returns), rerun.final.truncated) == (40, False)

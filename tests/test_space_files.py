@@ -8,7 +8,7 @@ from optuna.trial import FixedTrial
 
 from sb3_hpo.algorithms.kwargs import describe
 from sb3_hpo.config.study_config import StudyConfig, make_config
-from sb3_hpo.envs import Problem
+from sb3_hpo.envs.problem import Problem
 from sb3_hpo.spaces import BoundSpace, bind_space
 from sb3_hpo.utils.errors import UserError
 from tests.envs import KnownReturnEnv

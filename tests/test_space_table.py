@@ -8,7 +8,7 @@ from optuna.trial import FixedTrial
 from rich.console import Console
 
 from sb3_hpo.config.study_config import make_config
-from sb3_hpo.envs import Problem
+from sb3_hpo.envs.problem import Problem
 from sb3_hpo.space_sources import comments_of
 from sb3_hpo.space_table import main, space_table, space_yaml
 from sb3_hpo.spaces import SIZES, BoundSpace, bind_space

@@ -10,7 +10,7 @@ import samplers
 import sb3_hpo
 from sb3_hpo.algorithms.kwargs import describe
 from sb3_hpo.config.study_config import make_config
-from sb3_hpo.envs import Problem
+from sb3_hpo.envs.problem import Problem
 from sb3_hpo.points import draw_at
 from sb3_hpo.spaces import BoundSpace, bind_space
 from sb3_hpo.utils.errors import UserError

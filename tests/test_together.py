@@ -11,9 +11,10 @@ import pytest
 import stable_baselines3
 from stable_baselines3.common.callbacks import BaseCallback
 
-from sb3_hpo.envs import make_training_envs
-from sb3_hpo.evaluation import GridEvaluator
-from sb3_hpo.training import Hooks, Member, StopRun, train
+from sb3_hpo.envs.factory import make_training_envs
+from sb3_hpo.training.evaluator import GridEvaluator
+from sb3_hpo.training.hooks import Hooks, Member, StopRun
+from sb3_hpo.training.train import train
 from tests.envs import TargetEnv
 from tests.test_training import PPO, SEEDS, config
 
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sb3_hpo.config.study_config import StudyConfig
-    from sb3_hpo.episodes import EpisodePlan
     from sb3_hpo.results.run_record import Evaluation, RunRecord
-    from sb3_hpo.training import TrainedRun
+    from sb3_hpo.training.episodes import EpisodePlan
+    from sb3_hpo.training.run import TrainedRun
 
 MEMBERS = [
     Member({**PPO, "learning_rate": rate, "gamma": gamma}, seed)
@@ -188,7 +189,7 @@ def test_evaluations_of_runs_together_have_their_time_together(
             limits.append(plan.max_seconds)
             super().__init__(envs, grid, plan, **kwargs)
 
-    monkeypatch.setattr("sb3_hpo.training_run.GridEvaluator", Noting)
+    monkeypatch.setattr("sb3_hpo.training.run.GridEvaluator", Noting)
     together()
     alone(0)
     assert limits == [1800.0] * 3 + [600.0]
@@ -295,7 +296,7 @@ def largest_difference(one: stable_baselines3.PPO, other: stable_baselines3.PPO)
 def test_one_alone_is_traced_where_that_pays_and_may_be(
     few: int, exact: bool, n_together: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sb3_hpo.batch.learners._FEW_PASSES", few)
+    monkeypatch.setattr("sb3_hpo.training.batch.learners.registry._FEW_PASSES", few)
     config_ = config("TargetEnv", exact=exact)
     sb3 = plain_sb3(config_, MEMBERS[0])
     for run in train(config_, MEMBERS[:1], SEEDS):

@@ -10,15 +10,17 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from sb3_hpo.algorithms.kwargs import describe
 from sb3_hpo.config.study_config import StudyConfig, make_config
-from sb3_hpo.envs import make_evaluation_envs
-from sb3_hpo.episodes import EpisodePlan, run_episodes
-from sb3_hpo.training import Hooks, Member, StopRun, TrainedRun, build_once, train
+from sb3_hpo.envs.factory import make_evaluation_envs
+from sb3_hpo.training.episodes import EpisodePlan, run_episodes
+from sb3_hpo.training.hooks import Hooks, Member, StopRun
+from sb3_hpo.training.train import build_once, train
 from tests.envs import start_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sb3_hpo.results.run_record import Evaluation
+    from sb3_hpo.training.run import TrainedRun
 
 SEEDS = (11, 12, 13)
 PPO = {"n_steps": 16, "batch_size": 16, "n_epochs": 1}
@@ -163,7 +165,7 @@ def test_train_out_of_memory_is_an_outcome() -> None:
 
 
 def test_train_endless_episode_is_cut_and_flagged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sb3_hpo.training.MIN_EPISODE_CAP", 30)
+    monkeypatch.setattr("sb3_hpo.training.train.MIN_EPISODE_CAP", 30)
     record = run(config("EndlessEnv", n_timesteps=64, n_evaluations=6)).record
     assert record.evaluations[-1].truncated
     assert record.evaluations[-1].lengths == (64, 64, 64)
@@ -320,7 +322,7 @@ def test_train_too_large_replay_buffer_is_an_outcome(
 def test_train_short_run_with_a_large_replay_buffer_finishes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("sb3_hpo.memory.available_memory", lambda: 120 * 32)
+    monkeypatch.setattr("sb3_hpo.training.memory.available_memory", lambda: 120 * 32)
     kwargs = {"learning_starts": 1000, "buffer_size": 100_000}
     outcomes = [
         run(config(algo="sac", n_timesteps=n, n_envs=1, n_evaluations=6), kwargs).record.outcome

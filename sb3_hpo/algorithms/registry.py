@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from sb3_hpo.utils.errors import check_installed
+from sb3_hpo.utils.errors import UserError, check_installed
+from sb3_hpo.utils.import_strings import load_reference
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.base_class import BaseAlgorithm
 
 
 @dataclass(frozen=True)
@@ -110,3 +116,34 @@ def check_algorithm_installed(name: str) -> None:
     """
     if find_algorithm(name).is_contrib:
         check_installed(f"algo: {name}", ["sb3_contrib"], extra="contrib")
+
+
+def load_algorithm(algo: str) -> type[BaseAlgorithm]:
+    """Import the class of an algorithm.
+
+    Args:
+        algo: A name of the table, or `package.module:Class`.
+
+    Returns:
+        The class.
+
+    Raises:
+        UserError: It is not there.
+    """
+    check_algorithm_installed(algo)
+    try:
+        algorithm: type[BaseAlgorithm] = load_reference(find_algorithm(algo).reference)
+    except UserError as error:
+        raise UserError(f"algo: {error}") from error
+    return algorithm
+
+
+def default_gamma(algorithm_class: type[BaseAlgorithm]) -> float:
+    """Return the discount that an algorithm has when none is given."""
+    parameter = inspect.signature(algorithm_class).parameters.get("gamma")
+    return 0.99 if parameter is None else float(parameter.default)
+
+
+def takes_masks(model: BaseAlgorithm | type[BaseAlgorithm]) -> bool:
+    """Return whether an algorithm's policy asks which actions are valid."""
+    return "action_masks" in inspect.signature(model.predict).parameters

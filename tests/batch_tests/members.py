@@ -17,7 +17,7 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import VecNormalize
 
-from sb3_hpo.batch.batch import Batch
+from sb3_hpo.training.batch.batch import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -15,8 +15,8 @@ from stable_baselines3.common.distributions import (
     StateDependentNoiseDistribution,
 )
 
-from sb3_hpo.batch.acting import draw_noise, example, sampling, with_parameters
-from sb3_hpo.batch.errors import CannotBatch
+from sb3_hpo.training.batch.acting import draw_noise, example, sampling, with_parameters
+from sb3_hpo.training.batch.structure import CannotBatch
 
 # Torch draws up to 15 and from 16 normal numbers in different ways.
 SIZES = (1, 3, 7, 8, 40)

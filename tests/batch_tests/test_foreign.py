@@ -8,8 +8,8 @@ import pytest
 import torch
 from stable_baselines3 import A2C, SAC
 
-from sb3_hpo.batch.errors import CannotBatch
-from sb3_hpo.batch.foreign import check_modules
+from sb3_hpo.training.batch.learners.own_modules import check_modules
+from sb3_hpo.training.batch.structure import CannotBatch
 from tests.batch_tests.members import NETS, Case, TwoLayers, WithDropout, equal, weights
 
 if TYPE_CHECKING:

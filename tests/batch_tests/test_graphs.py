@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from sb3_hpo.batch import graphs
-from sb3_hpo.batch.errors import CannotBatch
-from sb3_hpo.batch.graphs import Graph
+from sb3_hpo.training.batch import graphs
+from sb3_hpo.training.batch.graphs import Graph
+from sb3_hpo.training.batch.structure import CannotBatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,7 +58,7 @@ def test_errors_while_tracing_are_refusals_that_are_logged(
     function: Callable[..., torch.Tensor], caplog: pytest.LogCaptureFixture
 ) -> None:
     with (
-        caplog.at_level("DEBUG", "sb3_hpo.batch.graphs"),
+        caplog.at_level("DEBUG", "sb3_hpo.training.batch.graphs"),
         pytest.raises(CannotBatch, match="torch cannot vectorise the networks"),
     ):
         Graph(function, (torch.ones(3, 2),))

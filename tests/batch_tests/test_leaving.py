@@ -9,8 +9,8 @@ import torch
 from stable_baselines3 import A2C, DQN, PPO
 from stable_baselines3.common.callbacks import BaseCallback
 
-from sb3_hpo.batch.batch import Batch
-from sb3_hpo.batch.learner import Learner
+from sb3_hpo.training.batch.batch import Batch
+from sb3_hpo.training.batch.learners.learner import Learner
 from tests.batch_tests.cases import REPLAY
 from tests.batch_tests.members import TOLERANCE, Case, alone, equal, largest_difference, together
 from tests.batch_tests.members import weights as weights_of

@@ -6,9 +6,9 @@ import pytest
 import torch
 from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
 
-from sb3_hpo.batch.errors import CannotBatch
-from sb3_hpo.batch.optimizers import Optimizer
-from sb3_hpo.batch.rows import Rows
+from sb3_hpo.training.batch.optimizers import Optimizer
+from sb3_hpo.training.batch.rows import Rows
+from sb3_hpo.training.batch.structure import CannotBatch
 
 KINDS = [
     (torch.optim.Adam, {}),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from sb3_hpo.batch.randomness import Randomness, kept_randomness, undrawn
+from sb3_hpo.training.batch.randomness import Randomness, kept_randomness, undrawn
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,8 +13,8 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import FlattenExtractor
 
-from sb3_hpo.batch.batch import Batch
-from sb3_hpo.batch.errors import CannotBatch
+from sb3_hpo.training.batch.batch import Batch
+from sb3_hpo.training.batch.structure import CannotBatch
 from tests.batch_tests.cases import REPLAY
 from tests.batch_tests.members import (
     NETS,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from sb3_hpo.batch.errors import CannotBatch
-from sb3_hpo.batch.rows import Rows
+from sb3_hpo.training.batch.rows import Rows
+from sb3_hpo.training.batch.structure import CannotBatch
 
 INPUT = torch.tensor([[1.0, -2.0, 0.5]])
 

@@ -13,10 +13,10 @@ import torch
 from numpy.random import rand
 from stable_baselines3 import A2C
 
-from sb3_hpo.batch.batch import Batch
-from sb3_hpo.batch.errors import CannotBatch
-from sb3_hpo.batch.learner import Learner
-from sb3_hpo.batch.on_policy import A2CLearner
+from sb3_hpo.training.batch.batch import Batch
+from sb3_hpo.training.batch.learners.learner import Learner
+from sb3_hpo.training.batch.learners.on_policy import A2CLearner
+from sb3_hpo.training.batch.structure import CannotBatch
 from tests.batch_tests.members import (
     NETS,
     TOLERANCE,

@@ -9,12 +9,12 @@ import pytest
 import torch
 from numpy.random import rand
 
-from sb3_hpo.batch.turns import Turns
+from sb3_hpo.training.batch.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from sb3_hpo.batch.turns import Request
+    from sb3_hpo.training.batch.turns import Request
 
 
 class Log:

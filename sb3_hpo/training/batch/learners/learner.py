@@ -10,17 +10,17 @@ from gymnasium.spaces import Dict
 from stable_baselines3.common.preprocessing import is_image_space
 from torch.utils import _pytree as pytree
 
-from sb3_hpo.batch.errors import CannotBatch
-from sb3_hpo.batch.graphs import Graph
+from sb3_hpo.training.batch.graphs import Graph
+from sb3_hpo.training.batch.structure import CannotBatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from gymnasium.spaces import Space
 
-    from sb3_hpo.batch.graphs import Tree
-    from sb3_hpo.batch.optimizers import Optimizer
-    from sb3_hpo.batch.rows import Rows
+    from sb3_hpo.training.batch.graphs import Tree
+    from sb3_hpo.training.batch.optimizers import Optimizer
+    from sb3_hpo.training.batch.rows import Rows
 
 LEARN = "learn"  # requests for this wait until nobody acts any more
 Networks = dict[str, torch.Tensor]  # of one member, flat

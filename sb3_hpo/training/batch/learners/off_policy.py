@@ -10,16 +10,16 @@ import torch
 from stable_baselines3 import HerReplayBuffer
 from stable_baselines3.common.type_aliases import TrainFrequencyUnit
 
-from sb3_hpo.batch.acting import draw_noise, example, sampling, with_parameters
-from sb3_hpo.batch.errors import CannotBatch
-from sb3_hpo.batch.learner import LEARN, Learner
-from sb3_hpo.batch.optimizers import Optimizer
-from sb3_hpo.batch.rows import Rows
+from sb3_hpo.training.batch.acting import draw_noise, example, sampling, with_parameters
+from sb3_hpo.training.batch.learners.learner import LEARN, Learner
+from sb3_hpo.training.batch.optimizers import Optimizer
+from sb3_hpo.training.batch.rows import Rows
+from sb3_hpo.training.batch.structure import CannotBatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from sb3_hpo.batch.graphs import Tree
+    from sb3_hpo.training.batch.graphs import Tree
 
 
 class Change:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sb3_hpo.batch.errors import CannotBatch
-from sb3_hpo.batch.foreign import check_classes, check_modules
+from sb3_hpo.training.batch.learners.own_modules import check_classes, check_modules
+from sb3_hpo.training.batch.structure import CannotBatch
 from sb3_hpo.utils.import_strings import load_reference
 
 if TYPE_CHECKING:
@@ -13,21 +13,21 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from sb3_hpo.batch.learner import Learner
+    from sb3_hpo.training.batch.learners.learner import Learner
 
 # Tracing takes about as long as a thousand gradient steps; each of them is then two to four times
 # as fast, and a step in the environments somewhat.
 _FEW_PASSES = 3000
 # Only these very classes: what a derived class changes is not known.
 LEARNERS = {
-    "stable_baselines3.ppo.ppo:PPO": "sb3_hpo.batch.on_policy:PPOLearner",
-    "stable_baselines3.a2c.a2c:A2C": "sb3_hpo.batch.on_policy:A2CLearner",
-    "stable_baselines3.dqn.dqn:DQN": "sb3_hpo.batch.q_learning:DQNLearner",
-    "sb3_contrib.qrdqn.qrdqn:QRDQN": "sb3_hpo.batch.q_learning:QRDQNLearner",
-    "stable_baselines3.sac.sac:SAC": "sb3_hpo.batch.soft_actor:SACLearner",
-    "sb3_contrib.tqc.tqc:TQC": "sb3_hpo.batch.soft_actor:TQCLearner",
-    "stable_baselines3.td3.td3:TD3": "sb3_hpo.batch.delayed_actor:TD3Learner",
-    "stable_baselines3.ddpg.ddpg:DDPG": "sb3_hpo.batch.delayed_actor:TD3Learner",
+    "stable_baselines3.ppo.ppo:PPO": "sb3_hpo.training.batch.learners.on_policy:PPOLearner",
+    "stable_baselines3.a2c.a2c:A2C": "sb3_hpo.training.batch.learners.on_policy:A2CLearner",
+    "stable_baselines3.dqn.dqn:DQN": "sb3_hpo.training.batch.learners.q_learning:DQNLearner",
+    "sb3_contrib.qrdqn.qrdqn:QRDQN": "sb3_hpo.training.batch.learners.q_learning:QRDQNLearner",
+    "stable_baselines3.sac.sac:SAC": "sb3_hpo.training.batch.learners.soft_actor:SACLearner",
+    "sb3_contrib.tqc.tqc:TQC": "sb3_hpo.training.batch.learners.soft_actor:TQCLearner",
+    "stable_baselines3.td3.td3:TD3": "sb3_hpo.training.batch.learners.delayed_actor:TD3Learner",
+    "stable_baselines3.ddpg.ddpg:DDPG": "sb3_hpo.training.batch.learners.delayed_actor:TD3Learner",
 }
 
 

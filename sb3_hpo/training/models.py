@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete
 from stable_baselines3.common.preprocessing import is_image_space, is_image_space_channels_first
 
-from sb3_hpo.algorithms.registry import ALGORITHMS, check_algorithm_installed, find_algorithm
-from sb3_hpo.batch.learner import has_images
-from sb3_hpo.episodes import takes_masks
+from sb3_hpo.algorithms.registry import (
+    ALGORITHMS,
+    find_algorithm,
+    load_algorithm,
+    takes_masks,
+)
+from sb3_hpo.training.batch.learners.learner import has_images
 from sb3_hpo.utils.errors import UserError
-from sb3_hpo.utils.import_strings import load_reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,36 +27,10 @@ if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
 
     from sb3_hpo.config.training_config import TrainingConfig
-    from sb3_hpo.envs import Problem
+    from sb3_hpo.envs.problem import Problem
 
 _SMALLEST_IMAGE = 36  # that the three convolutions of SB3's NatureCNN leave something of
 _OBSERVATIONS = (Box, Discrete, MultiBinary, MultiDiscrete)
-
-
-def load_algorithm(algo: str) -> type[BaseAlgorithm]:
-    """Import the class of an algorithm.
-
-    Args:
-        algo: A name of the table, or `package.module:Class`.
-
-    Returns:
-        The class.
-
-    Raises:
-        UserError: It is not there.
-    """
-    check_algorithm_installed(algo)
-    try:
-        algorithm: type[BaseAlgorithm] = load_reference(find_algorithm(algo).reference)
-    except UserError as error:
-        raise UserError(f"algo: {error}") from error
-    return algorithm
-
-
-def default_gamma(algorithm_class: type[BaseAlgorithm]) -> float:
-    """Return the discount that an algorithm has when none is given."""
-    parameter = inspect.signature(algorithm_class).parameters.get("gamma")
-    return 0.99 if parameter is None else float(parameter.default)
 
 
 def choose_policy(algorithm_class: type[BaseAlgorithm], observation_space: gym.Space[Any]) -> str:

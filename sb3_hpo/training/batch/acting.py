@@ -15,7 +15,7 @@ from stable_baselines3.common.distributions import (
     SquashedDiagGaussianDistribution,
 )
 
-from sb3_hpo.batch.errors import CannotBatch
+from sb3_hpo.training.batch.structure import CannotBatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -13,24 +13,19 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
 from sb3_hpo.algorithms.kwargs import build, describe, merge
-from sb3_hpo.batch.errors import CannotBatch
-from sb3_hpo.envs import find_vec_normalize, make_evaluation_envs, make_training_envs
-from sb3_hpo.evaluation import (
+from sb3_hpo.algorithms.registry import default_gamma, load_algorithm
+from sb3_hpo.envs.factory import find_vec_normalize, make_evaluation_envs, make_training_envs
+from sb3_hpo.results.run_record import Evaluation, Outcome, RunRecord
+from sb3_hpo.training.batch.structure import CannotBatch
+from sb3_hpo.training.evaluator import (
     Diverged,
     GridEvaluator,
     check_finite_parameters,
     evaluation_grid,
 )
-from sb3_hpo.hooks import StopRun
-from sb3_hpo.memory import memory_shortage
-from sb3_hpo.models import (
-    choose_device,
-    choose_policy,
-    default_gamma,
-    load_algorithm,
-    versions,
-)
-from sb3_hpo.results.run_record import Evaluation, Outcome, RunRecord
+from sb3_hpo.training.hooks import StopRun
+from sb3_hpo.training.memory import memory_shortage
+from sb3_hpo.training.models import choose_device, choose_policy, versions
 from sb3_hpo.utils.formatting import storable, tail
 
 if TYPE_CHECKING:
@@ -40,8 +35,8 @@ if TYPE_CHECKING:
     from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
     from sb3_hpo.config.training_config import TrainingConfig
-    from sb3_hpo.episodes import EpisodePlan
-    from sb3_hpo.hooks import Hooks, Member, OnStep
+    from sb3_hpo.training.episodes import EpisodePlan
+    from sb3_hpo.training.hooks import Hooks, Member, OnStep
 
 _logger = logging.getLogger(__name__)
 _NAN_IN_DISTRIBUTION = re.compile(r"Expected parameter .* but found invalid values", re.DOTALL)

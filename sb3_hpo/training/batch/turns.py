@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from greenlet import greenlet
 
-from sb3_hpo.batch.randomness import (
+from sb3_hpo.training.batch.randomness import (
     ProcessRandomness,
     Randomness,
     kept_randomness,

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from sb3_hpo.batch.errors import CannotBatch
-from sb3_hpo.batch.learner import LEARN, signature
-from sb3_hpo.batch.learners import make_learner, pays
-from sb3_hpo.batch.randomness import undrawn
-from sb3_hpo.batch.turns import Turns
+from sb3_hpo.training.batch.learners.learner import LEARN, signature
+from sb3_hpo.training.batch.learners.registry import make_learner, pays
+from sb3_hpo.training.batch.randomness import undrawn
+from sb3_hpo.training.batch.structure import CannotBatch
+from sb3_hpo.training.batch.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, Sequence
 
-    from sb3_hpo.batch.learner import Learner
-    from sb3_hpo.batch.turns import Request
+    from sb3_hpo.training.batch.learners.learner import Learner
+    from sb3_hpo.training.batch.turns import Request
 
 _READY = "ready"
 

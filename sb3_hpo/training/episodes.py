@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sb3_hpo.envs import SeededEpisodes
+from sb3_hpo.algorithms.registry import takes_masks
+from sb3_hpo.envs.seeded_episodes import SeededEpisodes
 from sb3_hpo.utils.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
@@ -201,11 +201,6 @@ def read_metric(info: Any, name: str) -> float:
     if name not in info:
         raise UserError(unknown_name("metric", name, [str(key) for key in info]))
     return float(info[name])
-
-
-def takes_masks(model: BaseAlgorithm | type[BaseAlgorithm]) -> bool:
-    """Return whether an algorithm's policy asks which actions are valid."""
-    return "action_masks" in inspect.signature(model.predict).parameters
 
 
 def _predictor(model: BaseAlgorithm, venv: VecEnv, plan: EpisodePlan) -> Callable[..., Any]:

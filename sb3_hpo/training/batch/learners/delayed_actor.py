@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn import functional
 
-from sb3_hpo.batch.off_policy import Change, OffPolicyLearner, targets
+from sb3_hpo.training.batch.learners.off_policy import Change, OffPolicyLearner, targets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -10,13 +10,13 @@ import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sb3_hpo.batch.batch import Batch
-from sb3_hpo.batch.errors import CannotBatch
-from sb3_hpo.batch.learners import find_learner
-from sb3_hpo.episodes import MIN_EPISODE_CAP, EpisodePlan
-from sb3_hpo.hooks import Hooks, Member, OnStep, StopRun
-from sb3_hpo.models import load_algorithm, torch_threads
-from sb3_hpo.training_run import Company, Run, TrainedRun
+from sb3_hpo.training.batch.batch import Batch
+from sb3_hpo.training.batch.structure import CannotBatch
+from sb3_hpo.training.batching import check_batch
+from sb3_hpo.training.episodes import MIN_EPISODE_CAP, EpisodePlan
+from sb3_hpo.training.hooks import Hooks, Member, StopRun
+from sb3_hpo.training.models import torch_threads
+from sb3_hpo.training.run import Company, Run, TrainedRun
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -24,26 +24,6 @@ if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
 
     from sb3_hpo.config.training_config import TrainingConfig
-
-__all__ = [
-    "CHEAP",
-    "Hooks",
-    "Member",
-    "OnStep",
-    "StopRun",
-    "TrainedRun",
-    "build_once",
-    "check_batch",
-    "price_together",
-    "train",
-]
-
-CHEAP = 0.6
-"""Up to this price (`price_together`), races give each candidate more seeds.
-
-Replayed on recorded curves (scripts/benchmark_decisions.py) with 128 run-equivalents, more seeds
-at 0.53 gain 0.010 of what there is to gain; with 64, they lose 0.002 at 0.53 and 0.008 at 0.8.
-"""
 
 
 def train(
@@ -54,7 +34,7 @@ def train(
 ) -> Generator[TrainedRun]:
     """Train and evaluate the members: together where they can be, else one after the other.
 
-    Together, or alone but long, they are computed in traced graphs (`sb3_hpo.batch`): what SB3
+    Together, or alone but long, they are computed in traced graphs (`training.batch`): what SB3
     makes of each of them up to the rounding of sums. Else, and with `config.exact`, they are
     SB3's own to the last bit.
 
@@ -100,40 +80,6 @@ def train(
         for run in runs:
             run.close()
         gc.collect()
-
-
-def check_batch(config: TrainingConfig, n_members: int) -> None:
-    """Check what is known before there are models.
-
-    Args:
-        config: What the members share.
-        n_members: How many are to be trained together.
-
-    Raises:
-        CannotBatch: They have to be trained one after the other.
-    """
-    find_learner(load_algorithm(config.algo))
-    if config.her:
-        raise CannotBatch("hindsight replay relabels episode by episode")
-    if n_members > 1 and config.n_eval_envs == 0:
-        raise CannotBatch("with `n_eval_envs` 0 there is one environment at a time")
-    if n_members > 1 and config.vec_env == "subproc":
-        raise CannotBatch("the environments of each run have processes of their own")
-
-
-def price_together(config: TrainingConfig) -> float:
-    """Return what another run in the same batch costs, in runs alone: 1 where there is no batch.
-
-    Args:
-        config: What the runs share.
-    """
-    if config.exact:
-        return 1.0
-    try:
-        check_batch(config, 2)
-    except CannotBatch:
-        return 1.0
-    return find_learner(load_algorithm(config.algo)).price
 
 
 def _check_hooks(hooks: Hooks) -> None:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     from optuna.distributions import BaseDistribution
 
+
 # What enters as a number of each member, or only until its model is built.
 _FREE = {
     "action_noise", "buffer_size", "clip_range", "exploration_final_eps", "exploration_fraction",
@@ -90,3 +91,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield from _flat(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
+
+
+class CannotBatch(Exception):  # noqa: N818 - they are trained one after the other instead
+    """These runs cannot be trained together; the message says why."""

@@ -11,7 +11,7 @@ import cloudpickle
 import torch
 from torch.utils import _pytree as pytree
 
-from sb3_hpo.batch.errors import CannotBatch
+from sb3_hpo.training.batch.structure import CannotBatch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn import functional
 
-from sb3_hpo.batch.acting import draw_noise, sampling
-from sb3_hpo.batch.errors import CannotBatch
-from sb3_hpo.batch.off_policy import Change, OffPolicyLearner, targets
+from sb3_hpo.training.batch.acting import draw_noise, sampling
+from sb3_hpo.training.batch.learners.off_policy import Change, OffPolicyLearner, targets
+from sb3_hpo.training.batch.structure import CannotBatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -10,15 +10,15 @@ import torch
 from gymnasium.spaces import Discrete
 from torch.nn import functional
 
-from sb3_hpo.batch.acting import draw_noise, example, sampling, with_parameters
-from sb3_hpo.batch.learner import LEARN, Learner, clipped
-from sb3_hpo.batch.optimizers import Optimizer
-from sb3_hpo.batch.rows import Rows
+from sb3_hpo.training.batch.acting import draw_noise, example, sampling, with_parameters
+from sb3_hpo.training.batch.learners.learner import LEARN, Learner, clipped
+from sb3_hpo.training.batch.optimizers import Optimizer
+from sb3_hpo.training.batch.rows import Rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from sb3_hpo.batch.graphs import Tree
+    from sb3_hpo.training.batch.graphs import Tree
 
 _FIELDS = ("actions", "values", "log_probs", "advantages", "returns")
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
 
-from sb3_hpo.batch.errors import CannotBatch
+from sb3_hpo.training.batch.structure import CannotBatch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sb3_hpo.batch.rows import Rows
+    from sb3_hpo.training.batch.rows import Rows
 
 State = dict[str, torch.Tensor]
 _IGNORED = ("params", "lr", "foreach", "fused", "capturable", "differentiable", "maximize",

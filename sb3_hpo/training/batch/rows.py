@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.utils import _pytree as pytree
 
-from sb3_hpo.batch.errors import CannotBatch
+from sb3_hpo.training.batch.structure import CannotBatch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
