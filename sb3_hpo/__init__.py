@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sb3_hpo.optimize import tune
     from sb3_hpo.recipes import Recipe, load_best, load_trial
     from sb3_hpo.search import QuantilePruner
-    from sb3_hpo.spaces import (
+    from sb3_hpo.spaces.shipped import (
         sample_a2c_params,
         sample_ars_params,
         sample_crossq_params,
@@ -85,4 +85,4 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first used: `--help` must not wait for torch."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"sb3_hpo.{_HOMES.get(name, 'spaces')}"), name)
+    return getattr(importlib.import_module(f"sb3_hpo.{_HOMES.get(name, 'spaces.shipped')}"), name)

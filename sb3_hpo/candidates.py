@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from sb3_hpo.config.study_config import StudyConfig
-    from sb3_hpo.overrides import Sample
+    from sb3_hpo.spaces.overrides.trial_proxy import Sample
 
     # Returns the description of the arguments that a trial of somebody else's study stands for.
     Replay = Callable[[FrozenTrial], dict[str, object]]

@@ -76,7 +76,7 @@ def _tune(config: StudyConfig, console: Console) -> TuningResult:
     from sb3_hpo.rehearsal import rehearsal
     from sb3_hpo.results.trials import STOP, STOPPED, trials_of
     from sb3_hpo.session import say_where_the_answer_is, search
-    from sb3_hpo.spaces import read_enqueued
+    from sb3_hpo.spaces.enqueue.enqueued_point import read_enqueued
     from sb3_hpo.storages.location import CONFIG_FILE, Place
     from sb3_hpo.study import create_or_resume, is_home, prepare, try_model
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from sb3_hpo.config.study_config import StudyConfig
-    from sb3_hpo.spaces import BoundSpace
+    from sb3_hpo.spaces.bound_space import BoundSpace
     from sb3_hpo.storages.location import Place
     from sb3_hpo.workers import WorkersResult
 

@@ -26,7 +26,9 @@ from sb3_hpo.results.trials import (
     trials_of,
 )
 from sb3_hpo.search import LateSeededSampler, build_pruner, check_search
-from sb3_hpo.spaces import BoundSpace, EnqueuedPoint, bind_space, try_points
+from sb3_hpo.spaces.bind import bind_space
+from sb3_hpo.spaces.enqueue.enqueued_point import EnqueuedPoint
+from sb3_hpo.spaces.points import try_points
 from sb3_hpo.storages.journal import check_free_space
 from sb3_hpo.storages.location import CONFIG_FILE
 from sb3_hpo.training.models import check_device, check_problem, choose_device, choose_policy
@@ -36,6 +38,7 @@ from sb3_hpo.utils.errors import UserError, check_installed
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sb3_hpo.spaces.bound_space import BoundSpace
     from sb3_hpo.storages.location import Place
 
 _CREATOR_GRACE_S = 5.0

@@ -25,7 +25,8 @@ from sb3_hpo.algorithms.kwargs import describe
 from sb3_hpo.algorithms.registry import load_algorithm
 from sb3_hpo.config.training_config import TrainingConfig
 from sb3_hpo.envs.problem import probe
-from sb3_hpo.spaces import SpaceContext
+from sb3_hpo.spaces.bind import context_of
+from sb3_hpo.spaces.shipped import SpaceContext
 from sb3_hpo.training.hooks import Member
 from sb3_hpo.training.train import train
 from sb3_hpo.utils.errors import UserError
@@ -91,16 +92,7 @@ def check_search_space(
 
 def _context_of(algo: str, env: str) -> SpaceContext:
     config = TrainingConfig.model_validate({"algo": algo, "env": env})
-    problem = probe(config)
-    return SpaceContext(
-        n_envs=config.n_envs,
-        n_timesteps=config.n_timesteps,
-        n_evaluations=config.n_evaluations,
-        action_space=problem.action_space,
-        observation_space=problem.observation_space,
-        goal_env=problem.has_goals,
-        longest_episode=problem.longest_episode,
-    )
+    return context_of(config, probe(config))
 
 
 def _mistakes(

@@ -8,10 +8,12 @@ import yaml
 
 from sb3_hpo.algorithms.kwargs import build, describe
 from sb3_hpo.config.study_config import make_config
-from sb3_hpo.enqueued import EnqueuedPoint, read_enqueued
 from sb3_hpo.envs.problem import Problem
-from sb3_hpo.points import draw_at, nearest_point, params_near, try_points
-from sb3_hpo.spaces import BoundSpace, bind_space
+from sb3_hpo.spaces.bind import bind_space
+from sb3_hpo.spaces.bound_space import BoundSpace
+from sb3_hpo.spaces.enqueue.enqueued_point import EnqueuedPoint, read_enqueued
+from sb3_hpo.spaces.enqueue.nearest import params_near
+from sb3_hpo.spaces.points import draw_at, nearest_point, try_points
 from sb3_hpo.utils.errors import UserError
 from tests.envs import KnownReturnEnv
 

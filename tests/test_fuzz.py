@@ -22,7 +22,8 @@ from sb3_hpo.report import make_recipe
 from sb3_hpo.results.reevaluation_runs import RerunLog
 from sb3_hpo.results.study_result import read_answer
 from sb3_hpo.runs import RunsResult
-from sb3_hpo.spaces import bind_space, read_enqueued
+from sb3_hpo.spaces.bind import bind_space
+from sb3_hpo.spaces.enqueue.enqueued_point import read_enqueued
 from sb3_hpo.storages.existing import find_study
 from sb3_hpo.utils.console import run_command
 from tests.studies import candidates, make_answer, make_reruns, make_study, study_config

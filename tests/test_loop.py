@@ -14,7 +14,7 @@ from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.loop import _record_error, run_trials
 from sb3_hpo.objective import Objective
 from sb3_hpo.results.trials import count_trials, outcome_of, trials_of
-from sb3_hpo.spaces import EnqueuedPoint
+from sb3_hpo.spaces.enqueue.enqueued_point import EnqueuedPoint
 from sb3_hpo.storages.location import Place
 from sb3_hpo.storages.retrying import StorageAwayError
 from sb3_hpo.study import create_or_resume, prepare

@@ -12,11 +12,11 @@ from optuna.distributions import (
 from optuna.trial import FixedTrial
 
 from sb3_hpo.config.study_config import StudyConfig, make_config
-from sb3_hpo.dimensions import to_dimension
-from sb3_hpo.overrides import Overrides
-from sb3_hpo.understanding import Given, understand
+from sb3_hpo.spaces.dimensions import to_dimension
+from sb3_hpo.spaces.overrides.request import wishes_of_file, wishes_of_options
+from sb3_hpo.spaces.overrides.resolve import Given, understand
+from sb3_hpo.spaces.overrides.trial_proxy import Overrides
 from sb3_hpo.utils.errors import UserError
-from sb3_hpo.wishes import wishes_of_file, wishes_of_options
 
 DIMENSIONS: dict[str, BaseDistribution] = {
     "learning_rate": FloatDistribution(1e-5, 1e-2, log=True),

@@ -9,12 +9,14 @@ from optuna.trial import FixedTrial
 from sb3_hpo.algorithms.kwargs import describe
 from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.envs.problem import Problem
-from sb3_hpo.spaces import BoundSpace, bind_space
+from sb3_hpo.spaces.bind import bind_space
 from sb3_hpo.utils.errors import UserError
 from tests.envs import KnownReturnEnv
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from sb3_hpo.spaces.bound_space import BoundSpace
 
 # In the style of Hydra's tutorial of its Optuna sweeper: 11 dimensions and a constant.
 HYDRA_DDPG = """

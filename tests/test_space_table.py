@@ -9,9 +9,10 @@ from rich.console import Console
 
 from sb3_hpo.config.study_config import make_config
 from sb3_hpo.envs.problem import Problem
-from sb3_hpo.space_sources import comments_of
-from sb3_hpo.space_table import main, space_table, space_yaml
-from sb3_hpo.spaces import SIZES, BoundSpace, bind_space
+from sb3_hpo.spaces.__main__ import main, space_table, space_yaml
+from sb3_hpo.spaces.bind import bind_space
+from sb3_hpo.spaces.bound_space import SIZES, BoundSpace
+from sb3_hpo.spaces.comments import comments_of
 from tests.envs import KnownReturnEnv
 
 if TYPE_CHECKING:

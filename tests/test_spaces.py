@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 import pytest
@@ -11,10 +11,13 @@ import sb3_hpo
 from sb3_hpo.algorithms.kwargs import describe
 from sb3_hpo.config.study_config import make_config
 from sb3_hpo.envs.problem import Problem
-from sb3_hpo.points import draw_at
-from sb3_hpo.spaces import BoundSpace, bind_space
+from sb3_hpo.spaces.bind import bind_space
+from sb3_hpo.spaces.points import draw_at
 from sb3_hpo.utils.errors import UserError
 from tests.envs import KnownReturnEnv
+
+if TYPE_CHECKING:
+    from sb3_hpo.spaces.bound_space import BoundSpace
 
 
 def bind(algo: str = "ppo", **values: Any) -> BoundSpace:

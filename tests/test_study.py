@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 
 from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.results.trials import trials_of
-from sb3_hpo.spaces import read_enqueued
+from sb3_hpo.spaces.enqueue.enqueued_point import read_enqueued
 from sb3_hpo.storages.location import Place
 from sb3_hpo.study import (
     create_or_resume,

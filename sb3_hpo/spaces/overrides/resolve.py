@@ -19,7 +19,8 @@ from sb3_hpo.algorithms.constructor import (
     policy_arguments,
     spell,
 )
-from sb3_hpo.dimensions import (
+from sb3_hpo.space_syntax.entries import Range, make_choices, storable
+from sb3_hpo.spaces.dimensions import (
     check_budget,
     deciding,
     find_dimension,
@@ -27,16 +28,15 @@ from sb3_hpo.dimensions import (
     short_name,
     to_dimension,
 )
-from sb3_hpo.overrides import Choice, Overrides
-from sb3_hpo.space_syntax.entries import Range, make_choices, storable
+from sb3_hpo.spaces.overrides.request import range_spec
+from sb3_hpo.spaces.overrides.trial_proxy import Choice, Overrides
 from sb3_hpo.utils.errors import UserError, unknown_name
-from sb3_hpo.wishes import range_spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from sb3_hpo.config.study_config import StudyConfig
-    from sb3_hpo.wishes import Wishes
+    from sb3_hpo.spaces.overrides.request import Wishes
 
 
 @dataclass(frozen=True)

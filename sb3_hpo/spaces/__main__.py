@@ -14,9 +14,10 @@ from sb3_hpo.algorithms.constructor import true_name
 from sb3_hpo.algorithms.registry import find_algorithm, load_algorithm
 from sb3_hpo.config.study_config import make_config
 from sb3_hpo.envs.problem import probe
-from sb3_hpo.space_sources import comments_of
 from sb3_hpo.space_syntax.yaml_files import BASED_ON, SIZE
-from sb3_hpo.spaces import SIZES, BoundSpace, bind_space
+from sb3_hpo.spaces.bind import bind_space
+from sb3_hpo.spaces.bound_space import SIZES, BoundSpace
+from sb3_hpo.spaces.comments import comments_of
 from sb3_hpo.utils.console import quiet_optuna, run_command
 from sb3_hpo.utils.files import format_yaml
 from sb3_hpo.utils.formatting import plural

@@ -3,100 +3,30 @@
 from __future__ import annotations
 
 import inspect
-import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, get_args
-
-import optuna
+from typing import TYPE_CHECKING, Any
 
 from samplers import (
     SEARCH_SPACES,
-    Size,
     SpaceContext,
-    sample_a2c_params,
-    sample_ars_params,
-    sample_crossq_params,
-    sample_ddpg_params,
-    sample_dqn_params,
-    sample_maskable_ppo_params,
-    sample_ppo_params,
-    sample_qrdqn_params,
-    sample_recurrent_ppo_params,
-    sample_sac_params,
-    sample_td3_params,
-    sample_tqc_params,
-    sample_trpo_params,
 )
-from sb3_hpo.enqueued import EnqueuedPoint, read_enqueued
-from sb3_hpo.file_spaces import FileSpace
-from sb3_hpo.points import nearest_point, try_points
 from sb3_hpo.space_syntax.yaml_files import BASED_ON, SIZE, check_arguments
-from sb3_hpo.understanding import Given, understand
-from sb3_hpo.utils.errors import UserError, one_line, unknown_name
+from sb3_hpo.spaces.bound_space import SIZES, BoundSpace
+from sb3_hpo.spaces.overrides.request import Wishes, wishes_of_file, wishes_of_options
+from sb3_hpo.spaces.overrides.resolve import Given, understand
+from sb3_hpo.spaces.points import nearest_point, probe
+from sb3_hpo.spaces.yaml_space import FileSpace
+from sb3_hpo.utils.errors import UserError, unknown_name
 from sb3_hpo.utils.import_strings import load_reference
-from sb3_hpo.wishes import Wishes, wishes_of_file, wishes_of_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import gymnasium as gym
-    from optuna.distributions import BaseDistribution
-
     from sb3_hpo.config.study_config import StudyConfig
+    from sb3_hpo.config.training_config import TrainingConfig
     from sb3_hpo.envs.problem import Problem
-    from sb3_hpo.overrides import Sample
-
-__all__ = [
-    "SIZES",
-    "BoundSpace",
-    "EnqueuedPoint",
-    "SpaceContext",
-    "bind_space",
-    "read_enqueued",
-    "sample_a2c_params",
-    "sample_ars_params",
-    "sample_crossq_params",
-    "sample_ddpg_params",
-    "sample_dqn_params",
-    "sample_maskable_ppo_params",
-    "sample_ppo_params",
-    "sample_qrdqn_params",
-    "sample_recurrent_ppo_params",
-    "sample_sac_params",
-    "sample_td3_params",
-    "sample_tqc_params",
-    "sample_trpo_params",
-    "try_points",
-]
-
-SIZES: tuple[Size, ...] = get_args(Size)
-_N_PROBES = 64  # random draws; every branch of the shipped spaces has probability >= 1/4
-
-
-@dataclass(frozen=True)
-class BoundSpace:
-    """A search space for one problem, with the user's overrides.
-
-    Attributes:
-        sample: From a trial to keyword arguments of the algorithm.
-        dimensions: What it may suggest, by name.
-        default_params: The point of the space next to SB3's defaults; empty for a user's function.
-        first_points: Points to be tried after that one; none for a user's space.
-        bare: The space as a script calls it that knows no context, in each size.
-        edited: Dimensions whose values the user has chosen, so that nobody has tried them yet.
-        config: The configuration it is bound to.
-        action_space: Of the environment.
-    """
-
-    sample: Sample
-    dimensions: dict[str, BaseDistribution]
-    config: StudyConfig
-    action_space: gym.Space[Any]
-    default_params: dict[str, Any] = field(default_factory=dict)
-    first_points: tuple[dict[str, Any], ...] = ()
-    edited: frozenset[str] = frozenset()
-    bare: tuple[Sample, ...] = ()
+    from sb3_hpo.spaces.overrides.trial_proxy import Sample
 
 
 @dataclass(frozen=True)
@@ -168,8 +98,14 @@ def bind_space(config: StudyConfig, problem: Problem) -> BoundSpace:
     )
 
 
-def _find_source(config: StudyConfig, problem: Problem) -> _Source:
-    context = SpaceContext(
+def context_of(config: TrainingConfig, problem: Problem) -> SpaceContext:
+    """Return what a search space may know of its problem.
+
+    Args:
+        config: What one training run is.
+        problem: What the agent faces.
+    """
+    return SpaceContext(
         n_envs=config.n_envs,
         n_timesteps=config.n_timesteps,
         n_evaluations=config.n_evaluations,
@@ -179,6 +115,10 @@ def _find_source(config: StudyConfig, problem: Problem) -> _Source:
         her=config.her,
         longest_episode=problem.longest_episode,
     )
+
+
+def _find_source(config: StudyConfig, problem: Problem) -> _Source:
+    context = context_of(config, problem)
     if isinstance(config.space, str):
         _check_budget(config, 1)
         function = _load_space(config.space)
@@ -250,43 +190,3 @@ def _with_context(function: Any, context: SpaceContext, size: str) -> Sample:
     offered = {"context": context, "size": size}
     taken = {name: value for name, value in offered.items() if name in parameters}
     return lambda trial: function(trial, **taken)
-
-
-def probe(sample: Sample, name: str) -> dict[str, BaseDistribution]:
-    """Find the dimensions of a space by drawing from it.
-
-    Args:
-        sample: The space.
-        name: What the user calls it.
-
-    Returns:
-        What it may suggest, by name.
-
-    Raises:
-        UserError: It does not return keyword arguments.
-    """
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    dimensions: dict[str, BaseDistribution] = {}
-    for _ in range(_N_PROBES):
-        trial = study.ask()
-        try:
-            kwargs = sample(trial)
-        except UserError:
-            raise
-        except Exception as error:
-            if ":" not in name:  # not the user's: a bug
-                raise
-            raise UserError(f"space: {name} failed: {one_line(error, site=True)}") from error
-        if not isinstance(kwargs, dict):
-            raise UserError(
-                f"space: {name} must return a dict of keyword arguments, "
-                f"but returned {type(kwargs).__name__}"
-            )
-        dimensions.update(trial.distributions)
-    return dimensions
-
-
-if __name__ == "__main__":  # the command bears the name that people know
-    from sb3_hpo.space_table import main
-
-    sys.exit(main())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sb3_hpo.algorithms.constructor import SCHEDULES, check_limits, check_name, spell
 from sb3_hpo.algorithms.kwargs import build
 from sb3_hpo.algorithms.trust import check_trusted, named_modules
-from sb3_hpo.file_spaces import action_noise
+from sb3_hpo.spaces.yaml_space import action_noise
 from sb3_hpo.utils.errors import UserError, unknown_name
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from sb3_hpo.algorithms.constructor import (
     true_value,
 )
 from sb3_hpo.algorithms.kwargs import NORMAL_NOISE, OU_NOISE, build
-from sb3_hpo.dimensions import check_budget
 from sb3_hpo.space_syntax.entries import Choices, Constant, Entry, Range
 from sb3_hpo.space_syntax.hydra import read_entry
+from sb3_hpo.spaces.dimensions import check_budget
 from sb3_hpo.utils.errors import UserError
 
 if TYPE_CHECKING:

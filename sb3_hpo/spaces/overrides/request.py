@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
-from sb3_hpo.dimensions import find_dimension
 from sb3_hpo.space_syntax.entries import Choices, Constant, Range
 from sb3_hpo.space_syntax.hydra import read_entry
+from sb3_hpo.spaces.dimensions import find_dimension
 from sb3_hpo.utils.errors import UserError, unknown_name
 
 if TYPE_CHECKING:

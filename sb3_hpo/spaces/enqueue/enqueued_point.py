@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sb3_hpo.algorithms.trust import check_trusted, named_modules
-from sb3_hpo.dimensions import check_inside, to_dimension
-from sb3_hpo.points import nearest_point, params_near
+from sb3_hpo.spaces.dimensions import check_inside, to_dimension
+from sb3_hpo.spaces.enqueue.nearest import params_near
+from sb3_hpo.spaces.enqueue.zoo_file import is_zoo_file, read_entry
+from sb3_hpo.spaces.points import nearest_point
 from sb3_hpo.utils.errors import UserError, unknown_name
 from sb3_hpo.utils.files import read_yaml_mapping
-from sb3_hpo.zoo_files import is_zoo_file, read_entry
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sb3_hpo.spaces import BoundSpace
+    from sb3_hpo.spaces.bound_space import BoundSpace
 
 logger = logging.getLogger(__name__)
 
