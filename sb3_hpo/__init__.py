@@ -1,15 +1,17 @@
 """Hyperparameter tuning for Stable-Baselines3 on Optuna, with an answer that retrains.
 
-- `samplers`: search spaces, trial -> keyword arguments of an SB3 algorithm
-- `sb3_hpo.spaces`: which space, and the user's overrides
-- `sb3_hpo.training.train`: keyword arguments, seed, budget -> learning curve and policy
-- `sb3_hpo.callback`: evaluate while training, report to the trial, prune
-- `sb3_hpo.objective`: trial -> value; what counts as pruned, diverged, failed
-- `sb3_hpo.study`, `sb3_hpo.loop`, `sb3_hpo.workers`: many trials in many processes
-- `sb3_hpo.reevaluate`: the best trials again, from fresh seeds
-- `sb3_hpo.report`: the answer
-- `sb3_hpo.train`: the answer trained again
-- `sb3_hpo.optimize`: the command, `python -m sb3_hpo.optimize`
+The commands are modules of this package (`python -m sb3_hpo.optimize` and so on); the rooms below
+them, from the top down:
+
+- `workers`: many trials in many processes and machines
+- `report`: pages, figures, advice
+- `study`: one study: preflight, objective, callback, samplers and pruners
+- `reevaluation`: the best trials again, from fresh seeds
+- `export`: the answer as recipe, script and RL Zoo entry
+- `training`: keyword arguments, seed, budget -> learning curve and policy
+- `spaces`: a search space of `samplers` bound to a problem, with the user's changes
+- `storages`: Optuna storages that survive
+- `envs`, `results`, `config`, `space_syntax`, `algorithms`, `scoring`, `utils`: their ground
 """
 
 from __future__ import annotations
@@ -18,12 +20,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sb3_hpo.callback import TrialEvalCallback
     from sb3_hpo.config.study_config import StudyConfig, make_config
-    from sb3_hpo.objective import Objective
     from sb3_hpo.optimize import tune
     from sb3_hpo.recipes import Recipe, load_best, load_trial
-    from sb3_hpo.search import QuantilePruner
     from sb3_hpo.spaces.shipped import (
         sample_a2c_params,
         sample_ars_params,
@@ -39,6 +38,9 @@ if TYPE_CHECKING:
         sample_tqc_params,
         sample_trpo_params,
     )
+    from sb3_hpo.study.callback import TrialEvalCallback
+    from sb3_hpo.study.objective import Objective
+    from sb3_hpo.study.search.pruners import QuantilePruner
     from sb3_hpo.utils.errors import UserError
 
 __all__ = [
@@ -68,11 +70,11 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Objective": "objective",
-    "QuantilePruner": "search",
+    "Objective": "study.objective",
+    "QuantilePruner": "study.search.pruners",
     "Recipe": "recipes",
     "StudyConfig": "config.study_config",
-    "TrialEvalCallback": "callback",
+    "TrialEvalCallback": "study.callback",
     "UserError": "utils.errors",
     "load_best": "recipes",
     "load_trial": "recipes",

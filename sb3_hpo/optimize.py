@@ -73,12 +73,13 @@ def _tune(config: StudyConfig, console: Console) -> TuningResult:
             "a worker came upon tune() while importing your script: call it under "
             'if __name__ == "__main__":'
         )
-    from sb3_hpo.rehearsal import rehearsal
     from sb3_hpo.results.trials import STOP, STOPPED, trials_of
-    from sb3_hpo.session import say_where_the_answer_is, search
     from sb3_hpo.spaces.enqueue.enqueued_point import read_enqueued
     from sb3_hpo.storages.location import CONFIG_FILE, Place
-    from sb3_hpo.study import create_or_resume, is_home, prepare, try_model
+    from sb3_hpo.study.preflight import prepare, try_model
+    from sb3_hpo.study.rehearsal import rehearsal
+    from sb3_hpo.study.study import create_or_resume, is_home
+    from sb3_hpo.workers.session import say_where_the_answer_is, search
 
     quiet_optuna(verbose=config.verbose)
     start = time.time()
@@ -121,7 +122,7 @@ def _answer(
     from sb3_hpo.results.reevaluation_runs import LOG_FILE, RerunLog
     from sb3_hpo.results.study_result import read_answer
     from sb3_hpo.results.trials import best_trials
-    from sb3_hpo.study import model_choices
+    from sb3_hpo.study.preflight import model_choices
 
     n_different = count_different(study)
     has_nothing = not best_trials(study, 1)
@@ -165,7 +166,7 @@ def _command(argv: Sequence[str]) -> int:
     if config is not None:
         return _tune(config, Console()).exit_status
 
-    from sb3_hpo.joining import join, stop
+    from sb3_hpo.workers.session import join, stop
 
     quiet_optuna()
     return {"join": join, "stop": stop}[str(options.action)](options, Console())

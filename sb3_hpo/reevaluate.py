@@ -171,8 +171,9 @@ def _command(argv: Sequence[str]) -> int:
 
     from rich.console import Console
 
-    from sb3_hpo.rehearsal import rehearsal
-    from sb3_hpo.study import check_same, model_choices, prepare
+    from sb3_hpo.study.preflight import model_choices, prepare
+    from sb3_hpo.study.rehearsal import rehearsal
+    from sb3_hpo.study.study import check_same
 
     if stored is not None:
         check_same(config, study)

@@ -91,7 +91,7 @@ def living_workers() -> set[str]:
     names = set()
     for process in psutil.process_iter(["cmdline"]):
         arguments = process.info["cmdline"] or []  # none: it has ended, or is not ours to see
-        if "sb3_hpo.worker" in arguments and "--name" in arguments[:-1]:
+        if "sb3_hpo.workers" in arguments and "--name" in arguments[:-1]:
             names.add(arguments[arguments.index("--name") + 1])
     return names
 
@@ -168,7 +168,7 @@ def give_on(lost: RunningTrial) -> str:
     Returns:
         What was done, in words.
     """
-    from sb3_hpo.liveness import handle_loss  # brings SB3 and torch
+    from sb3_hpo.workers.lost_trials import handle_loss
 
     if not handle_loss(lost.study, lost.trial):
         return "it has ended meanwhile"

@@ -36,7 +36,7 @@ from rich.table import Table
 
 from sb3_hpo.race import Race, Round, batch_price, plan_race, race_price
 from sb3_hpo.scoring.score_rules import DEFAULT_SCORE, score_rule
-from sb3_hpo.search import FIRST_DECISION, QuantilePruner
+from sb3_hpo.study.search.pruners import FIRST_DECISION, QuantilePruner
 
 BUDGETS = (24, 64, 150)  # run-equivalents
 ZOO = "Zoo-like"

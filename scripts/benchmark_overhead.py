@@ -27,7 +27,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from sb3_hpo.config.study_config import StudyConfig, make_config
-from sb3_hpo.objective import Objective
+from sb3_hpo.study.objective import Objective
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -23,7 +23,7 @@ from sb3_hpo.config.study_config import make_config
 from sb3_hpo.race import Round
 from sb3_hpo.results.reevaluation_runs import Candidate
 from sb3_hpo.spaces.bound_space import SIZES
-from sb3_hpo.study import prepare
+from sb3_hpo.study.preflight import prepare
 from sb3_hpo.utils.errors import UserError
 from tests.rerun_support import (
     candidate,

@@ -9,14 +9,15 @@ import pytest
 
 from samplers import SEARCH_SPACES, SpaceContext
 from sb3_hpo.algorithms.kwargs import describe
-from sb3_hpo.claims import claim, claim_group
-from sb3_hpo.loop import run_trials, trials_together
-from sb3_hpo.objective import Objective
 from sb3_hpo.results.trials import outcome_of, trials_of
 from sb3_hpo.storages.location import Place
-from sb3_hpo.study import create_or_resume, prepare
+from sb3_hpo.study.objective import Objective
+from sb3_hpo.study.preflight import prepare
+from sb3_hpo.study.study import create_or_resume
 from sb3_hpo.training.batch.structure import structural_params, structure_of
-from sb3_hpo.watch import Watch
+from sb3_hpo.workers.ask import claim, claim_group
+from sb3_hpo.workers.loop import run_trials, trials_together
+from sb3_hpo.workers.monitor import Watch
 from tests.test_loop import config, work
 
 if TYPE_CHECKING:
@@ -236,7 +237,7 @@ def test_trials_that_cannot_be_together_twice_are_claimed_one_at_a_time(
         asked.append(arguments[-1])
         return claim_group(*arguments)
 
-    monkeypatch.setattr("sb3_hpo.loop.claim_group", noting)
+    monkeypatch.setattr("sb3_hpo.workers.loop.claim_group", noting)
     config_ = config(
         tmp_path, space="tests.test_claims:sample_two_kinds", n_trials=6, batch_trials=2,
         pruner="none",

@@ -14,10 +14,10 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
 from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
-from sb3_hpo.callback import TrialEvalCallback
 from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.envs.factory import make_evaluation_envs, make_training_envs
 from sb3_hpo.envs.problem import probe
+from sb3_hpo.study.callback import TrialEvalCallback
 from sb3_hpo.training.episodes import EpisodePlan, run_episodes
 from sb3_hpo.training.hooks import Hooks, Member
 from sb3_hpo.training.train import train

@@ -322,7 +322,7 @@ def worker(path: Path) -> Iterator[str]:
     """A process that looks like a worker of this machine."""
     name = f"{HERE}:0:{os.getpid():x}"
     code = "import time; print(flush=True); time.sleep(60)"
-    command = [sys.executable, "-c", code, "sb3_hpo.worker", "--name", name]
+    command = [sys.executable, "-c", code, "sb3_hpo.workers", "--name", name]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()

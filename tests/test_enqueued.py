@@ -13,7 +13,8 @@ from sb3_hpo.spaces.bind import bind_space
 from sb3_hpo.spaces.bound_space import BoundSpace
 from sb3_hpo.spaces.enqueue.enqueued_point import EnqueuedPoint, read_enqueued
 from sb3_hpo.spaces.enqueue.nearest import params_near
-from sb3_hpo.spaces.points import draw_at, nearest_point, try_points
+from sb3_hpo.spaces.points import draw_at, nearest_point
+from sb3_hpo.study.preflight import try_points
 from sb3_hpo.utils.errors import UserError
 from tests.envs import KnownReturnEnv
 

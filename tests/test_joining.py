@@ -10,7 +10,8 @@ from sb3_hpo.optimize import main
 from sb3_hpo.results.trials import STOP, STOPPED, TIME_OVER, trials_of
 from sb3_hpo.storages.location import Place
 from sb3_hpo.storages.open import open_storage
-from sb3_hpo.study import create_or_resume, prepare
+from sb3_hpo.study.preflight import prepare
+from sb3_hpo.study.study import create_or_resume
 
 if TYPE_CHECKING:
     from pathlib import Path

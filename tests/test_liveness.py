@@ -8,10 +8,10 @@ import pytest
 from optuna.trial import TrialState
 
 from sb3_hpo.config.study_config import make_config
-from sb3_hpo.liveness import StaleTrials, find_lost, hand_back, handle_loss, write_off
 from sb3_hpo.results.trials import trials_of
 from sb3_hpo.storages.open import open_storage
 from sb3_hpo.storages.retrying import PatientStorage
+from sb3_hpo.workers.lost_trials import StaleTrials, find_lost, hand_back, handle_loss, write_off
 
 if TYPE_CHECKING:
     from pathlib import Path

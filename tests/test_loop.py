@@ -9,18 +9,19 @@ import pytest
 from optuna.trial import FixedTrial, TrialState
 
 from sb3_hpo.algorithms.kwargs import describe
-from sb3_hpo.claims import claim
 from sb3_hpo.config.study_config import StudyConfig, make_config
-from sb3_hpo.loop import _record_error, run_trials
-from sb3_hpo.objective import Objective
 from sb3_hpo.results.trials import count_trials, outcome_of, trials_of
 from sb3_hpo.spaces.enqueue.enqueued_point import EnqueuedPoint
 from sb3_hpo.storages.location import Place
 from sb3_hpo.storages.retrying import StorageAwayError
-from sb3_hpo.study import create_or_resume, prepare
+from sb3_hpo.study.objective import Objective
+from sb3_hpo.study.preflight import prepare
+from sb3_hpo.study.study import create_or_resume
 from sb3_hpo.training.hooks import StopRun
 from sb3_hpo.utils.processes import stop_signals
-from sb3_hpo.watch import Watch
+from sb3_hpo.workers.ask import claim
+from sb3_hpo.workers.loop import _record_error, run_trials
+from sb3_hpo.workers.monitor import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable

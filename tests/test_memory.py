@@ -18,7 +18,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from stable_baselines3.her import HerReplayBuffer
 
 from sb3_hpo.config.study_config import make_config
-from sb3_hpo.objective import Objective
+from sb3_hpo.study.objective import Objective
 from sb3_hpo.training.memory import (
     ReplayMemory,
     available_memory,

@@ -8,8 +8,8 @@ import pytest
 from optuna.trial import TrialState
 
 from sb3_hpo.config.study_config import StudyConfig, make_config
-from sb3_hpo.objective import Objective
 from sb3_hpo.results.run_record import RunRecord
+from sb3_hpo.study.objective import Objective
 from sb3_hpo.training.hooks import StopRun
 from sb3_hpo.utils.seeding import Stream, derive_seed, derive_seeds
 from tests.envs import sample_target_params, start_of

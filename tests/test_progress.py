@@ -9,8 +9,8 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from rich.console import Console
 
-from sb3_hpo.progress import Progress, describe_outcome
 from sb3_hpo.results.run_record import RunRecord
+from sb3_hpo.workers.progress import Progress, describe_outcome
 
 COMPLETE, PRUNED, FAIL = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL
 RUN = RunRecord(

@@ -18,7 +18,7 @@ from sb3_hpo.recipes import Recipe, load_best, load_trial, read_recipe, recipe_o
 from sb3_hpo.results.run_record import Evaluation, Outcome, RunRecord
 from sb3_hpo.spaces.enqueue.enqueued_point import read_enqueued
 from sb3_hpo.storages.open import open_storage
-from sb3_hpo.study import prepare
+from sb3_hpo.study.preflight import prepare
 from sb3_hpo.utils.errors import UserError
 
 if TYPE_CHECKING:

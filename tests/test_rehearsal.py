@@ -8,10 +8,10 @@ import numpy as np
 import psutil
 import pytest
 
-from sb3_hpo import rehearsal
 from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.envs.factory import EnvFactory
-from sb3_hpo.rehearsal import rehearse, try_out
+from sb3_hpo.study import rehearsal
+from sb3_hpo.study.rehearsal import rehearse, try_out
 from sb3_hpo.utils.errors import UserError
 from tests.envs import KnownReturnEnv
 
@@ -205,7 +205,7 @@ def test_try_out_tells_what_sb3_objects_to() -> None:
 
 
 def test_rehearsal_left_out_starts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sb3_hpo.rehearsal.start_module", None)
+    monkeypatch.setattr("sb3_hpo.study.rehearsal.start_module", None)
     with rehearsal.rehearsal(config("tests.envs:RaisingEnv", rehearse=False), print):
         pass
 
@@ -227,7 +227,7 @@ def test_rehearsal_leaves_nobody_where_the_block_fails() -> None:
     ):
         raise UserError("no such policy")
     left = [" ".join(child.cmdline()) for child in psutil.Process().children(recursive=True)]
-    assert [line for line in left if "sb3_hpo.rehearsal" in line] == []
+    assert [line for line in left if "sb3_hpo.study.rehearsal" in line] == []
 
 
 def test_rehearse_environment_that_ends_its_process_is_told() -> None:

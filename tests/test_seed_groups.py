@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from optuna.trial import TrialState
 
-from sb3_hpo.objective import Objective
 from sb3_hpo.results.run_record import Evaluation, RunRecord
-from sb3_hpo.seed_groups import SeedGroup, SeedGroups
+from sb3_hpo.study.objective import Objective
+from sb3_hpo.study.trial_runs import SeedGroup, SeedGroups
 from sb3_hpo.utils.seeding import Stream, derive_seed
 from tests.envs import sample_target_params
 from tests.test_objective import PruneEverything, config, new_study

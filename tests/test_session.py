@@ -8,8 +8,8 @@ from optuna.trial import TrialState, create_trial
 from rich.console import Console
 
 from sb3_hpo.results.trials import STOP, STOPPED
-from sb3_hpo.session import _say_why_it_ended
-from sb3_hpo.workers import WorkersResult
+from sb3_hpo.workers.pool import WorkersResult
+from sb3_hpo.workers.session import _say_why_it_ended
 from tests.rerun_support import small_config, study_of
 
 

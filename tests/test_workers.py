@@ -14,8 +14,9 @@ from optuna.trial import TrialState
 from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.results.trials import count_trials, trials_of
 from sb3_hpo.storages.location import Place
-from sb3_hpo.study import create_or_resume, prepare
-from sb3_hpo.workers import Workers, WorkersResult, _Worker
+from sb3_hpo.study.preflight import prepare
+from sb3_hpo.study.study import create_or_resume
+from sb3_hpo.workers.pool import Workers, WorkersResult, _Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,7 +82,7 @@ def test_timeout_ends_the_search_and_the_same_command_goes_on(tmp_path: Path) ->
 def test_hung_worker_is_killed_and_its_trial_given_up_after_its_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sb3_hpo.workers._TIMEOUT_GRACE_S", 1.0)
+    monkeypatch.setattr("sb3_hpo.workers.pool._TIMEOUT_GRACE_S", 1.0)
     hung = config(tmp_path, n_trials=1, env="HangingEnv", trial_timeout=2)
     study, result = run_workers(hung, 1)
     assert result == WorkersResult()

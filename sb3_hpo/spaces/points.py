@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -11,11 +10,9 @@ from optuna.distributions import CategoricalDistribution
 from sb3_hpo.utils.errors import UserError, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from optuna.distributions import BaseDistribution
-
-    from sb3_hpo.spaces.bound_space import BoundSpace
 
     Dimensions = Mapping[str, BaseDistribution]
 
@@ -68,59 +65,6 @@ def _nearest_value(value: Any, distribution: BaseDistribution) -> Any:
     if step is not None and near != low:
         near = min(low + round((near - low) / step) * step, high)
     return near
-
-
-def try_points(space: BoundSpace, build: Callable[[dict[str, Any]], None]) -> None:
-    """Build a model at a first sample, and at all choices and ends of ranges of the user's.
-
-    Nobody has built one with these yet. A few points have them all: the first has the first
-    choice of each dimension, and so on.
-
-    Args:
-        space: The bound space.
-        build: Builds a model of keyword arguments, or raises.
-
-    Raises:
-        UserError: One is refused; the message says which.
-    """
-    values = {name: _values_to_try(space.dimensions[name]) for name in sorted(space.edited)}
-    n_points = max(map(len, values.values()), default=0)
-    points = [
-        {name: items[i % len(items)] for name, items in values.items()} for i in range(n_points)
-    ]
-    for point in [{}, *points]:
-        trial = draw_at({**space.default_params, **point} if point else {})
-        try:
-            build(space.sample(trial))
-        except Exception as error:
-            culprit = _find_culprit(trial.params, values, space, build)
-            text = " ".join(str(error).split())
-            raise UserError(
-                f"{space.config.algo} cannot be built with these options and "
-                f"{culprit or 'a first sample'}: {type(error).__name__}: {text}"
-            ) from error
-
-
-def _find_culprit(
-    params: dict[str, Any],
-    values: Mapping[str, tuple[Any, ...]],
-    space: BoundSpace,
-    build: Callable[[dict[str, Any]], None],
-) -> str:
-    """Return the user's value without which a point that was refused is not; or nothing."""
-    for name in values.keys() & params.keys():
-        for other in values[name]:
-            # Whatever is wrong with another value is not what is looked for.
-            with contextlib.suppress(Exception):
-                build(space.sample(draw_at({**params, name: other})))
-                return f"{name}={params[name]}"
-    return ""
-
-
-def _values_to_try(distribution: BaseDistribution) -> tuple[Any, ...]:
-    if isinstance(distribution, CategoricalDistribution):
-        return distribution.choices
-    return distribution.low, distribution.high  # type: ignore[attr-defined]
 
 
 _N_PROBES = 64  # random draws; every branch of the shipped spaces has probability >= 1/4

@@ -14,14 +14,15 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from sb3_hpo.config.study_config import StudyConfig, make_config
-from sb3_hpo.loop import run_trials
-from sb3_hpo.objective import Objective
 from sb3_hpo.results.trials import FINISHED, trials_of
 from sb3_hpo.storages.existing import find_study
 from sb3_hpo.storages.location import Place
-from sb3_hpo.study import create_or_resume, prepare
+from sb3_hpo.study.objective import Objective
+from sb3_hpo.study.preflight import prepare
+from sb3_hpo.study.study import create_or_resume
 from sb3_hpo.utils.errors import UserError
-from sb3_hpo.watch import Watch
+from sb3_hpo.workers.loop import run_trials
+from sb3_hpo.workers.monitor import Watch
 from tests.faults.faulty_envs import PACE
 from tests.faults.figures import Figures, Ledger
 from tests.own_processes import pids_of
@@ -92,7 +93,7 @@ class Command:
 
     def workers(self) -> list[int]:
         """Return the worker processes of this run folder."""
-        return pids_of("sb3_hpo.worker", str(self._run_dir))
+        return pids_of("sb3_hpo.workers", str(self._run_dir))
 
     def log(self) -> str:
         """Return what all workers have logged."""

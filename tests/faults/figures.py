@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from sb3_hpo.liveness import MAX_LOSSES
 from sb3_hpo.results.trials import FINISHED, OUTCOME, RETRY_OF, outcome_of
+from sb3_hpo.workers.lost_trials import MAX_LOSSES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

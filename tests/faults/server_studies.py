@@ -88,7 +88,7 @@ class ServedStudy(AttackedStudy):
         """Kill one worker of this machine that runs a trial; return how many trials it hit."""
         while self.commands[-1].runs:
             for trial in self.running():
-                killed = kill(pids_of("sb3_hpo.worker", trial.user_attrs.get(WORKER, "-")))
+                killed = kill(pids_of("sb3_hpo.workers", trial.user_attrs.get(WORKER, "-")))
                 # The trial may have come to its end just before.
                 if killed and trial.number not in {ended.number for ended in self.finished()}:
                     return 1

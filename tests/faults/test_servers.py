@@ -424,7 +424,7 @@ def test_finished_study_has_the_password_nowhere(
                 lines.add(Path(f"/proc/{pid}/cmdline").read_bytes())
         time.sleep(0.02)
     assert command.wait() == 0, command.output
-    for child in (b"sb3_hpo.worker", b"sb3_hpo.runner"):
+    for child in (b"sb3_hpo.workers", b"sb3_hpo.runner"):
         assert any(child in line.split(b"\0") for line in lines)
     said = [command.output.encode(), *lines]
     for module in ("doctor", "report"):

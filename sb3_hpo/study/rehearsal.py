@@ -1,7 +1,7 @@
 """What a study will call, tried out before it costs a training run: a few steps, the score rule.
 
-It happens in a process of its own (`python -m sb3_hpo.rehearsal`): an environment that ends its
-process in a step, or never comes back from one, does not take the command with it.
+It happens in a process of its own, `python -m sb3_hpo.study.rehearsal`: an environment that ends
+its process in a step, or never comes back from one, does not take the command with it.
 """
 
 from __future__ import annotations
@@ -89,7 +89,9 @@ def _started(config: StudyConfig) -> Iterator[Callable[[], list[str]]]:
     """Start the process; yield what waits for it."""
     with tempfile.TemporaryFile() as log:
         arguments = ["--config", json.dumps(config.plain())]
-        process = start_module("sb3_hpo.rehearsal", arguments, n_threads=1, log=log, talks=True)
+        process = start_module(
+            "sb3_hpo.study.rehearsal", arguments, n_threads=1, log=log, talks=True
+        )
 
         def conclude() -> list[str]:
             try:
@@ -126,7 +128,7 @@ def _read(config: StudyConfig, status: int, output: bytes, told: str) -> list[st
 
 def main() -> NoReturn:
     """Try out a configuration, say on the output what there is to say, and end this process."""
-    parser = argparse.ArgumentParser(prog="python -m sb3_hpo.rehearsal")
+    parser = argparse.ArgumentParser(prog="python -m sb3_hpo.study.rehearsal")
     parser.add_argument("--config", required=True)
     values = json.loads(parser.parse_args().config)
     end_hung_orphan(os.getppid())

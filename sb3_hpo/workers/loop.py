@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 import optuna
 from optuna.trial import TrialState
 
-from sb3_hpo.claims import claim_group
-from sb3_hpo.liveness import StaleTrials, find_lost, hand_back, handle_loss
 from sb3_hpo.results.trials import (
     ERROR,
     ERROR_SITE,
@@ -28,13 +26,15 @@ from sb3_hpo.storages.retrying import StorageAwayError
 from sb3_hpo.training.batch.structure import CannotBatch
 from sb3_hpo.training.batching import check_batch
 from sb3_hpo.utils.formatting import tail
+from sb3_hpo.workers.ask import claim_group
+from sb3_hpo.workers.lost_trials import StaleTrials, find_lost, hand_back, handle_loss
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sb3_hpo.config.study_config import StudyConfig
-    from sb3_hpo.objective import Objective, Verdict
-    from sb3_hpo.watch import Watch
+    from sb3_hpo.study.objective import Objective, Verdict
+    from sb3_hpo.workers.monitor import Watch
 
 _logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sb3_hpo.callback import report_evaluation
+from sb3_hpo.study.callback import report_evaluation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence

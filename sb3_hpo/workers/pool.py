@@ -12,10 +12,10 @@ from typing import IO, TYPE_CHECKING
 
 from optuna.trial import TrialState
 
-from sb3_hpo.liveness import StaleTrials, find_lost, hand_back, handle_loss, write_off
 from sb3_hpo.results.trials import FINISHED, RUN, WORKER, trials_of
 from sb3_hpo.storages.retrying import hurry
 from sb3_hpo.utils.processes import DONE, STORAGE, start_module, stop_signals
+from sb3_hpo.workers.lost_trials import StaleTrials, find_lost, hand_back, handle_loss, write_off
 
 if TYPE_CHECKING:
     import signal
@@ -119,7 +119,7 @@ class Workers:
         if self._deadline is not None:
             arguments += ["--deadline", str(self._deadline)]
         return start_module(
-            "sb3_hpo.worker", arguments,
+            "sb3_hpo.workers", arguments,
             n_threads=self._config.n_threads, log=log, variables={STORAGE: place.address.text},
         )  # fmt: skip
 

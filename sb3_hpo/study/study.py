@@ -9,10 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 
-from sb3_hpo.algorithms.registry import load_algorithm
 from sb3_hpo.config.study_config import StudyConfig, make_config
-from sb3_hpo.envs.problem import probe
-from sb3_hpo.grids import choices_of
 from sb3_hpo.results.trials import (
     CONFIG,
     DEFAULT_POINT,
@@ -25,15 +22,12 @@ from sb3_hpo.results.trials import (
     enqueued_point,
     trials_of,
 )
-from sb3_hpo.search import LateSeededSampler, build_pruner, check_search
-from sb3_hpo.spaces.bind import bind_space
 from sb3_hpo.spaces.enqueue.enqueued_point import EnqueuedPoint
-from sb3_hpo.spaces.points import try_points
 from sb3_hpo.storages.journal import check_free_space
 from sb3_hpo.storages.location import CONFIG_FILE
-from sb3_hpo.training.models import check_device, check_problem, choose_device, choose_policy
-from sb3_hpo.training.train import build_once
-from sb3_hpo.utils.errors import UserError, check_installed
+from sb3_hpo.study.search.pruners import build_pruner
+from sb3_hpo.study.search.samplers import LateSeededSampler
+from sb3_hpo.utils.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,62 +37,6 @@ if TYPE_CHECKING:
 
 _CREATOR_GRACE_S = 5.0
 _CREATOR_POLL_S = 0.1
-
-
-def prepare(config: StudyConfig) -> BoundSpace:
-    """Check everything that can be checked before a trial, without writing anything.
-
-    Args:
-        config: The study's configuration.
-
-    Returns:
-        The bound search space.
-
-    Raises:
-        UserError: Something is wrong; the message names the flag.
-    """
-    check_search(config)
-    if config.tensorboard:
-        check_installed("tensorboard: it", ["tensorboard"], extra="tensorboard")
-    load_algorithm(config.algo)
-    check_device(config.device)
-    problem = probe(config)
-    check_problem(config, problem)
-    space = bind_space(config, problem)
-    if config.sampler == "grid":
-        choices_of(space.dimensions)
-    return space
-
-
-def model_choices(config: StudyConfig) -> tuple[str, str]:
-    """Return the policy and the device that training takes for this environment.
-
-    Args:
-        config: The study's configuration.
-
-    Returns:
-        Their names.
-    """
-    space = probe(config).observation_space
-    return (
-        config.policy or choose_policy(load_algorithm(config.algo), space),
-        config.device or choose_device(space),
-    )
-
-
-def try_model(config: StudyConfig, space: BoundSpace) -> None:
-    """Build models, untrained, as the last check before the study is written.
-
-    One of a first sample, and one for each choice and each end of a range that the user has made.
-
-    Args:
-        config: The study's configuration.
-        space: The bound search space.
-
-    Raises:
-        UserError: The constructor refuses the policy, its arguments, the device or a sample.
-    """
-    try_points(space, lambda kwargs: build_once(config, kwargs))
 
 
 def create_or_resume(

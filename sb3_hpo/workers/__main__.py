@@ -1,4 +1,4 @@
-"""One worker process: `python -m sb3_hpo.worker`, started by `workers`, joins a study by name."""
+"""One worker process: `python -m sb3_hpo.workers`, started by `workers`, joins a study by name."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING
 import optuna
 
 from sb3_hpo.config.study_config import make_config
-from sb3_hpo.loop import run_trials
-from sb3_hpo.objective import Objective
 from sb3_hpo.storages.location import Place
 from sb3_hpo.storages.open import StorageAddress
-from sb3_hpo.study import open_study, prepare
+from sb3_hpo.study.objective import Objective
+from sb3_hpo.study.preflight import prepare
+from sb3_hpo.study.study import open_study
 from sb3_hpo.utils.console import quiet_optuna, run_command
 from sb3_hpo.utils.processes import DONE, STORAGE, end_hung_orphan, leave, stop_signals
-from sb3_hpo.watch import Watch
+from sb3_hpo.workers.loop import run_trials
+from sb3_hpo.workers.monitor import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         `DONE`, or 2 if the storage was away for too long. Everything else raises, for the log.
     """
-    parser = argparse.ArgumentParser(prog="python -m sb3_hpo.worker")
+    parser = argparse.ArgumentParser(prog="python -m sb3_hpo.workers")
     parser.add_argument("--study-name", required=True)
     parser.add_argument("--run-dir", type=Path, required=True)
     parser.add_argument("--config", required=True)

@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 from sb3_hpo.algorithms.kwargs import build
 from sb3_hpo.results.trials import KWARGS_OVERRIDE, OUTCOME, RUN, SEED_CURVES, mark_infeasible
 from sb3_hpo.scoring.score_rules import score_rule
-from sb3_hpo.seed_groups import SeedGroup, SeedGroups
+from sb3_hpo.study.trial_runs import SeedGroup, SeedGroups
 from sb3_hpo.training.batch.structure import CannotBatch
 from sb3_hpo.training.hooks import Hooks, Member, OnStep
 from sb3_hpo.training.train import train

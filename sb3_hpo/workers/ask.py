@@ -12,16 +12,16 @@ import optuna
 from optuna.trial import FixedTrial, TrialState
 
 from sb3_hpo.algorithms.kwargs import describe
-from sb3_hpo.liveness import hand_back
 from sb3_hpo.results.trials import FIXED_PARAMS, OUTCOME, WORKER, enqueued_point, trials_of
 from sb3_hpo.storages.retrying import StorageAwayError
 from sb3_hpo.training.batch.structure import structural_params
+from sb3_hpo.workers.lost_trials import hand_back
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from sb3_hpo.config.study_config import StudyConfig
-    from sb3_hpo.objective import Objective
+    from sb3_hpo.study.objective import Objective
 
 _logger = logging.getLogger(__name__)
 
