@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sb3_hpo.config.study_config import StudyConfig, make_config
+    from sb3_hpo.export.recipe import Recipe, load_best, load_trial
     from sb3_hpo.optimize import tune
-    from sb3_hpo.recipes import Recipe, load_best, load_trial
     from sb3_hpo.spaces.shipped import (
         sample_a2c_params,
         sample_ars_params,
@@ -72,12 +72,12 @@ __all__ = [
 _HOMES = {
     "Objective": "study.objective",
     "QuantilePruner": "study.search.pruners",
-    "Recipe": "recipes",
+    "Recipe": "export.recipe",
     "StudyConfig": "config.study_config",
     "TrialEvalCallback": "study.callback",
     "UserError": "utils.errors",
-    "load_best": "recipes",
-    "load_trial": "recipes",
+    "load_best": "export.recipe",
+    "load_trial": "export.recipe",
     "make_config": "config.study_config",
     "tune": "optimize",
 }

@@ -116,9 +116,9 @@ def _answer(
     reevaluate: bool,
 ) -> int:
     """Find the answer, or what is known of it so far; print and write it."""
-    from sb3_hpo.candidates import count_different
-    from sb3_hpo.reevaluate import reevaluate as reevaluate_study
-    from sb3_hpo.report import deliver
+    from sb3_hpo.reevaluation.candidates import count_different
+    from sb3_hpo.reevaluation.reevaluate import reevaluate as reevaluate_study
+    from sb3_hpo.report.deliver import deliver
     from sb3_hpo.results.reevaluation_runs import LOG_FILE, RerunLog
     from sb3_hpo.results.study_result import read_answer
     from sb3_hpo.results.trials import best_trials

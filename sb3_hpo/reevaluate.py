@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import re
-import statistics
 import sys
 import time
 from dataclasses import replace
@@ -12,36 +10,26 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sb3_hpo.algorithms.trust import check_trusted, named_modules
-from sb3_hpo.candidates import pick_candidates, price_of_seeds, replay_through
 from sb3_hpo.config.command_line import Program, read_options
-from sb3_hpo.race import batch_price, race_price
-from sb3_hpo.reevaluation import Reevaluation, keep_median_model
-from sb3_hpo.report import deliver
+from sb3_hpo.reevaluation.candidates import replay_through
+from sb3_hpo.reevaluation.reevaluate import reevaluate
+from sb3_hpo.report.deliver import deliver
 from sb3_hpo.results.reevaluation_runs import LOG_FILE, RerunLog
-from sb3_hpo.results.study_result import read_answer
 from sb3_hpo.results.trials import CONFIG, best_trials, record_of, trials_of
-from sb3_hpo.runs import alone, train_due
-from sb3_hpo.storages.existing import check_maximises, find_study, home_of
+from sb3_hpo.storages.existing import find_study, home_of
 from sb3_hpo.storages.location import CONFIG_FILE
 from sb3_hpo.utils.console import quiet_optuna, run_command, say
 from sb3_hpo.utils.errors import UserError
 from sb3_hpo.utils.files import format_yaml, write_atomically
 from sb3_hpo.utils.formatting import plural
-from sb3_hpo.utils.processes import leave, n_cores
+from sb3_hpo.utils.processes import leave
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import optuna
-    from rich.console import Console
 
-    from sb3_hpo.candidates import Replay
-    from sb3_hpo.config.study_config import StudyConfig
-    from sb3_hpo.race import Round
-    from sb3_hpo.results.reevaluation_runs import Candidate
-    from sb3_hpo.results.study_result import Answer
-    from sb3_hpo.runs import RunsResult
 
 PROGRAM = Program(
     "reevaluate",
@@ -49,89 +37,6 @@ PROGRAM = Program(
     "Train a study's best trials again from fresh seeds. For a study that sb3_hpo has not made, "
     "say how it was trained: --algo, --env, --n-timesteps, --space.",
 )
-
-
-def reevaluate(
-    study: optuna.Study,
-    config: StudyConfig,
-    run_dir: Path,
-    console: Console,
-    *,
-    replay: Replay | None = None,
-    deadline: float | None = None,
-) -> tuple[Answer, RunsResult]:
-    """Race the best trials on fresh seeds, then test the winner and SB3's default.
-
-    Args:
-        study: The study; it is only read.
-        config: Its configuration.
-        run_dir: Where `reevaluation.jsonl` and the models go. Runs that are in that file are not
-            trained again.
-        console: Where progress is shown.
-        replay: From a trial to the description of its arguments, for studies made by others.
-        deadline: When to stop, in seconds since the epoch.
-
-    Returns:
-        The answer so far, and how the training ended.
-
-    Raises:
-        UserError: There is nothing to re-evaluate.
-    """
-    check_maximises(study)
-    candidates, rounds = pick_candidates(study, config, replay)
-    run_dir.mkdir(parents=True, exist_ok=True)
-    log = RerunLog(run_dir / LOG_FILE)
-    with alone(run_dir, console):
-        has_begun = bool(log.read())  # then the race is part of what is to be finished
-        if (
-            rounds
-            and not has_begun
-            and not _is_time_to_race(study, config, candidates, rounds, deadline)
-        ):
-            say(console, "No time is left for a race: the best trial is tested.")
-            rounds = ()
-        say(console, _plan(config, candidates, rounds))
-        stage = Reevaluation(config, log, candidates, rounds)
-        ended = train_due(config, run_dir, console, stage.due, stage.take, deadline=deadline)
-        answer = read_answer(study, config, log.read(), log.winner())
-        keep_median_model(run_dir, answer.winner)
-    return answer, ended
-
-
-def _plan(config: StudyConfig, candidates: list[Candidate], rounds: Sequence[Round]) -> str:
-    episodes = plural(config.test_episodes, "episode")
-    test = f"{plural(config.test_seeds, 'fresh seed')}, {episodes} each"
-    if not rounds:
-        return f"Re-evaluation: {candidates[0].name}, the best one, is trained again from {test}"
-    field = ", ".join(f"{r.n_candidates} with {r.n_seeds}" for r in rounds)
-    return f"Re-evaluation: a race of the best trials (seeds: {field}), its winner from {test}"
-
-
-def _is_time_to_race(
-    study: optuna.Study,
-    config: StudyConfig,
-    candidates: list[Candidate],
-    rounds: Sequence[Round],
-    deadline: float | None,
-) -> bool:
-    """Say whether race and test can both be expected to end in time."""
-    if deadline is None:
-        return True
-    trials = trials_of(study)
-    records = [record_of(trials[c.trial]) for c in candidates if c.trial is not None]
-    price, n_workers = price_of_seeds(study, config), config.n_workers or n_cores()
-    seconds = [
-        # A trial of several seeds has the time of all; one of a batch has its share.
-        record.seconds / config.n_seeds * n / batch_price(n, price)
-        for record in records
-        if record is not None
-        for n in [max(record.n_together, 1)]
-    ]
-    if not seconds:
-        return True
-    test = batch_price(math.ceil(config.test_seeds / n_workers), price)
-    n_in_turn = race_price(rounds, price) / n_workers + test
-    return time.time() + n_in_turn * statistics.median(seconds) < deadline
 
 
 def main(argv: Sequence[str] | None = None) -> int:

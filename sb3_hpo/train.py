@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from sb3_hpo.config.study_config import StudyConfig, make_config
-from sb3_hpo.recipes import BEST, Recipe, read_recipe
-from sb3_hpo.reevaluation import keep_median_model
+from sb3_hpo.export.recipe import BEST, Recipe, read_recipe
+from sb3_hpo.reevaluation.executor import RunsResult, alone, train_due
+from sb3_hpo.reevaluation.schedule import keep_median_model
+from sb3_hpo.report.terminal import lines_of_test
 from sb3_hpo.results.reevaluation_runs import Candidate, RerunLog, RunSpec, make_spec
 from sb3_hpo.results.study_result import read_test
-from sb3_hpo.runs import RunsResult, alone, train_due
-from sb3_hpo.summary import lines_of_test
 from sb3_hpo.utils.console import near, run_command, say
 from sb3_hpo.utils.errors import UserError
 from sb3_hpo.utils.processes import leave

@@ -34,7 +34,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from rich.console import Console
 from rich.table import Table
 
-from sb3_hpo.race import Race, Round, batch_price, plan_race, race_price
+from sb3_hpo.reevaluation.race import Race, Round, batch_price, plan_race, race_price
 from sb3_hpo.scoring.score_rules import DEFAULT_SCORE, score_rule
 from sb3_hpo.study.search.pruners import FIRST_DECISION, QuantilePruner
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from optuna.trial import FixedTrial, TrialState
 
 from sb3_hpo.algorithms.kwargs import describe
-from sb3_hpo.recipes import load_best
+from sb3_hpo.export.recipe import load_best
 from sb3_hpo.results.trials import trials_of
 from sb3_hpo.storages.existing import find_study
 from sb3_hpo.storages.location import JOURNAL

@@ -17,10 +17,10 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from sb3_hpo.advice import Advice, advise
-from sb3_hpo.advice.evidence import Dimension, gather, rank
-from sb3_hpo.advice.range_rules import shrink, widen
 from sb3_hpo.config.study_config import StudyConfig, make_config
+from sb3_hpo.report.advice.evidence import Advice, Dimension, gather, rank
+from sb3_hpo.report.advice.range_rules import shrink, widen
+from sb3_hpo.report.advice.rules import advise
 from sb3_hpo.results.reevaluation_runs import Candidate, Rerun
 from sb3_hpo.results.run_record import Evaluation, Outcome, RunRecord
 from sb3_hpo.results.study_result import Answer, Spent
@@ -872,7 +872,7 @@ def test_widen_and_shrink_are_silent_in_studies_of_noise() -> None:
 
 def test_advice_does_not_import_the_training_stack() -> None:
     stack = "{'torch', 'stable_baselines3'}"
-    code = f"import sys, sb3_hpo.advice; print(sorted({stack} & set(sys.modules)))"
+    code = f"import sys, sb3_hpo.report.advice; print(sorted({stack} & set(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )

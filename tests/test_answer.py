@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from optuna.trial import TrialState, create_trial
 
+from sb3_hpo.report.terminal import answer_lines, lines_of_test
 from sb3_hpo.results.reevaluation_runs import BASELINE, Candidate, Rerun, make_spec
 from sb3_hpo.results.study_result import (
     Answer,
@@ -19,7 +20,6 @@ from sb3_hpo.results.study_result import (
 )
 from sb3_hpo.results.trials import Counts, best_trials, record_of
 from sb3_hpo.scoring.statistics import difference, estimate, iqm
-from sb3_hpo.summary import answer_lines, lines_of_test
 from tests.rerun_support import (
     STEPS,
     candidate,

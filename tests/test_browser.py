@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sb3_hpo.pages import write_pages
+from sb3_hpo.report.pages.assemble import write_pages
 from tests.studies import make_answer, make_study, no_answer, study_config
 
 if TYPE_CHECKING:

@@ -15,12 +15,9 @@ from optuna.trial import TrialState, create_trial
 
 import samplers
 from sb3_hpo.algorithms.kwargs import describe
-from sb3_hpo.candidates import (
-    pick_candidates,
-    replay_through,
-)
 from sb3_hpo.config.study_config import make_config
-from sb3_hpo.race import Round
+from sb3_hpo.reevaluation.candidates import pick_candidates, replay_through
+from sb3_hpo.reevaluation.race import Round
 from sb3_hpo.results.reevaluation_runs import Candidate
 from sb3_hpo.spaces.bound_space import SIZES
 from sb3_hpo.study.preflight import prepare

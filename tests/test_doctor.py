@@ -16,12 +16,12 @@ from optuna.trial import TrialState, create_trial
 from rich.filesize import decimal
 
 from sb3_hpo.config.study_config import make_config
-from sb3_hpo.doctor import main
-from sb3_hpo.health import find_lock
-from sb3_hpo.readonly import read_journal
+from sb3_hpo.doctor.__main__ import main
+from sb3_hpo.doctor.journal_faults import find_lock
+from sb3_hpo.doctor.journal_reader import read_journal
+from sb3_hpo.doctor.stuck_trials import default_wait, living_workers, running_trials, watch
 from sb3_hpo.results.trials import trials_of
 from sb3_hpo.storages.open import open_storage
-from sb3_hpo.zombies import default_wait, living_workers, running_trials, watch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,8 +93,8 @@ def doctor(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Doctor:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sb3_hpo.readonly.SETTLE_S", 0.01)
-    monkeypatch.setattr("sb3_hpo.health.SETTLE_S", 0.01)
+    monkeypatch.setattr("sb3_hpo.doctor.journal_reader.SETTLE_S", 0.01)
+    monkeypatch.setattr("sb3_hpo.doctor.journal_faults.SETTLE_S", 0.01)
     return Doctor(tmp_path, capsys)
 
 
@@ -461,7 +461,7 @@ def test_file_that_may_not_be_read_is_a_mistake_in_one_line(
     def refuse(path: Path) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
-    monkeypatch.setattr("sb3_hpo.doctor.read_journal", refuse)
+    monkeypatch.setattr("sb3_hpo.doctor.__main__.read_journal", refuse)
     assert doctor(path) == (2, [])
     assert doctor.error == f"error: storage: {path}: Permission denied\n"
 
@@ -572,7 +572,7 @@ def test_trial_of_another_machine_that_shows_life_is_left_alone(
         trial.set_user_attr("beat", 1)
         return watch(items, wait_s, on_tick)
 
-    monkeypatch.setattr("sb3_hpo.doctor.watch", beat)
+    monkeypatch.setattr("sb3_hpo.doctor.__main__.watch", beat)
     lines = doctor(path, "--wait", "0.2", "--fix")[1]
     assert "trial 2 of s: it shows life" in lines
     assert [t.state.name for t in trials_of(study)[2:]] == ["RUNNING", "FAIL", "WAITING"]
@@ -689,5 +689,5 @@ def test_help_exits_0_without_importing_torch() -> None:
     modules = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert done.returncode == 0
     assert "--fix" in done.stdout
-    assert "sb3_hpo.zombies" in modules
+    assert "sb3_hpo.doctor.stuck_trials" in modules
     assert not modules & {"torch", "stable_baselines3", "gymnasium"}

@@ -23,12 +23,12 @@ from samplers.schedules import CosineSchedule
 from sb3_hpo.algorithms.kwargs import build, describe
 from sb3_hpo.algorithms.registry import load_algorithm
 from sb3_hpo.config.training_config import TrainingConfig
-from sb3_hpo.exports import training_script
-from sb3_hpo.recipes import Recipe
+from sb3_hpo.export.recipe import Recipe
+from sb3_hpo.export.script import training_script
+from sb3_hpo.export.zoo_entry import zoo_yaml
 from sb3_hpo.training.hooks import Member
 from sb3_hpo.training.models import choose_policy
 from sb3_hpo.training.train import train
-from sb3_hpo.zoo_entries import zoo_yaml
 
 REPOSITORY = Path(__file__).parents[1]
 POINTS = [(algo, size, seed) for algo in SEARCH_SPACES for size in ("default", "full")

@@ -16,9 +16,8 @@ from optuna.distributions import (
 )
 from optuna.trial import TrialState, create_trial
 
-from sb3_hpo.pages.courses import Past, read_past
-from sb3_hpo.pages.figures import history, trial_curves
-from sb3_hpo.pages.plotting import (
+from sb3_hpo.report.figures.axes import Scale
+from sb3_hpo.report.figures.plotting import (
     COMPLETE,
     DEFAULT,
     GOOD,
@@ -30,9 +29,10 @@ from sb3_hpo.pages.plotting import (
     bounds,
     floor_of,
 )
-from sb3_hpo.pages.scales import Scale
-from sb3_hpo.pages.score_figures import curves, scores
-from sb3_hpo.pages.space_figures import importances, parallel, read_points, slices
+from sb3_hpo.report.figures.reevaluation import curves, scores
+from sb3_hpo.report.figures.search import history, trial_curves
+from sb3_hpo.report.figures.space import importances, parallel, read_points, slices
+from sb3_hpo.report.pages.trial_curves import Past, read_past
 from sb3_hpo.results.reevaluation_runs import BASELINE, make_spec
 from sb3_hpo.results.study_result import Answer, read_answer
 from sb3_hpo.results.trials import KWARGS_OVERRIDE, best_trials

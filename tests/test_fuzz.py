@@ -14,14 +14,14 @@ from optuna.storages.journal import JournalFileBackend
 
 from sb3_hpo import train
 from sb3_hpo.config.study_config import make_config
-from sb3_hpo.doctor import main as doctor
+from sb3_hpo.doctor.__main__ import main as doctor
 from sb3_hpo.envs.problem import probe
+from sb3_hpo.export.recipe import write_recipe
 from sb3_hpo.optimize import main as optimize
-from sb3_hpo.recipes import write_recipe
-from sb3_hpo.report import make_recipe
+from sb3_hpo.reevaluation.executor import RunsResult
+from sb3_hpo.report.deliver import make_recipe
 from sb3_hpo.results.reevaluation_runs import RerunLog
 from sb3_hpo.results.study_result import read_answer
-from sb3_hpo.runs import RunsResult
 from sb3_hpo.spaces.bind import bind_space
 from sb3_hpo.spaces.enqueue.enqueued_point import read_enqueued
 from sb3_hpo.storages.existing import find_study

@@ -12,12 +12,12 @@ import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from sb3_hpo.pages import assemble as pages
-from sb3_hpo.pages import make_sections, write_pages
-from sb3_hpo.pages.document import Code, Facts, Items, Picture, Section, Table, Text
-from sb3_hpo.pages.markdown import to_markdown
-from sb3_hpo.pages.plotting import Figure
-from sb3_hpo.pages.webpage import to_html
+from sb3_hpo.report.figures.plotting import Figure
+from sb3_hpo.report.pages import assemble as pages
+from sb3_hpo.report.pages.assemble import make_sections, write_pages
+from sb3_hpo.report.pages.document import Code, Facts, Items, Picture, Section, Table, Text
+from sb3_hpo.report.pages.html import to_html
+from sb3_hpo.report.pages.markdown import to_markdown
 from sb3_hpo.results.reevaluation_runs import BASELINE, make_spec
 from sb3_hpo.results.study_result import CAUTION, Answer, read_answer
 from sb3_hpo.results.trials import best_trials
@@ -454,7 +454,7 @@ def test_to_markdown_writes_every_block() -> None:
 
 def test_pages_import_does_not_import_the_training_stack() -> None:
     stack = "{'torch', 'stable_baselines3', 'gymnasium', 'plotly'}"
-    code = f"import sys, sb3_hpo.pages; print(sorted({stack} & set(sys.modules)))"
+    code = f"import sys, sb3_hpo.report.pages; print(sorted({stack} & set(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )

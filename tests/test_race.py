@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from scipy import stats
 
-from sb3_hpo import race as race_module
-from sb3_hpo.race import Race, Round, batch_price, plan_race, race_price
+from sb3_hpo.reevaluation import race as race_module
+from sb3_hpo.reevaluation.race import Race, Round, batch_price, plan_race, race_price
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

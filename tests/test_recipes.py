@@ -14,7 +14,14 @@ from torch import nn
 from sb3_hpo.algorithms.kwargs import describe
 from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.config.training_config import TrainingConfig
-from sb3_hpo.recipes import Recipe, load_best, load_trial, read_recipe, recipe_of, write_recipe
+from sb3_hpo.export.recipe import (
+    Recipe,
+    load_best,
+    load_trial,
+    read_recipe,
+    recipe_of,
+    write_recipe,
+)
 from sb3_hpo.results.run_record import Evaluation, Outcome, RunRecord
 from sb3_hpo.spaces.enqueue.enqueued_point import read_enqueued
 from sb3_hpo.storages.open import open_storage
@@ -352,7 +359,7 @@ def test_reading_a_strangers_recipe_imports_nothing(
 
 def test_import_needs_no_training_stack() -> None:
     code = (
-        "import sys, sb3_hpo.recipes, sb3_hpo.zoo_entries; "
+        "import sys, sb3_hpo.export.recipe, sb3_hpo.export.zoo_entry; "
         "print([name for name in ('torch', 'stable_baselines3') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -17,10 +17,10 @@ from optuna.storages.journal import JournalFileBackend
 
 from sb3_hpo import load_best
 from sb3_hpo.config.study_config import make_config
-from sb3_hpo.doctor import main as doctor
+from sb3_hpo.doctor.__main__ import main as doctor
 from sb3_hpo.optimize import main as optimize
 from sb3_hpo.reevaluate import main
-from sb3_hpo.report import main as report
+from sb3_hpo.report.__main__ import main as report
 from sb3_hpo.results.reevaluation_runs import Candidate, RerunLog
 from sb3_hpo.train import main as train
 from tests.studies import flags_with, make_study, study_config

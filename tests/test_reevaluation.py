@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sb3_hpo.race import Round
-from sb3_hpo.reevaluation import Reevaluation, keep_median_model
+from sb3_hpo.reevaluation.race import Round
+from sb3_hpo.reevaluation.schedule import Reevaluation, keep_median_model
 from sb3_hpo.results import study_result
 from sb3_hpo.results.reevaluation_runs import (
     BASELINE,

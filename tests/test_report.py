@@ -10,8 +10,9 @@ from optuna.storages.journal import JournalFileBackend
 from rich.console import Console
 
 from sb3_hpo.config.study_config import make_config
-from sb3_hpo.recipes import read_recipe
-from sb3_hpo.report import deliver, main, make_recipe, write_answer
+from sb3_hpo.export.recipe import read_recipe
+from sb3_hpo.report.__main__ import main
+from sb3_hpo.report.deliver import deliver, make_recipe, write_answer
 from sb3_hpo.results.reevaluation_runs import RerunLog
 from sb3_hpo.utils.files import format_yaml
 from tests.studies import candidates, make_answer, make_reruns, make_study, no_answer, study_config

@@ -7,8 +7,8 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from sb3_hpo.config.study_config import StudyConfig, make_config
+from sb3_hpo.reevaluation.retrain import retrain
 from sb3_hpo.results.reevaluation_runs import BASELINE, Candidate, make_spec
-from sb3_hpo.retraining import retrain
 from sb3_hpo.training.hooks import Hooks, StopRun
 from tests.envs import KnownReturnEnv, start_of
 

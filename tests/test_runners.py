@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sb3_hpo.config.study_config import StudyConfig, make_config
+from sb3_hpo.reevaluation.pool import Runners
+from sb3_hpo.reevaluation.retrain import retrain
 from sb3_hpo.results.reevaluation_runs import Candidate, make_spec, model_folder
-from sb3_hpo.retraining import retrain
-from sb3_hpo.runners import Runners
 from tests.own_processes import pids_of
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def run(
 
 def children() -> list[int]:
     """Find the runners that this process has started."""
-    return pids_of("sb3_hpo.runner", "--parent", str(os.getpid()))
+    return pids_of("sb3_hpo.reevaluation", "--parent", str(os.getpid()))
 
 
 def test_runners_give_the_numbers_of_this_process_and_leave_nobody(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_runners_end_with_the_process_that_started_them(env: str, tmp_path: Path
     deadline = time.monotonic() + 60
 
     def orphans() -> list[int]:
-        return pids_of("sb3_hpo.runner", "--parent", str(pid))
+        return pids_of("sb3_hpo.reevaluation", "--parent", str(pid))
 
     while len(orphans()) < 2 and time.monotonic() < deadline:
         time.sleep(0.2)
@@ -180,7 +180,7 @@ def test_a_runner_gets_no_new_job_before_it_is_done_with_the_last(
             [sys.executable, "-c", LATE, texts], stdin=pipe, stdout=pipe, start_new_session=True
         )
 
-    monkeypatch.setattr("sb3_hpo.runners.start_module", start)
+    monkeypatch.setattr("sb3_hpo.reevaluation.pool.start_module", start)
     done: list[Rerun] = []
     deadline = time.monotonic() + 60
     with Runners(config_, tmp_path, 1) as runners:

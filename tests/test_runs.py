@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from rich.console import Console
 
-from sb3_hpo import runs
+from sb3_hpo.reevaluation import executor
 from sb3_hpo.results.reevaluation_runs import Candidate, RerunLog, make_spec
 from sb3_hpo.utils.errors import UserError
 from tests.studies import make_rerun, study_config
@@ -60,13 +60,13 @@ def train(run_dir: Path, n_full: int) -> tuple[RerunLog, str]:
     def due(_broken: Any) -> list[RunSpec]:
         return [] if log.read() else [SPEC]
 
-    runs.train_due(CONFIG, run_dir, Console(file=file), due, take)
+    executor.train_due(CONFIG, run_dir, Console(file=file), due, take)
     return log, file.getvalue()
 
 
 @pytest.fixture(autouse=True)
 def no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "Runners", FinishedRunners)
+    monkeypatch.setattr(executor, "Runners", FinishedRunners)
 
 
 def test_train_due_waits_for_room_to_write_what_is_finished(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from sb3_hpo.lost_numbers import Lost, Made, Named, count_lost
-from sb3_hpo.salvage import salvage
+from sb3_hpo.doctor.journal_repair.lost_numbers import Lost, Made, Named, count_lost
+from sb3_hpo.doctor.journal_repair.salvage import salvage
 from sb3_hpo.storages.journal import CheckedJournal, JournalReader
 from sb3_hpo.storages.open import open_storage
 

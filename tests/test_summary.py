@@ -11,9 +11,9 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from rich.console import Console
 
 from sb3_hpo.config.study_config import make_config
+from sb3_hpo.report.terminal import answer_lines, best_table, describe_trial, summary
 from sb3_hpo.results.run_record import Evaluation, RunRecord
 from sb3_hpo.results.study_result import Answer, read_answer
-from sb3_hpo.summary import answer_lines, best_table, describe_trial, summary
 from tests.rerun_support import candidate, default_trial, reruns_of, small_config
 
 COMPLETE, PRUNED, FAIL = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL

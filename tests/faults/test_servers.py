@@ -20,7 +20,7 @@ import redis
 from optuna.distributions import CategoricalDistribution
 from optuna.storages import RDBStorage
 
-from sb3_hpo.doctor import main as doctor
+from sb3_hpo.doctor.__main__ import main as doctor
 from sb3_hpo.storages.existing import find_study
 from sb3_hpo.storages.open import StorageAddress, open_storage
 from sb3_hpo.storages.retrying import outages
@@ -424,7 +424,7 @@ def test_finished_study_has_the_password_nowhere(
                 lines.add(Path(f"/proc/{pid}/cmdline").read_bytes())
         time.sleep(0.02)
     assert command.wait() == 0, command.output
-    for child in (b"sb3_hpo.workers", b"sb3_hpo.runner"):
+    for child in (b"sb3_hpo.workers", b"sb3_hpo.reevaluation"):
         assert any(child in line.split(b"\0") for line in lines)
     said = [command.output.encode(), *lines]
     for module in ("doctor", "report"):

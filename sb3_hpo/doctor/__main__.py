@@ -1,0 +1,223 @@
+"""What is in a storage and what is wrong with it: `python -m sb3_hpo.doctor`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from functools import partial
+from typing import TYPE_CHECKING
+
+import optuna
+from rich.console import Console
+
+from sb3_hpo.doctor.contents import describe_file, describe_study, n_missing
+from sb3_hpo.doctor.journal_faults import Finding, journal_findings
+from sb3_hpo.doctor.journal_reader import read_journal
+from sb3_hpo.doctor.stuck_trials import (
+    RunningTrial,
+    check_wait,
+    default_wait,
+    give_on,
+    living_workers,
+    running_trials,
+    watch,
+)
+from sb3_hpo.results.trials import trials_of
+from sb3_hpo.storages.existing import find_address, open_existing
+from sb3_hpo.storages.journal import check_free_space
+from sb3_hpo.storages.open import open_storage
+from sb3_hpo.utils.console import run_command, say
+from sb3_hpo.utils.errors import UserError, unknown_name
+from sb3_hpo.utils.formatting import plural
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from sb3_hpo.doctor.journal_reader import Journal
+
+
+class Visit:
+    """Tells findings as they are made, mends them if asked to, and keeps the count."""
+
+    def __init__(self, console: Console, *, fix: bool) -> None:
+        """Prepare.
+
+        Args:
+            console: Where to print.
+            fix: Whether to mend.
+        """
+        self.console, self.fix = console, fix
+        self._n_mended = self._n_mendable = self._n_hopeless = 0
+
+    @property
+    def is_all_mended(self) -> bool:
+        """Whether nothing that was found is still wrong."""
+        return self._n_mendable == self._n_hopeless == 0
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+        say(self.console, text)
+
+    def deal_with(self, finding: Finding) -> None:
+        """Tell a finding, and mend it if that is asked for and can be done."""
+        self.say(f"wrong: {finding.text}")
+        if finding.mend is None:
+            self._n_hopeless += 1
+        elif not self.fix:
+            self._n_mendable += 1
+        else:
+            try:
+                self.say(f"  mended: {finding.mend()}")
+                self._n_mended += 1
+            except OSError as error:
+                self.say(f"  not mended: {error.strerror or error}")
+                self._n_hopeless += 1
+
+    def conclude(self) -> int:
+        """Print what the findings come to; return the exit status."""
+        parts = []
+        if self._n_mended:
+            parts.append(f"{plural(self._n_mended, 'thing')} mended")
+        if self._n_hopeless:
+            parts.append(f"{plural(self._n_hopeless, 'thing')} that --fix cannot mend")
+        if self._n_mendable:
+            parts.append(f"{plural(self._n_mendable, 'thing')} to mend: run again with --fix")
+        self.say("; ".join(parts) or "nothing to mend")
+        return 0 if self.is_all_mended else 1
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Look into a storage, and mend what is wrong with it if asked to.
+
+    Args:
+        argv: The arguments; default: those of the process.
+
+    Returns:
+        The exit status: 0 all is well or was mended, 1 something is wrong, 2 for a mistake of
+        the user.
+    """
+    return run_command(lambda: _command(sys.argv[1:] if argv is None else argv))
+
+
+def _command(argv: Sequence[str]) -> int:
+    arguments = _parser().parse_args(argv)
+    visit = Visit(Console(), fix=arguments.fix)
+    name = arguments.study_name
+    try:
+        address = find_address(arguments.storage)
+        journal = None if address.journal is None else read_journal(address.journal)
+    except PermissionError as error:
+        raise UserError(f"storage: {error.filename}: {error.strerror}") from error
+    storage = open_existing(arguments.storage) if journal is None else journal.storage
+    studies = _load(storage, name)
+    check_wait(arguments.wait, studies)
+    wait_s = arguments.wait
+    if journal is None:
+        visit.say(str(address))
+    else:
+        _visit_file(journal, visit)
+        if visit.fix and visit.is_all_mended:
+            studies = _load(open_storage(address), name)
+        elif journal.salvage is not None:
+            wait_s = 0  # nothing that is written there now can be seen
+    for study in studies:
+        for line in describe_study(study):
+            visit.say(line)
+    if journal is not None:
+        _check_room(journal.path, studies, visit)
+    _visit_running(studies, wait_s, visit)
+    return visit.conclude()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m sb3_hpo.doctor",
+        description="Say what is in a storage and what is wrong with it; mend it with --fix.",
+    )
+    parser.add_argument("storage", help="run folder, journal file, or URL of a database")
+    parser.add_argument("--study-name", help="which study (default: all)")
+    parser.add_argument("--fix", action="store_true", help="mend what can be mended")
+    parser.add_argument(
+        "--wait",
+        type=float,
+        metavar="SECONDS",
+        help="watch the running trials of other machines for signs of life for this long; "
+        "0: judge those of this machine only (default: the study's --stale-after)",
+    )
+    return parser
+
+
+def _load(storage: optuna.storages.BaseStorage, name: str | None) -> list[optuna.Study]:
+    names = sorted(optuna.get_all_study_names(storage))
+    if name is not None and name not in names:
+        raise UserError(unknown_name("study", name, names))
+    return [
+        optuna.load_study(storage=storage, study_name=item)
+        for item in (names if name is None else [name])
+    ]
+
+
+def _visit_file(journal: Journal, visit: Visit) -> None:
+    """Say what there is to be said of a journal without its studies."""
+    studies = _load(journal.storage, None)
+    for line in describe_file(journal, sum(len(trials_of(study)) for study in studies)):
+        visit.say(line)
+    workers = {item.worker for item in running_trials(studies)}
+    for finding in journal_findings(journal, in_use=not workers.isdisjoint(living_workers())):
+        visit.deal_with(finding)
+
+
+def _check_room(path: Path, studies: list[optuna.Study], visit: Visit) -> None:
+    n_left = sum(n_missing(study) for study in studies)
+    try:
+        if n_left > 0:
+            check_free_space(path.parent, n_left)
+    except UserError as error:
+        visit.deal_with(Finding(str(error).removeprefix("storage: ")))
+
+
+def _visit_running(studies: list[optuna.Study], wait_s: float | None, visit: Visit) -> None:
+    """Find the zombies among the running trials."""
+    running = running_trials(studies)
+    alive = living_workers()
+    watched = []
+    for item in running:
+        if item.is_local and item.worker in alive:
+            visit.say(f"{item}: its worker {item.worker} is at work on this machine")
+        elif item.is_local:
+            if not item.shows_life():  # it has not ended while we looked for its worker
+                _declare_zombie(item, f"its worker {item.worker} is gone", visit)
+        elif wait_s == 0 or (wait_s is None and not item.has_beat):
+            hint = "not watched" if item.has_beat else "only --wait SECONDS can tell if it lives"
+            visit.say(f"{item}: it is running; {hint}")
+        else:
+            watched.append(item)
+    if watched:
+        _watch(watched, wait_s or default_wait(watched), visit)
+
+
+def _watch(watched: list[RunningTrial], wait_s: float, visit: Visit) -> None:
+    """Find those that show no life."""
+    visit.say(f"watching {plural(len(watched), 'running trial')} of other machines for signs of "
+              f"life, for {wait_s:g} s")  # fmt: skip
+    with visit.console.status("") as status:
+        silent = watch(
+            watched,
+            wait_s,
+            lambda n, left: status.update(f"{left:.0f} s left, {n} without a sign of life"),
+        )
+    for item in watched:
+        if item in silent:
+            who = "its worker" if item.worker is None else f"its worker {item.worker}"
+            _declare_zombie(item, f"no sign of life of {who} in {wait_s:g} s", visit)
+        else:
+            visit.say(f"{item}: it shows life")
+
+
+def _declare_zombie(item: RunningTrial, why: str, visit: Visit) -> None:
+    visit.deal_with(Finding(f"{item}: {why}, but it counts as running", partial(give_on, item)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

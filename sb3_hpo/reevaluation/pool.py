@@ -1,0 +1,241 @@
+"""Processes that train the runs of a re-evaluation, several at a time, replaced when they die."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import selectors
+import time
+from dataclasses import asdict, dataclass, field
+from typing import IO, TYPE_CHECKING, Any
+
+from sb3_hpo.results.reevaluation_runs import Rerun, model_folder
+from sb3_hpo.utils.processes import end_process, start_module
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from sb3_hpo.config.study_config import StudyConfig
+    from sb3_hpo.results.reevaluation_runs import RunSpec
+
+_logger = logging.getLogger(__name__)
+
+_POLL_S = 0.3
+_READ_BYTES = 1 << 20
+_MOST_TOGETHER = 16  # beyond, the arithmetic costs as much as the overhead that is saved
+_MAX_LOSSES = 3  # of one run: then it is the run that kills its process
+
+
+@dataclass
+class _Runner:
+    """One place for a process, and the runs of its job whose results it still owes."""
+
+    log: IO[bytes]
+    process: subprocess.Popen[bytes]
+    job: list[RunSpec] = field(default_factory=list)
+    is_idle: bool = True  # it is busy until it says so, also after the last result
+    n_steps: int = 0
+    last_word: float = 0.0  # when it last said something, on the monotonic clock
+    unread: bytes = b""
+
+
+class Runners:
+    """Trains runs in processes; a context manager that leaves none of them behind."""
+
+    def __init__(self, config: StudyConfig, run_dir: Path, n_runners: int) -> None:
+        """Prepare; processes are started when there is work for them.
+
+        Args:
+            config: The study's configuration.
+            run_dir: Where logs and models go.
+            n_runners: How many runs are trained at a time.
+        """
+        self._config, self._run_dir, self._n_runners = config, run_dir, n_runners
+        self._runners: list[_Runner] = []
+        self._n_losses: dict[str, int] = {}
+        self._is_news = True  # what is due may have changed
+        self.errors: dict[str, str] = {}  # why a run has no result, by its key
+        self.alone: set[str] = set()  # why runs were trained one after the other
+
+    def __enter__(self) -> Runners:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for runner in self._runners:
+            self._kill(runner)
+        self._runners.clear()
+
+    @property
+    def running(self) -> list[tuple[list[RunSpec], int]]:
+        """The runs in training, those trained together with their environment steps so far."""
+        return [(list(runner.job), runner.n_steps) for runner in self._runners if runner.job]
+
+    def run(
+        self,
+        due: Callable[[], Sequence[RunSpec]],
+        take: Callable[[RunSpec, Rerun], None],
+        go_on: Callable[[], bool],
+    ) -> None:
+        """Train what is due until nothing is.
+
+        Args:
+            due: Returns the runs that are wanted now and have no result, the most urgent first.
+                Asked again after every result: what is wanted may depend on it. Runs with an
+                error must not be in it.
+            take: Gets every result as soon as it is there.
+            go_on: Called a few times a second; False ends it, and the runs in training with it.
+        """
+        wanted: Sequence[RunSpec] = ()
+        self._is_news = True
+        while go_on():
+            if self._is_news:
+                self._is_news, wanted = False, due()
+            busy = [spec for runner in self._runners for spec in runner.job]
+            keys = {spec.key(self._config) for spec in busy}
+            waiting = [spec for spec in wanted if spec.key(self._config) not in keys]
+            if not waiting and not busy:
+                return
+            n_places = self._n_runners - sum(not runner.is_idle for runner in self._runners)
+            for group in self._groups(waiting, n_places):
+                self._assign(self._idle_runner(), group)
+            self._listen(take)
+
+    def _groups(self, waiting: Sequence[RunSpec], n_places: int) -> list[list[RunSpec]]:
+        """Divide the most urgent runs among idle runners, equal configurations together."""
+        groups: list[list[RunSpec]] = []
+        rest = list(waiting)
+        while rest and len(groups) < n_places:
+            first, size = rest[0], -(-len(rest) // (n_places - len(groups)))
+            alike = [spec for spec in rest if self._can_join(spec, first)]
+            group = alike[: min(size, _MOST_TOGETHER)] if alike else [first]
+            rest = [spec for spec in rest if spec not in group]
+            groups.append(group)
+        return groups
+
+    def _can_join(self, spec: RunSpec, first: RunSpec) -> bool:
+        """Say whether two runs differ in their seeds only; one that has killed others is alone."""
+        lost = any(self._n_losses.get(item.key(self._config)) for item in (spec, first))
+        return not lost and (spec.stage, spec.candidate) == (first.stage, first.candidate)
+
+    def _idle_runner(self) -> _Runner:
+        for runner in self._runners:
+            if runner.is_idle:
+                return runner
+        log = (self._run_dir / f"runner-{len(self._runners)}.log").open("ab")
+        runner = _Runner(log, self._start(log))
+        self._runners.append(runner)
+        return runner
+
+    def _start(self, log: IO[bytes]) -> subprocess.Popen[bytes]:
+        arguments = ["--config", json.dumps(self._config.plain()),
+                     "--parent", str(os.getpid())]  # fmt: skip
+        return start_module(
+            "sb3_hpo.reevaluation",
+            arguments,
+            n_threads=self._config.n_threads,
+            log=log,
+            talks=True,
+        )
+
+    def _assign(self, runner: _Runner, group: list[RunSpec]) -> None:
+        runner.job, runner.is_idle = list(group), False
+        runner.n_steps, runner.last_word = 0, time.monotonic()
+        runs = []
+        for spec in group:
+            key, folder = spec.key(self._config), None
+            if spec.stage == "test":
+                trial = spec.candidate.trial
+                folder = str(model_folder(self._run_dir, trial, spec.seed_index, key))
+            runs.append({"spec": asdict(spec), "save_to": folder})
+        process = runner.process
+        if process.stdin is None:
+            raise RuntimeError("runners are started with an input")
+        try:
+            process.stdin.write(f"{json.dumps({'runs': runs})}\n".encode())
+            process.stdin.flush()
+        except BrokenPipeError:
+            self._lose(runner)  # it died while it had nothing to do
+
+    def _listen(self, take: Callable[[RunSpec, Rerun], None]) -> None:
+        """Wait a little for words of the runners, and look after those that have gone silent."""
+        with selectors.DefaultSelector() as selector:
+            for runner in self._runners:
+                selector.register(_output(runner.process), selectors.EVENT_READ, runner)
+            for key, _ in selector.select(_POLL_S):
+                self._read(key.data, take)
+        now = time.monotonic()
+        for runner in self._runners:
+            if not runner.is_idle and now - runner.last_word > self._config.stale_after:
+                _logger.warning("a run shows no progress; its process is replaced")
+                self._lose(runner)
+
+    def _read(self, runner: _Runner, take: Callable[[RunSpec, Rerun], None]) -> None:
+        data = os.read(_output(runner.process).fileno(), _READ_BYTES)
+        if not data:  # its end: the process is gone
+            self._lose(runner)
+            return
+        *lines, runner.unread = (runner.unread + data).split(b"\n")
+        runner.last_word = time.monotonic()
+        for line in lines:
+            self._obey(runner, json.loads(line), take)
+
+    def _obey(
+        self, runner: _Runner, word: dict[str, Any], take: Callable[[RunSpec, Rerun], None]
+    ) -> None:
+        if "n_steps" in word:
+            runner.n_steps = word["n_steps"]
+            return
+        if "alone" in word:
+            self.alone.add(word["alone"])
+            return
+        self._is_news = True
+        if "done" in word:
+            runner.job, runner.is_idle = [], True
+            return
+        key = word["key"] if "error" in word else word["rerun"]["key"]
+        spec = next((spec for spec in runner.job if spec.key(self._config) == key), None)
+        if spec is None:
+            _logger.warning("a run was told twice")
+            return
+        runner.job.remove(spec)
+        if "error" in word:
+            self.errors[key] = word["error"]
+        else:
+            take(spec, Rerun.from_dict(word["rerun"]))
+
+    def _lose(self, runner: _Runner) -> None:
+        """Replace a process; its runs are tried again, unless one is what kills its processes."""
+        self._is_news = True
+        status = end_process(runner.process)
+        for spec in runner.job:
+            key = spec.key(self._config)
+            self._n_losses[key] = self._n_losses.get(key, 0) + 1
+            if self._n_losses[key] == _MAX_LOSSES:
+                self.errors[key] = (
+                    f"its process died {_MAX_LOSSES} times (last exit status {status}); "
+                    f"see {runner.log.name}"
+                )
+        self._close(runner)
+        runner.job, runner.is_idle, runner.unread = [], True, b""
+        runner.process = self._start(runner.log)
+
+    def _kill(self, runner: _Runner) -> None:
+        end_process(runner.process)
+        self._close(runner)
+        runner.log.close()
+
+    def _close(self, runner: _Runner) -> None:
+        for pipe in (runner.process.stdin, runner.process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(BrokenPipeError):  # it had not read its last job
+                    pipe.close()
+
+
+def _output(process: subprocess.Popen[bytes]) -> IO[bytes]:
+    if process.stdout is None:
+        raise RuntimeError("runners are started with an output")
+    return process.stdout

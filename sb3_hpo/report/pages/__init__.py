@@ -1,0 +1,11 @@
+"""The report of a study as pages: `report.md` for a terminal, `report.html` with pictures.
+
+- `assemble`: all sections, written
+- `document`: a report as data: sections of tables, lists and pictures
+- `results`: sections about the answer, race and test
+- `costs`: sections about cost, settings, seeds and search space
+- `trial_curves`: how the trials of a study went, read once
+- `markdown`, `html`: the two ways in which a document is written
+"""
+
+__all__ = ["assemble"]

@@ -1,0 +1,237 @@
+"""Parts of the report that say what the re-evaluation showed: the answer, race and test."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from sb3_hpo.report.figures import reevaluation
+from sb3_hpo.report.pages.document import Block, Facts, Picture, Section, Table, Text
+from sb3_hpo.results.study_result import CAUTION
+from sb3_hpo.results.trials import best_trials, record_of
+from sb3_hpo.utils.formatting import count, interval, number, plural, readable
+
+if TYPE_CHECKING:
+    import optuna
+
+    from sb3_hpo.config.study_config import StudyConfig
+    from sb3_hpo.report.pages.trial_curves import Past
+    from sb3_hpo.results.study_result import Answer, Tested
+    from sb3_hpo.scoring.statistics import Estimate
+
+
+def answer_section(
+    study: optuna.Study, config: StudyConfig | None, answer: Answer, past: Past
+) -> Section:
+    """Give the answer in words and numbers, or say why there is none yet.
+
+    Args:
+        study: The study.
+        config: Its configuration; None for a study of another tool.
+        answer: What is known.
+        past: The search.
+    """
+    blocks: list[Block] = []
+    if answer.winner is not None and config is not None:
+        blocks += _result(config, answer, past)
+        winner = answer.winner.candidate
+        blocks += _hyperparameters(f"Hyperparameters of {winner.name}", winner.kwargs)
+    elif best := best_trials(study, 1):
+        value = number(best[0].value or 0.0)
+        fact = ("Best trial value, not re-evaluated", value, f"trial {best[0].number}")
+        why = " ".join(answer.what_broke) or "Not re-evaluated."
+        blocks += [Facts((fact,), is_result=False), Text(f"{why} {CAUTION}")]
+        record = record_of(best[0])
+        kwargs = best[0].params if record is None else record.kwargs
+        blocks += _hyperparameters(f"Hyperparameters of trial {best[0].number}", kwargs)
+    else:
+        blocks.append(Text("There is no answer yet: no trial is COMPLETE."))
+    counts = answer.counts
+    n = counts.finished if config is None else config.n_trials
+    wanted = "" if config is None else f"{counts.finished} of "
+    state = f"{wanted}{plural(n, 'trial')} {'is' if n == 1 else 'are'} finished"
+    if counts.running or counts.waiting:
+        state += f"; {counts.running} running, {counts.waiting} waiting"
+    return Section("The answer", (*blocks, Text(f"{state}.")))
+
+
+def _result(config: StudyConfig, answer: Answer, past: Past) -> list[Block]:
+    """Say what the test of the winner showed."""
+    tested = answer.winner
+    if tested is None:
+        return []
+    n_seeds = len(tested.runs)
+    facts = [
+        (f"Re-evaluated IQM of the {past.quantity}", *_with_interval(tested)),
+        ("Mean", number(tested.mean), ""),
+        ("Median", number(tested.median), ""),
+        ("Worst seed", number(tested.worst), f"of {n_seeds}"),
+    ]
+    if answer.improvement is not None:
+        facts.append(_improvement(answer.improvement))
+    if answer.default is not None:
+        facts.append(("SB3's default, IQM", *_with_interval(answer.default)))
+    if answer.optimism is not None:
+        value = answer.optimism + tested.iqm.value
+        facts.append(
+            ("Optimism", number(answer.optimism), f"trial value {number(value)} less this IQM")
+        )
+    sentence = (
+        f"`{config.algo}` on `{config.env}` with the hyperparameters of {tested.candidate.name}, "
+        f"trained again from {n_seeds} fresh seeds for {config.n_timesteps:,} environment steps "
+        f"each; each final policy judged on {count(*tested.n_episodes)} episodes. No choice "
+        "depended on these seeds or episodes."
+    )
+    if n_seeds < config.test_seeds:
+        sentence += f" The test is not over: {n_seeds} of {config.test_seeds} seeds so far."
+    if tested.n_cut:
+        sentence += (
+            f" In {tested.n_cut} of the judgements an episode did not end: it counts as far as it "
+            "went."
+        )
+    if tested.n_broken:
+        sentence += (
+            f" {plural(tested.n_broken, 'run')} broke (diverged or out of memory), to count with "
+            "the lowest return of any episode."
+        )
+    return [Facts(tuple(facts)), Text(sentence), Text(_verdict(answer, tested))]
+
+
+def _improvement(improvement: Estimate) -> tuple[str, str, str]:
+    name, value = "P(a run beats one of SB3's default)", f"{100 * improvement.value:.0f} %"
+    if improvement.interval is None:
+        return name, value, "of the pairs of test runs; too few for an interval"
+    low, high = (100 * end for end in improvement.interval)
+    if low == high:  # resampling cannot show what no pair of runs has shown
+        return name, value, "of the pairs of test runs; too alike for an interval"
+    return name, value, f"95 % interval {low:.0f} to {high:.0f} %"
+
+
+def _with_interval(tested: Tested) -> tuple[str, str]:
+    """Return the IQM and what is said beside it."""
+    seeds = f"{plural(len(tested.runs), 'seed')} of {tested.n_steps:,} steps"
+    iqm = tested.iqm
+    if iqm.interval is None:
+        return number(iqm.value), f"{seeds}, too few for an interval"
+    return number(iqm.value), f"95 % interval {interval(iqm.interval)}, {seeds}"
+
+
+def _verdict(answer: Answer, tested: Tested) -> str:
+    if answer.broken:
+        return " ".join(answer.what_broke)
+    if answer.gain is None or answer.default is None:
+        return "SB3's default has not been tested yet: how much tuning brings is not known."
+    gain, default = answer.gain, answer.default
+    size = number(gain.value)
+    if gain.interval is not None:
+        size += f" (95 % interval {interval(gain.interval)})"
+        if answer.beats_default:
+            return f"It beats SB3's default by {size} in IQM."
+        if gain.interval[1] < 0:
+            return f"It is worse than SB3's default, by {size} in IQM: use the default."
+    elif answer.beats_default:
+        return (
+            f"It beats SB3's default: each of its {len(tested.runs)} runs is better than all "
+            f"{len(default.runs)} of the default, and the IQMs differ by {size}."
+        )
+    return f"It is not shown to beat SB3's default: the IQMs differ by {size}."
+
+
+def _hyperparameters(title: str, kwargs: dict[str, Any]) -> list[Block]:
+    if not kwargs:
+        return [Text(f"{title}: SB3's own defaults, all of them.")]
+    return [Text(f"{title}:"), Table(("argument", "value"), tuple(flat(kwargs)))]
+
+
+def flat(kwargs: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return names and readable values, those within `policy_kwargs` by dotted names.
+
+    Args:
+        kwargs: Description of an algorithm's arguments.
+    """
+    rows = []
+    for name, value in kwargs.items():
+        if isinstance(value, dict) and value and not any(key.startswith("$") for key in value):
+            rows += [(f"{name}.{key}", readable(item)) for key, item in value.items()]
+        else:
+            rows.append((name, readable(value)))
+    return rows
+
+
+def scores_section(answer: Answer, past: Past) -> Section:
+    """Show every run of race and test.
+
+    Args:
+        answer: What is known.
+        past: The search.
+    """
+    tests = [tested for tested in (answer.winner, answer.default) if tested is not None]
+    blocks: list[Block] = []
+    if tests:
+        header = (
+            "test",
+            "IQM",
+            "95 % interval",
+            "mean",
+            "median",
+            "worst seed",
+            "seeds",
+            "broken",
+        )
+        blocks.append(Table(header, tuple(map(_test_row, tests))))
+    blocks.append(
+        Picture(
+            "Every seed of test and race",
+            reevaluation.scores(answer, past),
+            "A dot is one training seed; a diamond is the IQM (test) or the mean (race), its bar "
+            "the IQM's 95 % interval, from five seeds on; the upright line is the trial value, "
+            "from one seed of the search.",
+            _race_table(answer, past),
+        )
+    )
+    blocks.append(
+        Picture(
+            "Learning curves of the test runs",
+            reevaluation.curves(answer, past.quantity),
+            "Thick: IQM over seeds. Shaded: the middle half of the seeds. Thin: each seed.",
+        )
+    )
+    return Section("Race and test", tuple(blocks))
+
+
+def _race_table(answer: Answer, past: Past) -> Table | None:
+    values = {course.number: course.value for course in past.courses}
+    rows = []
+    for candidate, runs in answer.raced:
+        value = None if candidate.trial is None else values.get(candidate.trial)
+        scores = ", ".join(map(_number_or_dash, runs))
+        mean = _number_or_dash(sum(runs) / len(runs))
+        rows.append(
+            (
+                past.candidate_name(candidate.trial),
+                _number_or_dash(value),
+                mean,
+                str(len(runs)),
+                scores,
+            )
+        )
+    header = ("race", "trial value", "mean", "seeds", "each seed")
+    return Table(header, tuple(rows)) if rows else None
+
+
+def _test_row(tested: Tested) -> tuple[str, ...]:
+    iqm = tested.iqm
+    return (
+        tested.candidate.name,
+        number(iqm.value),
+        "-" if iqm.interval is None else interval(iqm.interval),
+        number(tested.mean),
+        number(tested.median),
+        number(tested.worst),
+        str(len(tested.runs)),
+        str(tested.n_broken),
+    )
+
+
+def _number_or_dash(value: float | None) -> str:
+    return "-" if value is None or not math.isfinite(value) else number(value)
