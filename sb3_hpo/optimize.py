@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sb3_hpo.config.command_line import OPTIMIZE, read_options
 from sb3_hpo.config.study_config import StudyConfig, make_config
-from sb3_hpo.utils.console import near, quiet_optuna, run_command, say
+from sb3_hpo.utils.console import echo, quiet_optuna, relative_path, run_command
 from sb3_hpo.utils.errors import UserError
 from sb3_hpo.utils.files import format_yaml, write_atomically
 from sb3_hpo.utils.formatting import plural
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import optuna
     from rich.console import Console
 
-    from sb3_hpo.storages.location import Place
+    from sb3_hpo.storages.location import StudyLocation
 
 
 @dataclass(frozen=True)
@@ -75,41 +75,43 @@ def _tune(config: StudyConfig, console: Console) -> TuningResult:
         )
     from sb3_hpo.results.trials import STOP, STOPPED, trials_of
     from sb3_hpo.spaces.enqueue.enqueued_point import read_enqueued
-    from sb3_hpo.storages.location import CONFIG_FILE, Place
+    from sb3_hpo.storages.location import CONFIG_FILE, StudyLocation
     from sb3_hpo.study.preflight import prepare, try_model
     from sb3_hpo.study.rehearsal import rehearsal
-    from sb3_hpo.study.study import create_or_resume, is_home
+    from sb3_hpo.study.study import create_or_resume, is_owner
     from sb3_hpo.workers.session import say_where_the_answer_is, search
 
     quiet_optuna(verbose=config.verbose)
     start = time.time()
-    place = Place.of(config)
-    with rehearsal(config, partial(say, console)):
+    location = StudyLocation.of(config)
+    with rehearsal(config, partial(echo, console)):
         space = prepare(config)
         points = [read_enqueued(Path(path), space) for path in config.enqueue]
         try_model(config, space)
-    with place.reserved():
-        study = create_or_resume(config, place, space, points)
-        at_home = is_home(study, place)
-        if at_home:
-            write_atomically(place.run_dir / CONFIG_FILE, format_yaml(config.plain()))
+    with location.reserved():
+        study = create_or_resume(config, location, space, points)
+        owns_study = is_owner(study, location)
+        if owns_study:
+            write_atomically(location.run_dir / CONFIG_FILE, format_yaml(config.plain()))
         # A mistyped --storage or --study-name must not start anew unnoticed.
         kind = "study" if any(t.datetime_start for t in trials_of(study)) else "new study"
-        say(console, f"{kind} {place.name} in {near(place.run_dir)}")
-        status = search(study, config, place, space, console, start=start, at_home=at_home)
-    if not at_home:
-        say_where_the_answer_is(study, place, console)
+        echo(console, f"{kind} {location.name} in {relative_path(location.run_dir)}")
+        status = search(
+            study, config, location, space, console, start=start, owns_study=owns_study
+        )
+    if not owns_study:
+        say_where_the_answer_is(study, location, console)
     elif status == 0 and study.user_attrs.get(STOP) != STOPPED:
-        status = _answer(study, config, place, start, console, reevaluate=config.reevaluate)
+        status = _answer(study, config, location, start, console, reevaluate=config.reevaluate)
     else:
-        _answer(study, config, place, start, console, reevaluate=False)
-    return TuningResult(study, place.run_dir, status)
+        _answer(study, config, location, start, console, reevaluate=False)
+    return TuningResult(study, location.run_dir, status)
 
 
 def _answer(
     study: optuna.Study,
     config: StudyConfig,
-    place: Place,
+    location: StudyLocation,
     start: float,
     console: Console,
     *,
@@ -119,8 +121,8 @@ def _answer(
     from sb3_hpo.reevaluation.candidates import count_different
     from sb3_hpo.reevaluation.reevaluate import reevaluate as reevaluate_study
     from sb3_hpo.report.deliver import deliver
-    from sb3_hpo.results.reevaluation_runs import LOG_FILE, RerunLog
-    from sb3_hpo.results.study_result import read_answer
+    from sb3_hpo.results.reevaluation_runs import LOG_FILE, ReevaluationLog
+    from sb3_hpo.results.study_result import read_result
     from sb3_hpo.results.trials import best_trials
     from sb3_hpo.study.preflight import model_choices
 
@@ -129,17 +131,19 @@ def _answer(
     status = int(has_nothing)
     if reevaluate and n_different > 0:
         if config.top is not None and config.top > n_different:
-            say(console, f"Only {plural(n_different, 'trial')} can race, not {config.top}.")
+            echo(console, f"Only {plural(n_different, 'trial')} can race, not {config.top}.")
             config = config.model_copy(update={"top": n_different})
         deadline = None if config.timeout is None else start + config.timeout
-        answer, ended = reevaluate_study(study, config, place.run_dir, console, deadline=deadline)
+        result, ended = reevaluate_study(
+            study, config, location.run_dir, console, deadline=deadline
+        )
         status = ended.exit_status
     else:
-        log = RerunLog(place.run_dir / LOG_FILE)
-        answer = read_answer(study, config, log.read(), log.winner())
-    deliver(console, place.run_dir, study, config, answer, model_choices(config))
+        log = ReevaluationLog(location.run_dir / LOG_FILE)
+        result = read_result(study, config, log.read(), log.winner())
+    deliver(console, location.run_dir, study, config, result, model_choices(config))
     if has_nothing:
-        say(console, "No trial has a value, so there is no answer.")
+        echo(console, "No trial has a value, so there is no answer.")
     return status
 
 

@@ -14,11 +14,11 @@ from sb3_hpo.config.command_line import Program, read_options
 from sb3_hpo.reevaluation.candidates import replay_through
 from sb3_hpo.reevaluation.reevaluate import reevaluate
 from sb3_hpo.report.deliver import deliver
-from sb3_hpo.results.reevaluation_runs import LOG_FILE, RerunLog
+from sb3_hpo.results.reevaluation_runs import LOG_FILE, ReevaluationLog
 from sb3_hpo.results.trials import CONFIG, best_trials, record_of, trials_of
-from sb3_hpo.storages.existing import find_study, home_of
+from sb3_hpo.storages.existing import find_run_dir, find_study
 from sb3_hpo.storages.location import CONFIG_FILE
-from sb3_hpo.utils.console import quiet_optuna, run_command, say
+from sb3_hpo.utils.console import echo, quiet_optuna, run_command
 from sb3_hpo.utils.errors import UserError
 from sb3_hpo.utils.files import format_yaml, write_atomically
 from sb3_hpo.utils.formatting import plural
@@ -67,7 +67,7 @@ def _command(argv: Sequence[str]) -> int:
             f"study {study.study_name!r} was not made by sb3_hpo: say how it was trained, with "
             "--algo, --env, --n-timesteps and --space"
         )
-    run_dir = home_of(storage, study, options.values.get("run_dir"))
+    run_dir = find_run_dir(storage, study, options.values.get("run_dir"))
     _check_trusted(study, stored or {}, options.values, run_dir)
     config = options.config(stored)
     if options.print_config:
@@ -83,15 +83,15 @@ def _command(argv: Sequence[str]) -> int:
     if stored is not None:
         check_same(config, study)
     console = Console()
-    with rehearsal(config, partial(say, console)):
+    with rehearsal(config, partial(echo, console)):
         space = prepare(config)
     replay = None if stored is not None else replay_through(space.sample, *space.bare)
-    say(console, f"study {study.study_name} with {plural(len(trials_of(study)), 'trial')}")
+    echo(console, f"study {study.study_name} with {plural(len(trials_of(study)), 'trial')}")
     limit = config.timeout if "timeout" in options.values else None  # the study's was its search's
     deadline = None if limit is None else start + limit
-    answer, ended = reevaluate(study, config, run_dir, console, replay=replay, deadline=deadline)
+    result, ended = reevaluate(study, config, run_dir, console, replay=replay, deadline=deadline)
     write_atomically(run_dir / CONFIG_FILE, format_yaml(config.plain()))
-    deliver(console, run_dir, study, config, answer, model_choices(config))
+    deliver(console, run_dir, study, config, result, model_choices(config))
     return ended.exit_status
 
 
@@ -99,7 +99,7 @@ def _check_trusted(
     study: optuna.Study, stored: dict[str, Any], given: Mapping[str, Any], run_dir: Path
 ) -> None:
     """Refuse to run code that a study or a run folder names, and the user has not."""
-    winner = RerunLog(run_dir / LOG_FILE).winner()
+    winner = ReevaluationLog(run_dir / LOG_FILE).winner()
     records = [record_of(trial) for trial in best_trials(study)]
     kwargs = [item.kwargs for item in (*records, winner) if item is not None]
     unsaid = {name: value for name, value in stored.items() if name not in given}

@@ -21,13 +21,13 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FixedTrial
 
-from sb3_hpo.algorithms.kwargs import describe
+from sb3_hpo.algorithms.kwargs import serialize_kwargs
 from sb3_hpo.algorithms.registry import load_algorithm
 from sb3_hpo.config.training_config import TrainingConfig
-from sb3_hpo.envs.problem import probe
+from sb3_hpo.envs.problem import probe_env
 from sb3_hpo.spaces.bind import context_of
 from sb3_hpo.spaces.shipped import SpaceContext
-from sb3_hpo.training.hooks import Member
+from sb3_hpo.training.hooks import RunRequest
 from sb3_hpo.training.train import train
 from sb3_hpo.utils.errors import UserError
 
@@ -85,14 +85,14 @@ def check_search_space(
     if env is not None and not found:
         for kwargs in points[:n_models]:
             for mistake in _training_mistakes(algo, env, kwargs, context):
-                found.setdefault(mistake, f"{mistake} (with {describe(kwargs)})")
+                found.setdefault(mistake, f"{mistake} (with {serialize_kwargs(kwargs)})")
     if found:
         raise AssertionError("\n".join(found.values()))
 
 
 def _context_of(algo: str, env: str) -> SpaceContext:
     config = TrainingConfig.model_validate({"algo": algo, "env": env})
-    return context_of(config, probe(config))
+    return context_of(config, probe_env(config))
 
 
 def _mistakes(
@@ -114,13 +114,13 @@ def _mistakes(
             yield f"returns {name!r}, which {algo} does not take"
     yield from _dimension_mistakes(trial, bounds)
     try:
-        description = describe(kwargs)
+        description = serialize_kwargs(kwargs)
     except UserError as error:
         yield str(error)
     else:
         json.dumps(description, allow_nan=False)
         again = FixedTrial(trial.params)
-        if describe(sample(again)) != description:
+        if serialize_kwargs(sample(again)) != description:
             yield "gives other arguments when the same parameters are replayed"
         elif again.user_attrs != trial.user_attrs:
             yield "notes other user attributes when the same parameters are replayed"
@@ -169,7 +169,7 @@ def _training_mistakes(
     })  # fmt: skip
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        (run,) = train(config, [Member(kwargs, seed=0)], episode_seeds=(0,))
+        (run,) = train(config, [RunRequest(kwargs, seed=0)], episode_seeds=(0,))
     for warning in caught:
         yield f"makes SB3 warn: {' '.join(str(warning.message).split())}"
     if run.record.outcome != "finished":

@@ -14,16 +14,21 @@ from sb3_hpo.export.recipe import BEST, Recipe, read_recipe
 from sb3_hpo.reevaluation.executor import RunsResult, alone, train_due
 from sb3_hpo.reevaluation.schedule import keep_median_model
 from sb3_hpo.report.terminal import lines_of_test
-from sb3_hpo.results.reevaluation_runs import Candidate, RerunLog, RunSpec, make_spec
+from sb3_hpo.results.reevaluation_runs import (
+    Candidate,
+    ReevaluationLog,
+    ReevaluationRequest,
+    make_request,
+)
 from sb3_hpo.results.study_result import read_test
-from sb3_hpo.utils.console import near, run_command, say
+from sb3_hpo.utils.console import echo, relative_path, run_command
 from sb3_hpo.utils.errors import UserError
 from sb3_hpo.utils.processes import leave
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from sb3_hpo.results.study_result import Tested
+    from sb3_hpo.results.study_result import TestResult
 
 LOG_FILE = "retrained.jsonl"
 # Lower ones are the seeds of the re-evaluation's test, which this may be meant to check.
@@ -32,7 +37,7 @@ _FIRST_SEED_INDEX = 1000
 
 def train_recipe(
     recipe: Recipe, n_seeds: int, out: Path, console: Console, **options: object
-) -> tuple[Tested | None, RunsResult]:
+) -> tuple[TestResult | None, RunsResult]:
     """Train a recipe from seeds that neither its study nor its re-evaluation has used.
 
     Args:
@@ -50,23 +55,25 @@ def train_recipe(
     Raises:
         UserError: The algorithm or the environment is not there, or an option is wrong.
     """
-    from sb3_hpo.envs.problem import probe
+    from sb3_hpo.envs.problem import probe_env
     from sb3_hpo.training.models import check_problem
 
     config = _config(recipe, options)
-    check_problem(config, probe(config))
+    check_problem(config, probe_env(config))
     candidate = Candidate(trial=recipe.trial, kwargs=recipe.kwargs, trial_value=recipe.trial_value)
-    specs = [make_spec(config, "test", candidate, _FIRST_SEED_INDEX + i) for i in range(n_seeds)]
+    requests = [
+        make_request(config, "test", candidate, _FIRST_SEED_INDEX + i) for i in range(n_seeds)
+    ]
     out.mkdir(parents=True, exist_ok=True)
-    log = RerunLog(out / LOG_FILE)
+    log = ReevaluationLog(out / LOG_FILE)
 
-    def due(broken: Collection[str]) -> list[RunSpec]:
-        done = {rerun.key for rerun in log.read()}
-        return [s for s in specs if s.key(config) not in done and s.key(config) not in broken]
+    def due(broken: Collection[str]) -> list[ReevaluationRequest]:
+        done = {run.key for run in log.read()}
+        return [s for s in requests if s.key(config) not in done and s.key(config) not in broken]
 
     with alone(out, console):
         ended = train_due(config, out, console, due, log.append)
-        wanted = {spec.key(config) for spec in specs}
+        wanted = {request.key(config) for request in requests}
         tested = read_test(config, [run for run in log.read() if run.key in wanted], candidate)
         keep_median_model(out, tested)
     return tested, ended
@@ -122,9 +129,12 @@ def _command(argv: Sequence[str]) -> int:
     )
     if tested is not None:
         for line in lines_of_test(tested):
-            say(console, line)
+            echo(console, line)
         if tested.median_run is not None:
-            say(console, f"best_model.zip is the policy of the median seed, in {near(out)}")
+            echo(
+                console,
+                f"best_model.zip is the policy of the median seed, in {relative_path(out)}",
+            )
     return ended.exit_status
 
 

@@ -108,7 +108,7 @@ def measure(case: Case, n_members: int, scale: float) -> Measured:
         RuntimeError: A run did not come to its end.
     """
     from sb3_hpo.config.training_config import TrainingConfig
-    from sb3_hpo.training.hooks import Hooks, Member
+    from sb3_hpo.training.hooks import Hooks, RunRequest
     from sb3_hpo.training.train import train
 
     def config(share: float, *, exact: bool) -> TrainingConfig:
@@ -120,8 +120,8 @@ def measure(case: Case, n_members: int, scale: float) -> Measured:
     whole, reasons = config(scale, exact=n_members == SB3), list[str]()
     episodes = range(whole.n_eval_episodes)
     short = config(scale * _WARM_UP, exact=True)
-    list(train(short, [Member(case.kwargs, seed=n_members)], episodes))
-    members = [Member(case.kwargs, seed) for seed in range(n_members or _N_ALONE)]
+    list(train(short, [RunRequest(case.kwargs, seed=n_members)], episodes))
+    members = [RunRequest(case.kwargs, seed) for seed in range(n_members or _N_ALONE)]
     cpu, wall = time.process_time(), time.perf_counter()
     records = [
         run.record for run in train(whole, members, episodes, Hooks(on_alone=reasons.append))

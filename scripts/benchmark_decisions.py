@@ -34,7 +34,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from rich.console import Console
 from rich.table import Table
 
-from sb3_hpo.reevaluation.race import Race, Round, batch_price, plan_race, race_price
+from sb3_hpo.reevaluation.race import Race, Round, batch_cost, plan_race, race_cost
 from sb3_hpo.scoring.score_rules import DEFAULT_SCORE, score_rule
 from sb3_hpo.study.search.pruners import FIRST_DECISION, QuantilePruner
 
@@ -56,8 +56,8 @@ class Pipeline:
         n_test_seeds: Fresh seeds that give the published number; 0 publishes the number that the
             choice was made by.
         rounds: The race, instead of the tool's own plan.
-        price: Of another seed of the same configuration, in runs alone.
-        races_more_seeds: Whether the tool's own plan does where the price is below one.
+        cost_ratio: Of another seed of the same configuration, in runs alone.
+        races_more_seeds: Whether the tool's own plan does where that is below one.
     """
 
     score: str = DEFAULT_SCORE
@@ -67,7 +67,7 @@ class Pipeline:
     first_decision: float = FIRST_DECISION
     n_test_seeds: int = 3
     rounds: tuple[Round, ...] | None = None
-    price: float = 1.0
+    cost_ratio: float = 1.0
     races_more_seeds: bool = True
 
 
@@ -95,8 +95,10 @@ VARIANTS = {
     "race 8, 4 x 2, 2 x 4": Pipeline(rounds=(Round(8, 1), Round(4, 2), Round(2, 4))),
     "race 10, 5 x 2, 3 x 3": Pipeline(rounds=(Round(10, 1), Round(5, 2), Round(3, 3))),
     "no test": Pipeline(n_test_seeds=0),
-    "seeds together": Pipeline(price=0.53),  # A2C's, the highest of those that race more seeds
-    "seeds together, race as without": Pipeline(price=0.53, races_more_seeds=False),
+    "seeds together": Pipeline(
+        cost_ratio=0.53
+    ),  # A2C's, the highest of those that race more seeds
+    "seeds together, race as without": Pipeline(cost_ratio=0.53, races_more_seeds=False),
 }
 
 
@@ -194,15 +196,15 @@ def decide(draw: Draw, pipeline: Pipeline, budget: float) -> tuple[int, float, i
     Returns:
         The configuration, the number, and how many seeds from the first the choice saw.
     """
-    rounds, price = pipeline.rounds, pipeline.price
-    is_cheap = price < 1 and pipeline.races_more_seeds
+    rounds, cost_ratio = pipeline.rounds, pipeline.cost_ratio
+    is_cheap = cost_ratio < 1 and pipeline.races_more_seeds
     if rounds is None:
         # As many trials as the budget would pay for if none were pruned: too few rather than
         # too many candidates.
         rounds = (
             plan_race(round(budget), pipeline.top, is_cheap=is_cheap) if pipeline.races else ()
         )
-    paid = budget - batch_price(pipeline.n_test_seeds, price) - race_price(rounds, price)
+    paid = budget - batch_cost(pipeline.n_test_seeds, cost_ratio) - race_cost(rounds, cost_ratio)
     ranking = search(draw, pipeline, paid)
     race = Race([value for _, value in ranking], rounds)
     rule = score_rule(pipeline.score)

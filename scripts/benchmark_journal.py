@@ -21,7 +21,7 @@ import optuna
 from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.results.run_record import Evaluation, RunRecord
 from sb3_hpo.results.trials import trials_of
-from sb3_hpo.storages.location import Place
+from sb3_hpo.storages.location import StudyLocation
 from sb3_hpo.storages.open import open_storage
 from sb3_hpo.study import objective as objective_module
 from sb3_hpo.study.objective import Objective
@@ -29,17 +29,17 @@ from sb3_hpo.study.preflight import prepare
 from sb3_hpo.study.study import create_or_resume, open_study
 from sb3_hpo.training.evaluator import evaluation_grid
 from sb3_hpo.training.run import TrainedRun
-from sb3_hpo.workers.loop import run_trials
-from sb3_hpo.workers.monitor import Watch
+from sb3_hpo.workers.loop import run_loop
+from sb3_hpo.workers.monitor import TrialMonitor
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
-    from sb3_hpo.training.hooks import Hooks, Member
+    from sb3_hpo.training.hooks import Hooks, RunRequest
 
 
 def made_up_training(
-    config: StudyConfig, members: Sequence[Member], episode_seeds: Sequence[int], hooks: Hooks
+    config: StudyConfig, members: Sequence[RunRequest], episode_seeds: Sequence[int], hooks: Hooks
 ) -> Generator[TrainedRun]:
     """Stand in for `training.train`: the curve of a member is noise around its own level."""
     rng = np.random.default_rng(members[0].seed)
@@ -91,19 +91,19 @@ def measure(config: StudyConfig) -> str:
     Returns:
         One line.
     """
-    place = Place.of(config)
+    location = StudyLocation.of(config)
     space = prepare(config)
-    n_before = len(trials_of(create_or_resume(config, place, space)))
-    study = open_study(config, place)
-    watch = Watch(config)
+    n_before = len(trials_of(create_or_resume(config, location, space)))
+    study = open_study(config, location)
+    monitor = TrialMonitor(config)
     start = time.perf_counter()
-    ended = run_trials(
-        study, Objective(config, space.sample, on_step=watch.on_step), config, watch, "w"
+    ended = run_loop(
+        study, Objective(config, space.sample, on_step=monitor.on_step), config, monitor, "w"
     )
     seconds = time.perf_counter() - start
     if ended is not None:
         raise RuntimeError(f"the study ended early: {ended}")
-    journal = Path(place.address.text)
+    journal = Path(location.address.text)
     start = time.perf_counter()
     trials = optuna.load_study(storage=open_storage(str(journal)), study_name="s").trials
     opening = time.perf_counter() - start

@@ -97,9 +97,9 @@ def train_again(job: Job) -> tuple[float, ...] | None:
     Returns:
         Returns of the final policy; None if the run did not come to its end.
     """
-    from sb3_hpo.algorithms.kwargs import build
+    from sb3_hpo.algorithms.kwargs import deserialize_kwargs
     from sb3_hpo.config.training_config import TrainingConfig
-    from sb3_hpo.training.hooks import Member
+    from sb3_hpo.training.hooks import RunRequest
     from sb3_hpo.training.train import train
 
     n_envs, kwargs, n_timesteps, seed, episode_seeds = job
@@ -107,7 +107,7 @@ def train_again(job: Job) -> tuple[float, ...] | None:
         "algo": "ppo", "env": ENV, "n_envs": n_envs, "n_timesteps": n_timesteps,
         "n_evaluations": 1, "n_eval_episodes": len(episode_seeds), "exact": True,
     })  # fmt: skip
-    (run,) = train(config, [Member(build(kwargs), seed)], episode_seeds)
+    (run,) = train(config, [RunRequest(deserialize_kwargs(kwargs), seed)], episode_seeds)
     return run.record.evaluations[-1].returns if run.record.outcome == "finished" else None
 
 

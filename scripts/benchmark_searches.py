@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.trial import FixedTrial, TrialState
 
-from sb3_hpo.algorithms.kwargs import describe
+from sb3_hpo.algorithms.kwargs import serialize_kwargs
 from sb3_hpo.export.recipe import load_best
 from sb3_hpo.results.trials import trials_of
 from sb3_hpo.storages.existing import find_study
@@ -123,7 +123,7 @@ def search_by_tutorial(settings: Settings, folder: Path, n_threads: int | None =
     ]  # fmt: skip
     start, cpu_s = _run(command, folder, settings.seconds + _GRACE_S)
     study = _study(folder / JOURNAL, folder)
-    kwargs = describe(benchmark_tutorial.sample(FixedTrial(study.best_params)))
+    kwargs = serialize_kwargs(benchmark_tutorial.sample(FixedTrial(study.best_params)))
     counts = tally(trials_of(study), start, tutorial_effort)
     return Found(counts, cpu_s, study.best_value, benchmark_tutorial.N_ENVS, kwargs)
 
@@ -246,5 +246,5 @@ def _ask_zoo(python: str, params: dict[str, Any]) -> dict[str, Any]:
     done = subprocess.run(command, input=question, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise SearchProblem(f"its parameters are not understood: {done.stderr.strip()[-200:]}")
-    answer: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return answer
+    result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return result

@@ -45,7 +45,7 @@ def run_point(job: Job) -> float:
 
     from sb3_hpo.config.training_config import TrainingConfig
     from sb3_hpo.scoring.score_rules import DEFAULT_SCORE, score_rule
-    from sb3_hpo.training.hooks import Hooks, Member, StopRun
+    from sb3_hpo.training.hooks import Hooks, RunRequest, StopRun
     from sb3_hpo.training.train import train
 
     torch.set_num_threads(1)
@@ -60,7 +60,7 @@ def run_point(job: Job) -> float:
         if time.monotonic() > deadline:
             raise StopRun("timeout", "too slow")
 
-    member = Member(_sample(config, space, point), seed=point)
+    member = RunRequest(_sample(config, space, point), seed=point)
     (run,) = train(config, [member], range(N_EPISODES), Hooks(on_step=on_step))
     if run.record.outcome != "finished":
         return -math.inf
@@ -71,11 +71,11 @@ def _sample(config: Any, space: str, point: int) -> dict[str, Any]:
     import optuna
 
     from samplers import SEARCH_SPACES, SpaceContext
-    from sb3_hpo.envs.problem import probe
+    from sb3_hpo.envs.problem import probe_env
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=point)).ask()
-    problem = probe(config)
+    problem = probe_env(config)
     if space == "rl_zoo3":
         from rl_zoo3.hyperparams_opt import HYPERPARAMS_SAMPLER
 

@@ -132,7 +132,7 @@ def train_together(algo: str, case: Case, seeds: Sequence[int]) -> Array:
         RuntimeError: They were not trained together, or one did not come to its end.
     """
     from sb3_hpo.config.training_config import TrainingConfig
-    from sb3_hpo.training.hooks import Hooks, Member
+    from sb3_hpo.training.hooks import Hooks, RunRequest
     from sb3_hpo.training.train import train
 
     def on_alone(reason: str) -> None:
@@ -142,7 +142,7 @@ def train_together(algo: str, case: Case, seeds: Sequence[int]) -> Array:
         "algo": algo, "env": case.env, "n_envs": case.n_envs, "n_timesteps": case.n_timesteps,
         "n_evaluations": 1, "n_eval_episodes": N_EPISODES,
     })  # fmt: skip
-    members = [Member(case.kwargs, seed) for seed in seeds]
+    members = [RunRequest(case.kwargs, seed) for seed in seeds]
     returns = []
     for run in train(config, members, _episode_seeds(), Hooks(on_alone=on_alone)):
         if run.record.outcome != "finished":

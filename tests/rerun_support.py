@@ -9,7 +9,12 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sb3_hpo.config.study_config import StudyConfig, make_config
-from sb3_hpo.results.reevaluation_runs import Candidate, Rerun, RunSpec, make_spec
+from sb3_hpo.results.reevaluation_runs import (
+    Candidate,
+    ReevaluationRequest,
+    ReevaluationRun,
+    make_request,
+)
 from sb3_hpo.results.run_record import Evaluation, Outcome, RunRecord
 from sb3_hpo.results.trials import DEFAULT_POINT, OUTCOME, RUN, SOURCE
 
@@ -63,29 +68,31 @@ def record(
     )
 
 
-def rerun_of(config: StudyConfig, spec: RunSpec, value: float | None) -> Rerun:
+def made_run(
+    config: StudyConfig, request: ReevaluationRequest, value: float | None
+) -> ReevaluationRun:
     """Return a run that is judged by two episodes around a value, or that diverged if None."""
     outcome: Outcome = "diverged" if value is None else "finished"
     curve = [] if value is None else [evaluation((value, value))]
     final = None
-    if spec.stage == "test" and value is not None:
+    if request.stage == "test" and value is not None:
         final = evaluation((value - 1, value + 1))
-    return Rerun(
-        key=spec.key(config),
-        stage=spec.stage,
-        trial=spec.candidate.trial,
-        seed_index=spec.seed_index,
-        record=record(spec.candidate.kwargs, curve, outcome, spec.seed),
+    return ReevaluationRun(
+        key=request.key(config),
+        stage=request.stage,
+        trial=request.candidate.trial,
+        seed_index=request.seed_index,
+        record=record(request.candidate.kwargs, curve, outcome, request.seed),
         final=final,
     )
 
 
-def reruns_of(
+def made_runs(
     config: StudyConfig, stage: Stage, who: Candidate, values: Sequence[float | None]
-) -> list[Rerun]:
+) -> list[ReevaluationRun]:
     """Return a candidate's runs of one stage, one a value."""
     return [
-        rerun_of(config, make_spec(config, stage, who, index), value)
+        made_run(config, make_request(config, stage, who, index), value)
         for index, value in enumerate(values)
     ]
 

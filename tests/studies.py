@@ -18,9 +18,15 @@ from optuna.distributions import (
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sb3_hpo.config.study_config import StudyConfig, make_config
-from sb3_hpo.results.reevaluation_runs import BASELINE, Candidate, Rerun, RunSpec, make_spec
+from sb3_hpo.results.reevaluation_runs import (
+    BASELINE,
+    Candidate,
+    ReevaluationRequest,
+    ReevaluationRun,
+    make_request,
+)
 from sb3_hpo.results.run_record import Evaluation, Outcome, RunRecord
-from sb3_hpo.results.study_result import Answer, read_answer
+from sb3_hpo.results.study_result import StudyResult, read_result
 from sb3_hpo.results.trials import (
     CONFIG,
     DEFAULT_POINT,
@@ -227,44 +233,48 @@ def _add(
     )
 
 
-def make_rerun(config: StudyConfig, spec: RunSpec, curve: list[float]) -> Rerun:
+def make_run(
+    config: StudyConfig, request: ReevaluationRequest, curve: list[float]
+) -> ReevaluationRun:
     """Return the run of a spec with this learning curve; its last value judges a test run."""
-    record = replace(record_of_curve(config, curve, spec.candidate.kwargs), seed=spec.seed)
+    record = replace(record_of_curve(config, curve, request.candidate.kwargs), seed=request.seed)
     final = None
-    if spec.stage == "test":
-        n = len(spec.final_seeds)
+    if request.stage == "test":
+        n = len(request.final_seeds)
         returns = tuple(curve[-1] + (30.0 if i % 2 else -30.0) for i in range(n))
         step = config.n_timesteps
         final = Evaluation(
             nominal_step=step, actual_step=step + 48, returns=returns, lengths=(200,) * n
         )
-    return Rerun(
-        key=spec.key(config),
-        stage=spec.stage,
-        trial=spec.candidate.trial,
-        seed_index=spec.seed_index,
+    return ReevaluationRun(
+        key=request.key(config),
+        stage=request.stage,
+        trial=request.candidate.trial,
+        seed_index=request.seed_index,
         record=record,
         final=final,
     )
 
 
-def make_reruns(
+def make_runs(
     study: optuna.Study, config: StudyConfig, *, top: int = 4, race_seeds: int = 3
-) -> list[Rerun]:
+) -> list[ReevaluationRun]:
     """Race the best trials, then test the best of all and SB3's default."""
     rng = np.random.default_rng(config.seed + 1)
-    reruns = []
+    all_runs = []
     for rank, candidate in enumerate(candidates(study, top)):
         for index in range(race_seeds if rank < top / 2 else 2):
-            spec = make_spec(config, "race", candidate, index)
+            request = make_request(config, "race", candidate, index)
             quality = 0.93 - 0.05 * rank + rng.normal(0, 0.02)
-            reruns.append(make_rerun(config, spec, _curve(config, quality, rng)))
+            all_runs.append(make_run(config, request, _curve(config, quality, rng)))
     pair = (candidates(study, 1)[0], 0.93), (BASELINE, 0.25)
     for candidate, quality in pair:
         for index in range(config.test_seeds):
             curve = _curve(config, quality + rng.normal(0, 0.02), rng)
-            reruns.append(make_rerun(config, make_spec(config, "test", candidate, index), curve))
-    return reruns
+            all_runs.append(
+                make_run(config, make_request(config, "test", candidate, index), curve)
+            )
+    return all_runs
 
 
 def candidates(study: optuna.Study, n: int) -> list[Candidate]:
@@ -275,12 +285,12 @@ def candidates(study: optuna.Study, n: int) -> list[Candidate]:
     ]
 
 
-def make_answer(study: optuna.Study, config: StudyConfig, **options: Any) -> Answer:
-    """Return the answer after the re-evaluation of `make_reruns`."""
-    reruns = make_reruns(study, config, **options)
-    return read_answer(study, config, reruns, candidates(study, 1)[0])
+def make_result(study: optuna.Study, config: StudyConfig, **options: Any) -> StudyResult:
+    """Return the answer after the re-evaluation of `make_runs`."""
+    all_runs = make_runs(study, config, **options)
+    return read_result(study, config, all_runs, candidates(study, 1)[0])
 
 
-def no_answer(study: optuna.Study, config: StudyConfig) -> Answer:
+def no_result(study: optuna.Study, config: StudyConfig) -> StudyResult:
     """Return what is known without any re-evaluation."""
-    return read_answer(study, config, [], None)
+    return read_result(study, config, [], None)

@@ -21,11 +21,11 @@ from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.report.advice.evidence import Advice, Dimension, gather, rank
 from sb3_hpo.report.advice.range_rules import shrink, widen
 from sb3_hpo.report.advice.rules import advise
-from sb3_hpo.results.reevaluation_runs import Candidate, Rerun
+from sb3_hpo.results.reevaluation_runs import Candidate, ReevaluationRun
 from sb3_hpo.results.run_record import Evaluation, Outcome, RunRecord
-from sb3_hpo.results.study_result import Answer, Spent
+from sb3_hpo.results.study_result import Cost, StudyResult
 from sb3_hpo.results.study_result import (
-    Tested as Judged,  # pytest would take the name for a test class
+    TestResult as Judged,  # pytest would take the name for a test class
 )
 from sb3_hpo.results.trials import KWARGS_OVERRIDE, OUTCOME, RUN, count_trials
 from sb3_hpo.scoring import statistics
@@ -38,7 +38,7 @@ COMPLETE, PRUNED, FAIL = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL
 UNIT = FloatDistribution(0, 1)
 RATE = FloatDistribution(1e-5, 3e-3, log=True)
 GAMMA = FloatDistribution(1e-4, 0.2, log=True)
-NOTHING = Spent(0, 0, 0.0)
+NOTHING = Cost(0, 0, 0.0)
 # 40 places over the range in an order that has nothing to do with it, no three at one bound.
 SCATTERED = [((k * 17) % 40 + 0.5) / 40 for k in range(40)]
 
@@ -86,7 +86,7 @@ def crowded(distribution: Any, position: float, n: int = 4) -> list[Any]:
     return values_at(distribution, [position] * n + SCATTERED[n:])
 
 
-def answer_of(study: optuna.Study, **values: Any) -> Answer:
+def answer_of(study: optuna.Study, **values: Any) -> StudyResult:
     known: dict[str, Any] = {
         "counts": count_trials(study.get_trials()),
         "raced": (),
@@ -94,13 +94,13 @@ def answer_of(study: optuna.Study, **values: Any) -> Answer:
         **dict.fromkeys(("winner", "default", "improvement", "gain", "optimism")),
         **dict.fromkeys(("search", "race", "test"), NOTHING),
     }
-    return Answer(**{**known, **values})
+    return StudyResult(**{**known, **values})
 
 
 def said(rule: str, study: optuna.Study, *, known: Any = None, **values: Any) -> list[str]:
     """Return the texts of one rule."""
-    answer = answer_of(study, **(known or {}))
-    return [item.text for item in advise(study, config(**values), answer) if item.rule == rule]
+    result = answer_of(study, **(known or {}))
+    return [item.text for item in advise(study, config(**values), result) if item.rule == rule]
 
 
 # widen
@@ -593,7 +593,7 @@ def judged(
     lowest = min(means)
     scores = np.asarray([[v - 1, v + 1] for v in [*means, *[lowest] * len(broken)]])
     runs = tuple(
-        Rerun(
+        ReevaluationRun(
             key=str(i),
             stage="test",
             trial=7,

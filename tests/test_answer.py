@@ -9,12 +9,12 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from sb3_hpo.report.terminal import answer_lines, lines_of_test
-from sb3_hpo.results.reevaluation_runs import BASELINE, Candidate, Rerun, make_spec
+from sb3_hpo.results.reevaluation_runs import BASELINE, Candidate, ReevaluationRun, make_request
 from sb3_hpo.results.study_result import (
-    Answer,
-    Spent,
+    Cost,
+    StudyResult,
     race_score,
-    read_answer,
+    read_result,
     read_test,
     with_policy_kwargs,
 )
@@ -26,9 +26,9 @@ from tests.rerun_support import (
     default_trial,
     ended_trial,
     evaluation,
+    made_run,
+    made_runs,
     record,
-    rerun_of,
-    reruns_of,
     small_config,
     study_of,
     study_with_values,
@@ -39,19 +39,19 @@ if TYPE_CHECKING:
     import optuna
 
     from sb3_hpo.results.run_record import Evaluation
-    from sb3_hpo.results.study_result import Tested
+    from sb3_hpo.results.study_result import TestResult
 
 CONFIG = small_config()
 WINNER = candidate(1, -150.0)
 OURS, THEIRS = (-180.0, -170.0, -160.0, -190.0), (-900.0, -950.0, -1000.0)
 RACE = [
-    *reruns_of(CONFIG, "race", WINNER, [-170.0, -180.0]),
-    *reruns_of(CONFIG, "race", candidate(2, -160.0), [-160.0]),
-    *reruns_of(CONFIG, "race", candidate(3, -170.0), [None]),
+    *made_runs(CONFIG, "race", WINNER, [-170.0, -180.0]),
+    *made_runs(CONFIG, "race", candidate(2, -160.0), [-160.0]),
+    *made_runs(CONFIG, "race", candidate(3, -170.0), [None]),
 ]
 TEST = [
-    *reruns_of(CONFIG, "test", WINNER, OURS),
-    *reruns_of(CONFIG, "test", BASELINE, THEIRS),
+    *made_runs(CONFIG, "test", WINNER, OURS),
+    *made_runs(CONFIG, "test", BASELINE, THEIRS),
 ]
 
 
@@ -70,114 +70,116 @@ def study() -> optuna.Study:
     )
 
 
-def winner_of(reruns: list[Rerun]) -> Tested:
-    found = read_answer(study(), CONFIG, reruns, WINNER).winner
+def winner_of(all_runs: list[ReevaluationRun]) -> TestResult:
+    found = read_result(study(), CONFIG, all_runs, WINNER).winner
     assert found is not None
     return found
 
 
 @pytest.fixture(scope="module")
-def answer() -> Answer:
-    return read_answer(study(), CONFIG, [*RACE, *TEST], WINNER)
+def result() -> StudyResult:
+    return read_result(study(), CONFIG, [*RACE, *TEST], WINNER)
 
 
-def test_answer_counts_trials_by_outcome(answer: Answer) -> None:
-    assert answer.counts == Counts(
+def test_answer_counts_trials_by_outcome(result: StudyResult) -> None:
+    assert result.counts == Counts(
         finished=6, complete=3, pruned=1, infeasible=2, failed=0, running=0, waiting=0
     )
 
 
-def test_answer_race_is_in_order_of_seeds_then_means(answer: Answer) -> None:
-    assert [(who.trial, scores) for who, scores in answer.raced] == [
+def test_answer_race_is_in_order_of_seeds_then_means(result: StudyResult) -> None:
+    assert [(who.trial, scores) for who, scores in result.raced] == [
         (1, (-170.0, -180.0)),
         (2, (-160.0,)),
         (3, (-math.inf,)),
     ]
-    assert answer.raced[1][0] == Candidate(trial=2, kwargs={"n_epochs": 2})
+    assert result.raced[1][0] == Candidate(trial=2, kwargs={"n_epochs": 2})
 
 
-def test_answer_winner_has_its_test(answer: Answer) -> None:
+def test_answer_winner_has_its_test(result: StudyResult) -> None:
     scores = np.asarray([(value - 1, value + 1) for value in OURS])
     rng = np.random.default_rng(CONFIG.seed)
-    assert answer.winner is not None
-    assert answer.winner.candidate == WINNER
-    assert list(answer.winner.runs) == TEST[:4]
-    assert np.array_equal(answer.winner.scores, scores)
-    assert answer.winner.iqm == estimate(scores, iqm, rng)
-    assert (answer.winner.iqm.value, answer.winner.iqm.interval) == (-175.0, None)
-    assert (answer.winner.mean, answer.winner.median) == (-175.0, -175.0)
-    assert (answer.winner.worst, answer.winner.n_broken) == (-190.0, 0)
+    assert result.winner is not None
+    assert result.winner.candidate == WINNER
+    assert list(result.winner.runs) == TEST[:4]
+    assert np.array_equal(result.winner.scores, scores)
+    assert result.winner.iqm == estimate(scores, iqm, rng)
+    assert (result.winner.iqm.value, result.winner.iqm.interval) == (-175.0, None)
+    assert (result.winner.mean, result.winner.median) == (-175.0, -175.0)
+    assert (result.winner.worst, result.winner.n_broken) == (-190.0, 0)
 
 
-def test_answer_default_has_its_test(answer: Answer) -> None:
-    assert answer.default is not None
-    assert answer.default.candidate == BASELINE
-    assert list(answer.default.runs) == TEST[4:]
-    assert answer.default.iqm.value == -950.0
+def test_answer_default_has_its_test(result: StudyResult) -> None:
+    assert result.default is not None
+    assert result.default.candidate == BASELINE
+    assert list(result.default.runs) == TEST[4:]
+    assert result.default.iqm.value == -950.0
 
 
-def test_answer_compares_winner_with_default(answer: Answer) -> None:
+def test_answer_compares_winner_with_default(result: StudyResult) -> None:
     ours, theirs = (np.asarray([(v - 1, v + 1) for v in each]) for each in (OURS, THEIRS))
-    assert answer.improvement is not None
-    assert answer.improvement.value == 1.0
-    assert answer.gain is not None
-    assert answer.gain.value == -175.0 + 950.0
-    assert answer.gain == difference(ours, theirs, iqm, np.random.default_rng(0))
+    assert result.improvement is not None
+    assert result.improvement.value == 1.0
+    assert result.gain is not None
+    assert result.gain.value == -175.0 + 950.0
+    assert result.gain == difference(ours, theirs, iqm, np.random.default_rng(0))
     # Four seeds against three.
-    assert [answer.gain.interval, answer.improvement.interval] == [None, None]
-    assert answer.beats_default
+    assert [result.gain.interval, result.improvement.interval] == [None, None]
+    assert result.beats_default
 
 
-def test_answer_optimism_is_positive_where_the_trial_value_promised_more(answer: Answer) -> None:
-    assert answer.optimism == -150.0 + 175.0
+def test_answer_optimism_is_positive_where_the_trial_value_promised_more(
+    result: StudyResult,
+) -> None:
+    assert result.optimism == -150.0 + 175.0
 
 
-def test_answer_costs_count_pruned_and_broken_runs_too(answer: Answer) -> None:
+def test_answer_costs_count_pruned_and_broken_runs_too(result: StudyResult) -> None:
     """The search: three whole, one pruned, one diverged; the lost trial left no record."""
-    assert answer.search == Spent(n_runs=5, n_steps=5 * STEPS, seconds=10.0)
-    assert answer.race == Spent(n_runs=4, n_steps=4 * STEPS, seconds=8.0)
-    assert answer.test == Spent(n_runs=7, n_steps=7 * STEPS, seconds=14.0)
+    assert result.search == Cost(n_runs=5, n_steps=5 * STEPS, seconds=10.0)
+    assert result.race == Cost(n_runs=4, n_steps=4 * STEPS, seconds=8.0)
+    assert result.test == Cost(n_runs=7, n_steps=7 * STEPS, seconds=14.0)
 
 
-def test_answer_again_has_equal_intervals(answer: Answer) -> None:
-    again = read_answer(study(), CONFIG, [*RACE, *TEST], WINNER)
+def test_answer_again_has_equal_intervals(result: StudyResult) -> None:
+    again = read_result(study(), CONFIG, [*RACE, *TEST], WINNER)
     assert again.winner is not None
-    assert answer.winner is not None
-    assert again.winner.iqm == answer.winner.iqm
-    assert (again.improvement, again.gain) == (answer.improvement, answer.gain)
+    assert result.winner is not None
+    assert again.winner.iqm == result.winner.iqm
+    assert (again.improvement, again.gain) == (result.improvement, result.gain)
 
 
 def test_answer_before_any_rerun_knows_the_search_only() -> None:
-    answer = read_answer(study(), CONFIG, [], None)
-    empty = Spent(0, 0, 0.0)
-    assert (answer.raced, answer.race, answer.test) == ((), empty, empty)
-    assert [answer.winner, answer.default, answer.improvement, answer.gain] == [None] * 4
-    assert answer.optimism is None
-    assert answer.search.n_runs == 5
+    result = read_result(study(), CONFIG, [], None)
+    empty = Cost(0, 0, 0.0)
+    assert (result.raced, result.race, result.test) == ((), empty, empty)
+    assert [result.winner, result.default, result.improvement, result.gain] == [None] * 4
+    assert result.optimism is None
+    assert result.search.n_runs == 5
 
 
 def test_answer_during_the_race_shows_the_default_s_test() -> None:
-    answer = read_answer(study(), CONFIG, [*RACE, *TEST[4:]], None)
-    assert answer.winner is None
-    assert answer.default is not None
-    assert answer.default.iqm.value == -950.0
-    assert answer.gain is None
+    result = read_result(study(), CONFIG, [*RACE, *TEST[4:]], None)
+    assert result.winner is None
+    assert result.default is not None
+    assert result.default.iqm.value == -950.0
+    assert result.gain is None
 
 
 def test_answer_chosen_but_untested_winner_gives_no_number() -> None:
-    answer = read_answer(study(), CONFIG, [*RACE, *TEST[4:]], WINNER)
-    assert (answer.winner, answer.improvement, answer.gain, answer.optimism) == (None,) * 4
+    result = read_result(study(), CONFIG, [*RACE, *TEST[4:]], WINNER)
+    assert (result.winner, result.improvement, result.gain, result.optimism) == (None,) * 4
 
 
 def test_answer_winner_of_unknown_value_has_no_optimism() -> None:
     winner = replace(WINNER, trial_value=None)
-    assert read_answer(study(), CONFIG, TEST, winner).optimism is None
+    assert read_result(study(), CONFIG, TEST, winner).optimism is None
 
 
 def test_answer_runs_of_another_test_are_not_mixed_in() -> None:
     """Whoever asks for other test episodes gets a test of their own, from the same file."""
     other = small_config(test_episodes=3)
-    stale = reruns_of(other, "test", WINNER, [-9999.0] * 6)
+    stale = made_runs(other, "test", WINNER, [-9999.0] * 6)
     found = winner_of([*stale, *TEST])
     assert list(found.runs) == TEST[:4]
     assert found.scores.shape == (4, 2)
@@ -188,18 +190,18 @@ def test_answer_race_of_another_configuration_is_not_mixed_in() -> None:
     other = small_config(n_timesteps=20_000)
     renamed = Candidate(trial=1, kwargs={"n_epochs": 77})
     stale = [
-        *reruns_of(other, "race", renamed, [-1.0]),
-        *reruns_of(other, "race", candidate(9), [-2.0]),
+        *made_runs(other, "race", renamed, [-1.0]),
+        *made_runs(other, "race", candidate(9), [-2.0]),
     ]
-    answer = read_answer(study(), CONFIG, [*stale, *RACE[:3]], None)
-    assert [(who, scores) for who, scores in answer.raced] == [
+    result = read_result(study(), CONFIG, [*stale, *RACE[:3]], None)
+    assert [(who, scores) for who, scores in result.raced] == [
         (Candidate(trial=1, kwargs={"n_epochs": 1}), (-170.0, -180.0)),
         (Candidate(trial=2, kwargs={"n_epochs": 2}), (-160.0,)),
     ]
 
 
-def broken(index: int, curve: tuple[float, ...] = (), **options: Any) -> Rerun:
-    run = rerun_of(CONFIG, make_spec(CONFIG, "test", WINNER, index), None)
+def broken(index: int, curve: tuple[float, ...] = (), **options: Any) -> ReevaluationRun:
+    run = made_run(CONFIG, make_request(CONFIG, "test", WINNER, index), None)
     evaluations = [evaluation(curve, **options)] if curve else []
     return replace(run, record=record(WINNER.kwargs, evaluations, "diverged"))
 
@@ -229,7 +231,7 @@ def test_all_broken_runs_are_scored_by_their_curves() -> None:
 
 
 def test_all_broken_before_their_first_evaluation_give_no_number() -> None:
-    assert read_answer(study(), CONFIG, [broken(0), broken(1)], WINNER).winner is None
+    assert read_result(study(), CONFIG, [broken(0), broken(1)], WINNER).winner is None
 
 
 @pytest.mark.parametrize(
@@ -246,7 +248,7 @@ def test_all_broken_before_their_first_evaluation_give_no_number() -> None:
     ],
 )
 def test_median_run_is_the_median_seed_s(values: list[float | None], index: int) -> None:
-    runs = reruns_of(CONFIG, "test", WINNER, values)
+    runs = made_runs(CONFIG, "test", WINNER, values)
     assert winner_of(runs).median_run == runs[index]
 
 
@@ -297,7 +299,7 @@ def test_read_test_takes_rows_of_different_length() -> None:
     """A judgement that was cut has fewer episodes than the others, and says so."""
     runs = [
         replace(run, final=judgement((value, value + 2.0)))
-        for run, value in zip(reruns_of(CONFIG, "test", WINNER, [1.0] * 4), range(4), strict=True)
+        for run, value in zip(made_runs(CONFIG, "test", WINNER, [1.0] * 4), range(4), strict=True)
     ]
     runs[1] = replace(runs[1], final=judgement((9.0,), truncated=True))
     tested = read_test(CONFIG, runs, WINNER)
@@ -318,14 +320,14 @@ def test_answer_optimism_compares_returns_of_final_policies_only(
     score: str, optimism: float | None
 ) -> None:
     config = small_config(score=score)
-    runs = reruns_of(config, "test", WINNER, OURS)
-    assert read_answer(study(), config, runs, WINNER).optimism == optimism
+    runs = made_runs(config, "test", WINNER, OURS)
+    assert read_result(study(), config, runs, WINNER).optimism == optimism
 
 
 def test_answer_whose_default_always_broke_says_so() -> None:
-    runs = reruns_of(CONFIG, "test", BASELINE, [None] * 3)
+    runs = made_runs(CONFIG, "test", BASELINE, [None] * 3)
     bare = [replace(run, record=replace(run.record, evaluations=())) for run in runs]
-    answer = read_answer(study(), CONFIG, [*TEST[:4], *bare], WINNER)
-    assert (answer.default, answer.broken) == (None, {"SB3's default": 3})
-    lines = [line for line in answer_lines(answer) if "SB3's default" in line]
+    result = read_result(study(), CONFIG, [*TEST[:4], *bare], WINNER)
+    assert (result.default, result.broken) == (None, {"SB3's default": 3})
+    lines = [line for line in answer_lines(result) if "SB3's default" in line]
     assert lines == ["  All 3 test runs of SB3's default diverged or ran out of memory."]

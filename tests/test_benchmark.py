@@ -9,7 +9,7 @@ import pytest
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import FixedTrial, TrialState, create_trial
 
-from sb3_hpo.algorithms.kwargs import describe
+from sb3_hpo.algorithms.kwargs import serialize_kwargs
 from sb3_hpo.results.trials import RUN, SEED_CURVES
 from scripts import benchmark, benchmark_peers
 from scripts.benchmark_cost import CASES, Measured, cost_table, markdown, ratio
@@ -125,7 +125,7 @@ def test_tutorial_sample_replays_and_can_be_described() -> None:
         "gamma": 0.05, "max_grad_norm": 0.5, "gae_lambda": 0.1, "exponent_n_steps": 8,
         "learning_rate": 1e-3, "ent_coef": 1e-4, "net_arch": "tiny", "activation_fn": "relu",
     }  # fmt: skip
-    assert describe(sample(FixedTrial(params))) == {
+    assert serialize_kwargs(sample(FixedTrial(params))) == {
         "n_steps": 256, "gamma": 0.95, "gae_lambda": 0.9, "learning_rate": 1e-3,
         "ent_coef": 1e-4, "max_grad_norm": 0.5,
         "policy_kwargs": {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sb3_hpo.report.pages.assemble import write_pages
-from tests.studies import make_answer, make_study, no_answer, study_config
+from tests.studies import make_result, make_study, no_result, study_config
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,7 +86,7 @@ def test_visit_of_a_sabotaged_page_sees_what_is_wrong(tmp_path: Path) -> None:
 def test_report_renders_without_request_or_console_message(tmp_path: Path, guarded: bool) -> None:
     config = study_config(study_name="a <script>alert(1)</script> & study")
     study = make_study(config, 60)
-    page = write_pages(tmp_path, study, config, make_answer(study, config), [])[1]
+    page = write_pages(tmp_path, study, config, make_result(study, config), [])[1]
     if not guarded:  # nothing may be asked for even if it were allowed
         text = page.read_text()
         policy = re.search(r"<meta http-equiv=[^>]*>", text)
@@ -103,7 +103,7 @@ def test_report_renders_without_request_or_console_message(tmp_path: Path, guard
 def test_report_draws_dots_and_names_the_winner(tmp_path: Path) -> None:
     config = study_config()
     study = make_study(config, 30)
-    page = write_pages(tmp_path, study, config, make_answer(study, config), [])[1]
+    page = write_pages(tmp_path, study, config, make_result(study, config), [])[1]
     dom = visit(page, tmp_path).dom
     assert re.search(r"trial \d+ \(winner\)</text>", dom)
     assert dom.count('class="point"') > 100  # dots of scores, history and slices
@@ -112,7 +112,7 @@ def test_report_draws_dots_and_names_the_winner(tmp_path: Path) -> None:
 def test_report_of_an_empty_study_renders_without_figures(tmp_path: Path) -> None:
     config = study_config()
     study = make_study(config, 0)
-    page = write_pages(tmp_path, study, config, no_answer(study, config), [])[1]
+    page = write_pages(tmp_path, study, config, no_result(study, config), [])[1]
     seen = visit(page, tmp_path)
     assert seen.requests == set()
     assert seen.console == []

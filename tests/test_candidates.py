@@ -14,7 +14,7 @@ from optuna.distributions import (
 from optuna.trial import TrialState, create_trial
 
 import samplers
-from sb3_hpo.algorithms.kwargs import describe
+from sb3_hpo.algorithms.kwargs import serialize_kwargs
 from sb3_hpo.config.study_config import make_config
 from sb3_hpo.reevaluation.candidates import pick_candidates, replay_through
 from sb3_hpo.reevaluation.race import Round
@@ -262,6 +262,6 @@ def test_replay_makes_what_was_sampled_with_or_without_a_context(
     shipped = partial(samplers.SEARCH_SPACES[algo].sample, size=size)
     sample = shipped if is_bare else space.sample
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=3))
-    made = [describe(sample(study.ask())) for _ in range(10)]
+    made = [serialize_kwargs(sample(study.ask())) for _ in range(10)]
     replay = replay_through(space.sample, *space.bare)
     assert [replay(trial) for trial in study.trials] == made

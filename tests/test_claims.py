@@ -8,16 +8,16 @@ import optuna
 import pytest
 
 from samplers import SEARCH_SPACES, SpaceContext
-from sb3_hpo.algorithms.kwargs import describe
+from sb3_hpo.algorithms.kwargs import serialize_kwargs
 from sb3_hpo.results.trials import outcome_of, trials_of
-from sb3_hpo.storages.location import Place
+from sb3_hpo.storages.location import StudyLocation
 from sb3_hpo.study.objective import Objective
 from sb3_hpo.study.preflight import prepare
 from sb3_hpo.study.study import create_or_resume
 from sb3_hpo.training.batch.structure import structural_params, structure_of
-from sb3_hpo.workers.ask import claim, claim_group
-from sb3_hpo.workers.loop import run_trials, trials_together
-from sb3_hpo.workers.monitor import Watch
+from sb3_hpo.workers.ask import ask, ask_group
+from sb3_hpo.workers.loop import run_loop, trials_together
+from sb3_hpo.workers.monitor import TrialMonitor
 from tests.test_loop import config, work
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def sample_with_structure(trial: Any) -> dict[str, Any]:
 
 def opened(config_: StudyConfig) -> tuple[optuna.Study, Objective]:
     space = prepare(config_)
-    study = create_or_resume(config_, Place.of(config_), space)
+    study = create_or_resume(config_, StudyLocation.of(config_), space)
     return study, Objective(config_, space.sample)
 
 
@@ -57,7 +57,7 @@ def test_companions_have_the_structure_and_numbers_of_their_own(tmp_path: Path) 
     study, objective = opened(config_)
     sampler = study.sampler
     for _ in range(2):
-        (trials,) = claim_group(study, objective, config_, "w", 4)
+        (trials,) = ask_group(study, objective, config_, "w", 4)
         assert len(trials) == 4
         shared = {(trial.params["n_steps"], trial.params["n_epochs"]) for trial in trials}
         assert len(shared) == 1
@@ -72,7 +72,7 @@ def test_an_enqueued_trial_is_alone(tmp_path: Path) -> None:
     config_ = batched(tmp_path, n_trials=9)
     study, objective = opened(config_)
     study.enqueue_trial({"n_steps": 16, "n_epochs": 1})
-    ((enqueued,),) = claim_group(study, objective, config_, "w", 4)
+    ((enqueued,),) = ask_group(study, objective, config_, "w", 4)
     assert "fixed_params" in trials_of(study)[enqueued.number].system_attrs
     assert len(trials_of(study)) == 1
 
@@ -89,7 +89,7 @@ def test_a_point_that_is_enqueued_meanwhile_is_trained_apart(tmp_path: Path) -> 
         return sample_with_structure(trial)
 
     vars(objective)["sample"] = sample
-    group, apart = claim_group(study, objective, config_, "w", 4)
+    group, apart = ask_group(study, objective, config_, "w", 4)
     assert [trial.number for trial in group] == [0]
     assert [trial.number for trial in apart] == [1]
     assert "fixed_params" in trials_of(study)[1].system_attrs
@@ -98,11 +98,11 @@ def test_a_point_that_is_enqueued_meanwhile_is_trained_apart(tmp_path: Path) -> 
 def test_companions_never_exceed_the_total(tmp_path: Path) -> None:
     config_ = batched(tmp_path, n_trials=3)
     study, objective = opened(config_)
-    claim(study, 3, "w")
-    (trials,) = claim_group(study, objective, config_, "w", 4)
+    ask(study, 3, "w")
+    (trials,) = ask_group(study, objective, config_, "w", 4)
     assert len(trials) == 2
     assert [outcome_of(trial) for trial in trials_of(study)] == [None, None, None, "surplus"]
-    assert claim_group(study, objective, config_, "w", 4) == []
+    assert ask_group(study, objective, config_, "w", 4) == []
 
 
 def test_a_search_space_that_fails_for_companions_leaves_its_trial_alone(
@@ -118,7 +118,7 @@ def test_a_search_space_that_fails_for_companions_leaves_its_trial_alone(
 
     vars(objective)["sample"] = sample
     with caplog.at_level("INFO"):
-        ((first,),) = claim_group(study, objective, config_, "w", 4)
+        ((first,),) = ask_group(study, objective, config_, "w", 4)
     assert first.number == 0
     assert "trial 0 gets no companions" in caplog.text
     assert "the file is gone" in caplog.text
@@ -143,10 +143,10 @@ def test_run_trials_in_batches_hands_all_back_when_it_is_stopped(tmp_path: Path)
 
     config_ = batched(tmp_path, n_trials=8, batch_trials=3)
     space = prepare(config_)
-    study = create_or_resume(config_, Place.of(config_), space)
-    watch = Watch(config_, deadline=60, clock=StopsSoon())
-    objective = Objective(config_, space.sample, on_step=watch.on_step)
-    assert run_trials(study, objective, config_, watch, "w") == "the study's --timeout is over"
+    study = create_or_resume(config_, StudyLocation.of(config_), space)
+    monitor = TrialMonitor(config_, deadline=60, clock=StopsSoon())
+    objective = Objective(config_, space.sample, on_step=monitor.on_step)
+    assert run_loop(study, objective, config_, monitor, "w") == "the study's --timeout is over"
     states = [(trial.state.name, outcome_of(trial)) for trial in trials_of(study)]
     assert states[:3] == [("FAIL", "interrupted")] * 3
     assert states[3:] == [("WAITING", None)] * 3
@@ -181,7 +181,7 @@ def test_structural_params_of_our_spaces_leave_the_numbers_free(algo: str) -> No
 
     def replay(params: Mapping[str, Any]) -> Mapping[str, Any]:
         trial = optuna.trial.FixedTrial(dict(params))
-        described: dict[str, Any] = describe(sample(trial, context=context, size="full"))
+        described: dict[str, Any] = serialize_kwargs(sample(trial, context=context, size="full"))
         return described
 
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
@@ -220,7 +220,7 @@ def test_trials_that_cannot_be_together_have_each_their_own_time(tmp_path: Path)
         pruner="none", trial_timeout=300,
     )  # fmt: skip
     clock = Slow()
-    study, reason = work(config_, Watch(config_, clock=clock))
+    study, reason = work(config_, TrialMonitor(config_, clock=clock))
     assert reason is None
     assert clock.now > 300  # all of them together took longer than one may
     trials = trials_of(study)
@@ -228,16 +228,16 @@ def test_trials_that_cannot_be_together_have_each_their_own_time(tmp_path: Path)
     assert [trial.user_attrs["run"]["n_together"] for trial in trials] == [0, 0, 0]
 
 
-def test_trials_that_cannot_be_together_twice_are_claimed_one_at_a_time(
+def test_trials_that_cannot_be_together_twice_are_asked_for_one_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     asked: list[int] = []
 
     def noting(*arguments: Any) -> Any:
         asked.append(arguments[-1])
-        return claim_group(*arguments)
+        return ask_group(*arguments)
 
-    monkeypatch.setattr("sb3_hpo.workers.loop.claim_group", noting)
+    monkeypatch.setattr("sb3_hpo.workers.loop.ask_group", noting)
     config_ = config(
         tmp_path, space="tests.test_claims:sample_two_kinds", n_trials=6, batch_trials=2,
         pruner="none",
@@ -251,7 +251,7 @@ def test_trials_that_cannot_be_together_twice_are_claimed_one_at_a_time(
 
 def test_trials_together_have_their_times_together(tmp_path: Path) -> None:
     config_ = batched(tmp_path, n_trials=3, batch_trials=3, pruner="none", trial_timeout=20)
-    study, _ = work(config_, Watch(config_, clock=Slow()))
+    study, _ = work(config_, TrialMonitor(config_, clock=Slow()))
     for trial in trials_of(study):
         assert trial.user_attrs["run"]["reason"] == "3 trials together took longer than 60 s"
 

@@ -13,7 +13,7 @@ from stable_baselines3.common.noise import (
     VectorizedActionNoise,
 )
 
-from sb3_hpo.algorithms.kwargs import build, describe, merge
+from sb3_hpo.algorithms.kwargs import deserialize_kwargs, merge, serialize_kwargs
 from sb3_hpo.utils.errors import UserError
 from sb3_hpo.utils.files import format_yaml, parse_yaml
 
@@ -52,7 +52,7 @@ def through_json(values: Any) -> Any:
 
 @pytest.mark.parametrize("way", [through_yaml, through_json])
 def test_build_of_describe_gives_equal_kwargs(way: Any) -> None:
-    built = build(way(describe(KWARGS)))
+    built = deserialize_kwargs(way(serialize_kwargs(KWARGS)))
     assert built == KWARGS
     assert type(built["train_freq"]) is tuple
 
@@ -61,7 +61,7 @@ def test_build_of_describe_gives_equal_kwargs(way: Any) -> None:
 @pytest.mark.parametrize("i", [0, 1, 2])
 def test_build_of_described_noise_draws_the_same(way: Any, i: int) -> None:
     noise = noises()[i]
-    built = build(way(describe({"action_noise": noise})))["action_noise"]
+    built = deserialize_kwargs(way(serialize_kwargs({"action_noise": noise})))["action_noise"]
     draws = []
     for each in (noise, built):
         np.random.seed(0)  # noqa: NPY002 - SB3's noise draws from the global stream
@@ -71,7 +71,7 @@ def test_build_of_described_noise_draws_the_same(way: Any, i: int) -> None:
 
 
 def test_describe_noise_names_class_and_arguments() -> None:
-    assert describe(noises()[0]) == {
+    assert serialize_kwargs(noises()[0]) == {
         "$call": "stable_baselines3.common.noise:NormalActionNoise",
         "mean": [0.0, 0.5],
         "sigma": [0.1, 0.2],
@@ -79,7 +79,9 @@ def test_describe_noise_names_class_and_arguments() -> None:
 
 
 def test_describe_numpy_values_gives_plain_ones() -> None:
-    described = describe({"a": np.float32(0.5), "b": np.int64(3), "c": np.array([1.0, 2.0])})
+    described = serialize_kwargs(
+        {"a": np.float32(0.5), "b": np.int64(3), "c": np.array([1.0, 2.0])}
+    )
     assert described == {"a": 0.5, "b": 3, "c": [1.0, 2.0]}
     assert [type(value) for value in described.values()] == [float, int, list]
 
@@ -90,23 +92,23 @@ def test_describe_numpy_values_gives_plain_ones() -> None:
 )
 def test_describe_unknown_object_is_refused(value: Any) -> None:
     with pytest.raises(UserError, match="cannot be written down: use numbers, text"):
-        describe({"policy_kwargs": [value]})
+        serialize_kwargs({"policy_kwargs": [value]})
 
 
 def test_describe_local_function_is_refused() -> None:
     with pytest.raises(UserError, match="cannot be imported by a worker process"):
-        describe({"learning_rate": lambda progress: progress * 1e-3})
+        serialize_kwargs({"learning_rate": lambda progress: progress * 1e-3})
 
 
 @pytest.mark.parametrize("key", [1, "$import"])
 def test_describe_key_that_means_something_else_is_refused(key: Any) -> None:
     with pytest.raises(UserError, match=r"keys must be text other than \$import, \$call, \$tuple"):
-        describe({"net_arch": {key: [64]}})
+        serialize_kwargs({"net_arch": {key: [64]}})
 
 
 def test_build_twice_shares_nothing() -> None:
-    description = describe({**KWARGS, "action_noise": noises()[0]})
-    first, second = build(description), build(description)
+    description = serialize_kwargs({**KWARGS, "action_noise": noises()[0]})
+    first, second = deserialize_kwargs(description), deserialize_kwargs(description)
     first["policy_kwargs"]["net_arch"]["pi"].append(1)
     assert second["policy_kwargs"]["net_arch"]["pi"] == [64, 64]
     assert description["policy_kwargs"]["net_arch"]["pi"] == [64, 64]
@@ -115,7 +117,7 @@ def test_build_twice_shares_nothing() -> None:
 
 def test_build_unknown_class_is_a_user_error() -> None:
     with pytest.raises(UserError, match="unknown name 'Tan'"):
-        build({"activation_fn": {"$import": "torch.nn:Tan"}})
+        deserialize_kwargs({"activation_fn": {"$import": "torch.nn:Tan"}})
 
 
 @pytest.mark.parametrize(
@@ -133,7 +135,7 @@ def test_build_calls_nothing_but_schedules_and_noises(
     description: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
-        build(description)
+        deserialize_kwargs(description)
 
 
 def test_merge_nested_mappings_keeps_both_and_the_second_wins() -> None:

@@ -16,10 +16,10 @@ from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
 from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.envs.factory import make_evaluation_envs, make_training_envs
-from sb3_hpo.envs.problem import probe
+from sb3_hpo.envs.problem import probe_env
 from sb3_hpo.study.callback import TrialEvalCallback
 from sb3_hpo.training.episodes import EpisodePlan, run_episodes
-from sb3_hpo.training.hooks import Hooks, Member
+from sb3_hpo.training.hooks import Hooks, RunRequest
 from sb3_hpo.training.train import train
 from tests.envs import MaskedEnv, TargetEnv
 
@@ -49,7 +49,7 @@ def config(algo: str, env: str, **values: Any) -> StudyConfig:
 
 
 def run(config_: StudyConfig, kwargs: Mapping[str, Any], hooks: Hooks | None = None) -> TrainedRun:
-    (trained,) = train(config_, [Member(kwargs, 1)], SEEDS, hooks)
+    (trained,) = train(config_, [RunRequest(kwargs, 1)], SEEDS, hooks)
     return trained
 
 
@@ -172,12 +172,12 @@ def test_frame_stack_trains(algo: str, kwargs: dict[str, Any], normalize: bool) 
     assert trained.record.outcome == "finished"
     assert trained.model is not None
     assert trained.model.observation_space.shape == (6,)
-    assert probe(config_).observation_space.shape == (6,)
+    assert probe_env(config_).observation_space.shape == (6,)
 
 
 def test_probe_knows_masks_goals_and_the_longest_episode() -> None:
     known = [
         (problem.has_action_masks, problem.has_goals, problem.longest_episode)
-        for problem in (probe(config("ppo", env)) for env in ("MaskedEnv", "make_goal_env"))
+        for problem in (probe_env(config("ppo", env)) for env in ("MaskedEnv", "make_goal_env"))
     ]
     assert known == [(True, False, None), (False, True, 10)]

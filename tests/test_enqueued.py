@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from sb3_hpo.algorithms.kwargs import build, describe
+from sb3_hpo.algorithms.kwargs import deserialize_kwargs, serialize_kwargs
 from sb3_hpo.config.study_config import make_config
 from sb3_hpo.envs.problem import Problem
 from sb3_hpo.spaces.bind import bind_space
@@ -147,8 +147,8 @@ def test_zoo_entry_s_params_replay_to_what_the_space_has_of_it(tmp_path: Path) -
     space = bind(space_size="full", n_timesteps=100_000, n_envs=4)
     point = read(ZOO_PPO, tmp_path, space)
     assert point.kwargs is not None
-    made = describe(space.sample(draw_at(point.params)))
-    wanted = describe(build(point.kwargs))
+    made = serialize_kwargs(space.sample(draw_at(point.params)))
+    wanted = serialize_kwargs(deserialize_kwargs(point.kwargs))
     assert {key: made[key] for key in wanted if key != "policy_kwargs"} == {
         key: value for key, value in wanted.items() if key != "policy_kwargs"
     }

@@ -16,7 +16,7 @@ from sb3_hpo.envs.factory import (
     make_evaluation_envs,
     make_training_envs,
 )
-from sb3_hpo.envs.problem import probe
+from sb3_hpo.envs.problem import probe_env
 from sb3_hpo.envs.seeded_episodes import SeededEpisodes
 from sb3_hpo.utils.errors import UserError
 from tests.envs import N_STEPS, KnownReturnEnv, start_of
@@ -180,7 +180,7 @@ def test_make_evaluation_envs_cuts_endless_episodes() -> None:
 
 
 def test_probe_gives_the_wrapped_envs_spaces() -> None:
-    problem = probe(config("CartPole-v1", wrapper=["gymnasium.wrappers:FlattenObservation"]))
+    problem = probe_env(config("CartPole-v1", wrapper=["gymnasium.wrappers:FlattenObservation"]))
     assert problem.observation_space.shape == (4,)
     assert problem.action_space == gym.spaces.Discrete(2)
     assert problem.longest_episode == 500
@@ -212,18 +212,18 @@ def test_probe_gives_the_wrapped_envs_spaces() -> None:
 )
 def test_probe_env_that_cannot_be_made_says_why(env: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        probe(config(env))
+        probe_env(config(env))
 
 
 def test_probe_wrong_env_kwargs_says_why() -> None:
     with pytest.raises(UserError, match=r"^env: making .* failed: TypeError: .*'obs_scael'"):
-        probe(config(env_kwargs={"obs_scael": 2.0}))
+        probe_env(config(env_kwargs={"obs_scael": 2.0}))
 
 
 def test_probe_failing_reset_says_why_in_one_line(module: str) -> None:
     message = "^env: resetting '.*FailingReset' failed: ConnectionError: simulator is down "
     with pytest.raises(UserError, match=message):
-        probe(config(f"{module}:FailingReset"))
+        probe_env(config(f"{module}:FailingReset"))
 
 
 def test_probe_wrapper_that_makes_no_env_is_named() -> None:
@@ -231,4 +231,4 @@ def test_probe_wrapper_that_makes_no_env_is_named() -> None:
         "^wrapper: builtins:str must make a gymnasium.Env, but made an object of builtins:str"
     )
     with pytest.raises(UserError, match=message):
-        probe(config(wrapper=["builtins:str"]))
+        probe_env(config(wrapper=["builtins:str"]))

@@ -20,13 +20,13 @@ from stable_baselines3.common.utils import LinearSchedule
 
 from samplers import SEARCH_SPACES, Size, SpaceContext
 from samplers.schedules import CosineSchedule
-from sb3_hpo.algorithms.kwargs import build, describe
+from sb3_hpo.algorithms.kwargs import deserialize_kwargs, serialize_kwargs
 from sb3_hpo.algorithms.registry import load_algorithm
 from sb3_hpo.config.training_config import TrainingConfig
 from sb3_hpo.export.recipe import Recipe
 from sb3_hpo.export.script import training_script
 from sb3_hpo.export.zoo_entry import zoo_yaml
-from sb3_hpo.training.hooks import Member
+from sb3_hpo.training.hooks import RunRequest
 from sb3_hpo.training.models import choose_policy
 from sb3_hpo.training.train import train
 
@@ -77,7 +77,9 @@ gym.register("Own{module}-v0", entry_point=Light, max_episode_steps=5)
 def recipe(algo: str = "ppo", kwargs: Any = None, **values: Any) -> Recipe:
     env = "CartPole-v1" if algo in DISCRETE else "Pendulum-v1"
     config = TrainingConfig.model_validate({"algo": algo, "env": env, **values})
-    return Recipe(config=config, kwargs=describe(kwargs or {}), root_seed=0, study="s", trial=0)
+    return Recipe(
+        config=config, kwargs=serialize_kwargs(kwargs or {}), root_seed=0, study="s", trial=0
+    )
 
 
 def sampled(algo: str, size: Size, seed: int) -> Recipe:
@@ -155,7 +157,7 @@ def run_script(
 
 
 def trained_weights(recipe_: Recipe, seed: int = 5) -> dict[str, torch.Tensor]:
-    (run,) = train(recipe_.config, [Member(recipe_.build_kwargs(), seed)], (1, 2))
+    (run,) = train(recipe_.config, [RunRequest(recipe_.build_kwargs(), seed)], (1, 2))
     assert run.model is not None
     return dict(run.model.policy.state_dict())
 
@@ -186,7 +188,7 @@ def test_script_reads_as_a_person_writes_it() -> None:
     }
     winner = Recipe(
         config=recipe("td3", normalize=True).config,
-        kwargs=describe(kwargs),
+        kwargs=serialize_kwargs(kwargs),
         root_seed=0,
         study="s",
         trial=0,
@@ -250,7 +252,7 @@ def test_script_kwargs_are_the_recipe(algo: str, size: Size, seed: int) -> None:
     point = sampled(algo, size, seed)
     kwargs = model_kwargs(script(point))
     assert kwargs.pop("device") == "cpu"
-    assert describe(kwargs) == point.kwargs
+    assert serialize_kwargs(kwargs) == point.kwargs
 
 
 def test_scripts_are_formatted_as_ruff_does(tmp_path: Path) -> None:
@@ -468,8 +470,18 @@ def test_zoo_entry_is_complete() -> None:
         ({"stochastic_eval": True}, {}, "RL Zoo cannot be told to evaluate sampled", None),
         ({"wrapper": ["tests.envs:DoubleReward"]}, {}, "RL Zoo cannot put Monitor around", None),
         ({"env": "a.b:make"}, {}, "register a.b:make as make-v0 in a module", None),
-        ({"env_kwargs": {"f": build}}, {}, "RL Zoo cannot read env_kwargs {'f'", "env_kwargs"),
-        ({}, {"learning_rate": build}, "RL Zoo cannot read learning_rate=", "learning_rate"),
+        (
+            {"env_kwargs": {"f": deserialize_kwargs}},
+            {},
+            "RL Zoo cannot read env_kwargs {'f'",
+            "env_kwargs",
+        ),
+        (
+            {},
+            {"learning_rate": deserialize_kwargs},
+            "RL Zoo cannot read learning_rate=",
+            "learning_rate",
+        ),
         (
             {},
             {"action_noise": NormalActionNoise(np.zeros(2), np.array([0.1, 0.2]))},

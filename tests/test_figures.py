@@ -16,7 +16,7 @@ from optuna.distributions import (
 )
 from optuna.trial import TrialState, create_trial
 
-from sb3_hpo.report.figures.axes import Scale
+from sb3_hpo.report.figures.axes import Axis
 from sb3_hpo.report.figures.plotting import (
     COMPLETE,
     DEFAULT,
@@ -30,22 +30,22 @@ from sb3_hpo.report.figures.plotting import (
     floor_of,
 )
 from sb3_hpo.report.figures.reevaluation import curves, scores
-from sb3_hpo.report.figures.search import history, trial_curves
+from sb3_hpo.report.figures.search import trial_curves, value_history
 from sb3_hpo.report.figures.space import importances, parallel, read_points, slices
-from sb3_hpo.report.pages.trial_curves import Past, read_past
-from sb3_hpo.results.reevaluation_runs import BASELINE, make_spec
-from sb3_hpo.results.study_result import Answer, read_answer
+from sb3_hpo.report.pages.trial_curves import SearchHistory, read_history
+from sb3_hpo.results.reevaluation_runs import BASELINE, make_request
+from sb3_hpo.results.study_result import StudyResult, read_result
 from sb3_hpo.results.trials import KWARGS_OVERRIDE, best_trials
 from sb3_hpo.utils.formatting import number, readable
 from tests.studies import (
     DEFAULT_PARAMS,
     candidates,
     finished_trial,
-    make_answer,
-    make_rerun,
-    make_reruns,
+    make_result,
+    make_run,
+    make_runs,
     make_study,
-    no_answer,
+    no_result,
     study_config,
 )
 
@@ -61,17 +61,17 @@ def study() -> optuna.Study:
 
 
 @pytest.fixture(scope="module")
-def answer(study: optuna.Study) -> Answer:
-    return make_answer(study, CONFIG)
+def result(study: optuna.Study) -> StudyResult:
+    return make_result(study, CONFIG)
 
 
 @pytest.fixture(scope="module")
-def past(study: optuna.Study, answer: Answer) -> Past:
-    return read_past(study, answer)
+def history(study: optuna.Study, result: StudyResult) -> SearchHistory:
+    return read_history(study, result)
 
 
-def past_of(study: optuna.Study, config: StudyConfig = CONFIG) -> Past:
-    return read_past(study, no_answer(study, config))
+def history_of(study: optuna.Study, config: StudyConfig = CONFIG) -> SearchHistory:
+    return read_history(study, no_result(study, config))
 
 
 def foreign_study(n: int = 12) -> optuna.Study:
@@ -111,14 +111,16 @@ def trace(drawn: Drawn, name: str) -> dict[str, Any]:
     return found
 
 
-def test_figures_are_valid_for_plotly(study: optuna.Study, answer: Answer, past: Past) -> None:
+def test_figures_are_valid_for_plotly(
+    study: optuna.Study, result: StudyResult, history: SearchHistory
+) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of plotly's own imports
         go = pytest.importorskip("plotly.graph_objects")
     points = read_points(study)
-    all_drawn = [history(past), trial_curves(past), scores(answer, past)]
-    all_drawn += [curves(answer, "return"), importances(points)]
-    all_drawn += [slices(points, past), parallel(points, past)]
+    all_drawn = [value_history(history), trial_curves(history), scores(result, history)]
+    all_drawn += [curves(result, "return"), importances(points)]
+    all_drawn += [slices(points, history), parallel(points, history)]
     for drawn in all_drawn:
         checked = go.Figure(data=figure(drawn).data, layout=figure(drawn).layout)
         assert len(checked.data) == len(figure(drawn).data) > 0
@@ -194,16 +196,16 @@ def test_readable_leaves_notation_out(value: Any, text: str) -> None:
     ],
 )
 def test_scale_has_few_round_ticks(distribution: BaseDistribution, labels: tuple[str]) -> None:
-    assert Scale.of(distribution).labels == labels
+    assert Axis.of(distribution).labels == labels
 
 
 def test_scale_of_choices_tells_true_from_one() -> None:
-    scale = Scale.of(CategoricalDistribution((True, 1, 0.5)))
+    scale = Axis.of(CategoricalDistribution((True, 1, 0.5)))
     assert [scale.place(value) for value in (True, 1, 0.5)] == [0.0, 1.0, 2.0]
 
 
 def test_scale_share_of_a_log_range_is_of_its_logarithm() -> None:
-    scale = Scale.of(FloatDistribution(1e-4, 1.0, log=True))
+    scale = Axis.of(FloatDistribution(1e-4, 1.0, log=True))
     assert scale.share(scale.place(1e-2)) == pytest.approx(0.5)
 
 
@@ -214,19 +216,19 @@ def test_history_incumbent_rises_with_the_steps_spent() -> None:
     study = optuna.create_study(direction="maximize")
     for value in (-900.0, -950.0, -300.0):
         study.add_trial(finished_trial(CONFIG, DEFAULT_PARAMS, [value] * 10, {"gamma": 0.9}, {}))
-    best = trace(history(past_of(study)), "best so far")
+    best = trace(value_history(history_of(study)), "best so far")
     one_run = CONFIG.n_timesteps + 48
     assert best["x"] == [one_run, 3 * one_run, 3 * one_run]
     assert best["y"] == [-900.0, -300.0, -300.0]
 
 
-def test_history_tells_outcomes_apart(past: Past) -> None:
-    drawn = history(past)
+def test_history_tells_outcomes_apart(history: SearchHistory) -> None:
+    drawn = value_history(history)
     looks = {
         name: (trace(drawn, name)["marker"]["color"], len(trace(drawn, name)["x"]))
         for name in ("complete", "pruned (last evaluation)", "infeasible")
     }
-    kinds = [course.kind for course in past.courses]
+    kinds = [curve.kind for curve in history.curves]
     assert looks == {
         "complete": (COMPLETE, kinds.count("complete") - 1),  # the leader has its own mark
         "pruned (last evaluation)": (PRUNED, kinds.count("pruned")),
@@ -235,23 +237,27 @@ def test_history_tells_outcomes_apart(past: Past) -> None:
     assert any("diverged" in text for text in trace(drawn, "infeasible")["text"])
 
 
-def test_history_marks_sb3s_default_at_its_value(study: optuna.Study, past: Past) -> None:
-    assert trace(history(past), "default point")["y"] == [study.trials[0].value] * 2
+def test_history_marks_sb3s_default_at_its_value(
+    study: optuna.Study, history: SearchHistory
+) -> None:
+    assert trace(value_history(history), "default point")["y"] == [study.trials[0].value] * 2
 
 
 def test_history_without_complete_trial_says_so() -> None:
     empty = optuna.create_study(direction="maximize")
-    assert history(past_of(empty)) == "No history: no trial is COMPLETE yet."
+    assert value_history(history_of(empty)) == "No history: no trial is COMPLETE yet."
 
 
 def test_history_of_a_foreign_study_counts_trials() -> None:
-    drawn = figure(history(past_of(foreign_study())))
+    drawn = figure(value_history(history_of(foreign_study())))
     assert drawn.layout["xaxis"]["title"]["text"] == "finished trials"
     assert len(trace(drawn, "pruned (last evaluation)")["x"]) == 1
 
 
 def test_history_of_a_terrible_value_draws_it_at_the_edge() -> None:
-    drawn = figure(history(past_of(study_of_values([-1e6, *np.linspace(-200, -100, 19)]))))
+    drawn = figure(
+        value_history(history_of(study_of_values([-1e6, *np.linspace(-200, -100, 19)])))
+    )
     low, high = drawn.layout["yaxis"]["range"]
     assert (low, high) == (-205.0, -95.0)
     assert trace(drawn, "complete")["y"][0] == low
@@ -260,15 +266,17 @@ def test_history_of_a_terrible_value_draws_it_at_the_edge() -> None:
 
 
 def test_history_of_an_infinite_value_is_finite() -> None:
-    drawn = history(past_of(study_of_values([-math.inf, 1.0, 2.0])))
+    drawn = value_history(history_of(study_of_values([-math.inf, 1.0, 2.0])))
     assert all(math.isfinite(y) for y in trace(drawn, "complete")["y"])
 
 
 # Learning curves of the search.
 
 
-def test_trial_curves_name_the_best_and_join_the_others(study: optuna.Study, past: Past) -> None:
-    drawn = figure(trial_curves(past))
+def test_trial_curves_name_the_best_and_join_the_others(
+    study: optuna.Study, history: SearchHistory
+) -> None:
+    drawn = figure(trial_curves(history))
     best = [t.number for t in best_trials(study, 5)]
     names = [f"trial {n}" for n in reversed(best[1:])] + [f"trial {best[0]} (winner)"]
     assert [t["name"] for t in drawn.data] == [
@@ -278,8 +286,8 @@ def test_trial_curves_name_the_best_and_join_the_others(study: optuna.Study, pas
     assert trace(drawn, "default point")["line"]["color"] == DEFAULT
 
 
-def test_trial_curves_are_the_evaluations(study: optuna.Study, past: Past) -> None:
-    curve = trace(trial_curves(past), "default point")
+def test_trial_curves_are_the_evaluations(study: optuna.Study, history: SearchHistory) -> None:
+    curve = trace(trial_curves(history), "default point")
     assert list(curve["x"]) == [4000 * k for k in range(1, 11)]
     reported = list(study.trials[0].intermediate_values.values())
     assert curve["y"] == pytest.approx(reported)
@@ -289,58 +297,62 @@ def test_trial_curves_of_a_running_trial_are_drawn() -> None:
     study = optuna.create_study(direction="maximize")
     trial = study.ask()
     trial.report(-500.0, step=4000)
-    running = trace(trial_curves(past_of(study)), "complete or running")
+    running = trace(trial_curves(history_of(study)), "complete or running")
     assert (running["x"], running["y"]) == ([4000, None], [-500.0, None])
 
 
 def test_trial_curves_without_any_say_so() -> None:
     text = "No learning curves: no trial has reported an evaluation yet."
-    assert trial_curves(past_of(study_of_values([1.0]))) == text
+    assert trial_curves(history_of(study_of_values([1.0]))) == text
 
 
 # Race and test.
 
 
-def test_scores_show_every_seed_and_the_interval(answer: Answer, past: Past) -> None:
-    drawn = figure(scores(answer, past))
-    assert answer.winner is not None
-    assert answer.default is not None
+def test_scores_show_every_seed_and_the_interval(
+    result: StudyResult, history: SearchHistory
+) -> None:
+    drawn = figure(scores(result, history))
+    assert result.winner is not None
+    assert result.default is not None
     test_dots, race_dots = [t for t in drawn.data if t["name"] == "one seed"]
-    means = [*answer.winner.scores.mean(axis=1), *answer.default.scores.mean(axis=1)]
+    means = [*result.winner.scores.mean(axis=1), *result.default.scores.mean(axis=1)]
     assert test_dots["customdata"] == pytest.approx(means)
-    assert race_dots["customdata"] == [score for _, runs in answer.raced for score in runs]
+    assert race_dots["customdata"] == [score for _, runs in result.raced for score in runs]
     diamond = next(t for t in drawn.data if t["name"] == "estimate; the bar is a 95 % interval")
-    iqm = answer.winner.iqm
+    iqm = result.winner.iqm
     assert diamond["x"] == [iqm.value]
     assert diamond["error_x"]["array"] == [iqm.high - iqm.value]
     assert diamond["error_x"]["arrayminus"] == [iqm.value - iqm.low]
     assert diamond["marker"]["color"] == WINNER
 
 
-def test_scores_mark_trial_values(study: optuna.Study, answer: Answer, past: Past) -> None:
-    drawn = figure(scores(answer, past))
+def test_scores_mark_trial_values(
+    study: optuna.Study, result: StudyResult, history: SearchHistory
+) -> None:
+    drawn = figure(scores(result, history))
     marks = [t for t in drawn.data if t["name"] == "trial value, from the search"]
-    raced = [study.trials[c.trial].value for c, _ in answer.raced if c.trial is not None]
+    raced = [study.trials[c.trial].value for c, _ in result.raced if c.trial is not None]
     assert marks[1]["customdata"] == raced
     assert marks[0]["customdata"] == [best_trials(study, 1)[0].value]
 
 
 def test_scores_of_a_broken_race_run_leave_it_out(study: optuna.Study) -> None:
-    reruns = make_reruns(study, CONFIG)
-    broken = next(rerun for rerun in reruns if rerun.stage == "race")
+    all_runs = make_runs(study, CONFIG)
+    broken = next(run for run in all_runs if run.stage == "race")
     object.__setattr__(broken.record, "outcome", "diverged")
-    known = read_answer(study, CONFIG, reruns, None)
-    drawn = figure(scores(known, read_past(study, known)))
-    n_race = sum(r.stage == "race" for r in reruns)
+    known = read_result(study, CONFIG, all_runs, None)
+    drawn = figure(scores(known, read_history(study, known)))
+    n_race = sum(r.stage == "race" for r in all_runs)
     dots = [t for t in drawn.data if t["name"] == "one seed"][-1]
     assert len(dots["x"]) == n_race - 1
     assert drawn.note == "1 race run broke without a score."
 
 
 def test_scores_and_curves_without_reevaluation_say_so(study: optuna.Study) -> None:
-    known = no_answer(study, CONFIG)
+    known = no_result(study, CONFIG)
     text = "No scores of race and test: nothing has been re-evaluated yet."
-    assert scores(known, read_past(study, known)) == text
+    assert scores(known, read_history(study, known)) == text
     text = "No learning curves of the winner: no trial has been re-evaluated yet."
     assert curves(known, "return") == text
 
@@ -348,12 +360,12 @@ def test_scores_and_curves_without_reevaluation_say_so(study: optuna.Study) -> N
 def test_curves_of_test_runs_show_iqm_band_and_seeds(study: optuna.Study) -> None:
     winner = candidates(study, 1)[0]
     last = [-100.0, -200.0, -300.0, -400.0, -900.0]
-    reruns = [
-        make_rerun(CONFIG, make_spec(CONFIG, "test", winner, i), [-1000.0] * 9 + [last[i]])
+    all_runs = [
+        make_run(CONFIG, make_request(CONFIG, "test", winner, i), [-1000.0] * 9 + [last[i]])
         for i in range(5)
     ]
-    reruns.append(make_rerun(CONFIG, make_spec(CONFIG, "test", BASELINE, 0), [-1000.0] * 10))
-    drawn = figure(curves(read_answer(study, CONFIG, reruns, winner), "return"))
+    all_runs.append(make_run(CONFIG, make_request(CONFIG, "test", BASELINE, 0), [-1000.0] * 10))
+    drawn = figure(curves(read_result(study, CONFIG, all_runs, winner), "return"))
     iqm = trace(drawn, f"trial {winner.trial} (5 seeds)")
     assert iqm["y"][-1] == pytest.approx(-300.0)
     assert iqm["line"]["color"] == WINNER
@@ -375,7 +387,7 @@ def test_points_leave_out_what_was_trained_otherwise(study: optuna.Study) -> Non
     assert points.n_left_out == 1
     assert len(points.trials) == len(read_points(study).trials)
     assert all(KWARGS_OVERRIDE not in trial.user_attrs for trial in points.trials)
-    assert "Without 1 trial trained with given" in figure(slices(points, past_of(made))).note
+    assert "Without 1 trial trained with given" in figure(slices(points, history_of(made))).note
 
 
 def test_importances_put_what_matters_first() -> None:
@@ -398,9 +410,11 @@ def test_importances_of_few_trials_say_so() -> None:
     assert importances(read_points(study_of_values([1.0, 2.0, 3.0, 4.0]))) == text
 
 
-def test_slices_put_each_value_over_its_parameter(study: optuna.Study, past: Past) -> None:
+def test_slices_put_each_value_over_its_parameter(
+    study: optuna.Study, history: SearchHistory
+) -> None:
     points = read_points(study)
-    drawn = figure(slices(points, past))
+    drawn = figure(slices(points, history))
     axis = next(
         key for key, value in drawn.layout.items()
         if key.startswith("xaxis") and value["title"]["text"] == "learning_rate"
@@ -421,7 +435,7 @@ def test_parallel_of_a_conditional_dimension_passes_it_by() -> None:
     for params, value in (({"x": 0.5, "y": 0.25}, 1.0), ({"x": 0.75}, 2.0)):
         own = {name: both[name] for name in params}
         study.add_trial(create_trial(value=value, params=params, distributions=own))
-    drawn = figure(parallel(read_points(study), past_of(study)))
+    drawn = figure(parallel(read_points(study), history_of(study)))
     assert trace(drawn, "other complete trials")["y"] == [0.5, 0.25, 0.0, None]
     leader = trace(drawn, "trial 1 (best so far)")
     dimensions = drawn.layout["xaxis"]["ticktext"]
@@ -433,8 +447,8 @@ def test_parallel_of_a_conditional_dimension_passes_it_by() -> None:
 def test_space_figures_of_too_few_trials_say_so(values: list[float]) -> None:
     study = study_of_values(values)
     reason = f"they need two COMPLETE trials of the search space, but there are {len(values)}."
-    assert slices(read_points(study), past_of(study)) == f"No slices: {reason}"
-    coordinates = parallel(read_points(study), past_of(study))
+    assert slices(read_points(study), history_of(study)) == f"No slices: {reason}"
+    coordinates = parallel(read_points(study), history_of(study))
     assert coordinates == f"No parallel coordinates: {reason}"
 
 
@@ -448,8 +462,8 @@ def test_running_and_failed_trials_are_no_points() -> None:
 def test_default_point_in_the_race_is_a_trial_like_others() -> None:
     study = make_study(CONFIG, 1)
     candidate = candidates(study, 1)[0]
-    reruns = [make_rerun(CONFIG, make_spec(CONFIG, "race", candidate, 0), [-1000.0] * 10)]
-    known = read_answer(study, CONFIG, reruns, None)
-    drawn = figure(scores(known, read_past(study, known)))
+    all_runs = [make_run(CONFIG, make_request(CONFIG, "race", candidate, 0), [-1000.0] * 10)]
+    known = read_result(study, CONFIG, all_runs, None)
+    drawn = figure(scores(known, read_history(study, known)))
     assert drawn.layout["yaxis"]["ticktext"] == ["trial 0"]
     assert drawn.data[0]["marker"]["color"] == [COMPLETE]

@@ -15,18 +15,18 @@ from optuna.storages.journal import JournalFileBackend
 from sb3_hpo import train
 from sb3_hpo.config.study_config import make_config
 from sb3_hpo.doctor.__main__ import main as doctor
-from sb3_hpo.envs.problem import probe
+from sb3_hpo.envs.problem import probe_env
 from sb3_hpo.export.recipe import write_recipe
 from sb3_hpo.optimize import main as optimize
 from sb3_hpo.reevaluation.executor import RunsResult
 from sb3_hpo.report.deliver import make_recipe
-from sb3_hpo.results.reevaluation_runs import RerunLog
-from sb3_hpo.results.study_result import read_answer
+from sb3_hpo.results.reevaluation_runs import ReevaluationLog
+from sb3_hpo.results.study_result import read_result
 from sb3_hpo.spaces.bind import bind_space
 from sb3_hpo.spaces.enqueue.enqueued_point import read_enqueued
 from sb3_hpo.storages.existing import find_study
 from sb3_hpo.utils.console import run_command
-from tests.studies import candidates, make_answer, make_reruns, make_study, study_config
+from tests.studies import candidates, make_result, make_runs, make_study, study_config
 from tests.test_enqueued import ZOO_PPO
 from tests.test_space_files import HYDRA_DDPG
 
@@ -81,7 +81,7 @@ class Inputs:
         self.config = study_config()
         self.study = make_study(self.config, 6)
         space_config = make_config({"algo": "ppo", "env": "Pendulum-v1"})
-        self.space = bind_space(space_config, probe(space_config))
+        self.space = bind_space(space_config, probe_env(space_config))
 
     def file(self, name: str, content: bytes) -> str:
         path = self.folder / name
@@ -137,7 +137,7 @@ class Inputs:
         return ZOO_PPO.encode(), attack
 
     def recipe(self) -> tuple[bytes, Attack]:
-        recipe = make_recipe(self.study, self.config, make_answer(self.study, self.config))
+        recipe = make_recipe(self.study, self.config, make_result(self.study, self.config))
         assert recipe is not None
         write_recipe(self.folder / "best.yaml", recipe)
         return (self.folder / "best.yaml").read_bytes(), lambda content: train.main(
@@ -152,15 +152,15 @@ class Inputs:
 
     def reevaluation(self) -> tuple[bytes, Attack]:
         path = self.folder / "reevaluation.jsonl"
-        log = RerunLog(path)
-        for rerun in make_reruns(self.study, self.config)[:4]:
-            log.append(rerun)
+        log = ReevaluationLog(path)
+        for run in make_runs(self.study, self.config)[:4]:
+            log.append(run)
         log.choose(candidates(self.study, 1)[0])
         text = path.read_bytes()
 
         def attack(content: bytes) -> int:
             path.write_bytes(content)
-            read_answer(self.study, self.config, log.read(), log.winner())
+            read_result(self.study, self.config, log.read(), log.winner())
             return 0
 
         return text, attack

@@ -8,7 +8,7 @@ import pytest
 from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.optimize import main
 from sb3_hpo.results.trials import STOP, STOPPED, TIME_OVER, trials_of
-from sb3_hpo.storages.location import Place
+from sb3_hpo.storages.location import StudyLocation
 from sb3_hpo.storages.open import open_storage
 from sb3_hpo.study.preflight import prepare
 from sb3_hpo.study.study import create_or_resume
@@ -33,7 +33,7 @@ def config(**values: Any) -> StudyConfig:
 
 def create(**values: Any) -> optuna.Study:
     config_ = config(**values)
-    return create_or_resume(config_, Place.of(config_), prepare(config_))
+    return create_or_resume(config_, StudyLocation.of(config_), prepare(config_))
 
 
 def finish(study: optuna.Study, n_trials: int = 2) -> None:

@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 from sb3_hpo.config.study_config import make_config
 from sb3_hpo.results.trials import trials_of
 from sb3_hpo.storages.open import open_storage
-from sb3_hpo.storages.retrying import PatientStorage
+from sb3_hpo.storages.retrying import RetryingStorage
 from sb3_hpo.workers.lost_trials import StaleTrials, find_lost, hand_back, handle_loss, write_off
 
 if TYPE_CHECKING:
@@ -127,9 +127,9 @@ def test_time_in_which_the_storage_was_away_makes_no_trial_stale(study: optuna.S
 def test_nobody_is_lost_while_nobody_can_write(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     stale = stale_trials(clock)
-    study = optuna.create_study(storage=open_storage(":memory:", patience_s=60))
+    study = optuna.create_study(storage=open_storage(":memory:", retry_timeout_s=60))
     storage = study._storage
-    assert isinstance(storage, PatientStorage)
+    assert isinstance(storage, RetryingStorage)
     trial = study.ask()
     assert find_lost(study, stale, trials_of(study)) == []
     clock.now = 301.0

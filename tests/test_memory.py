@@ -341,7 +341,7 @@ def test_judge_trial_with_too_large_a_buffer_is_pruned_with_a_constraint() -> No
     study = optuna.create_study(pruner=optuna.pruners.NopPruner())
     config = make_config({"algo": "sac", "env": "tests.envs:TargetEnv", "n_timesteps": 10**12,
                           "n_eval_episodes": 3})  # fmt: skip
-    verdict = Objective(config, sample_huge_buffer).judge(study.ask())
+    verdict = Objective(config, sample_huge_buffer).run_trial(study.ask())
     assert (verdict.state, verdict.value) == (TrialState.PRUNED, None)
     (trial,) = study.trials
     assert trial.constraints == {"oom": 1.0}

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from sb3_hpo.space_syntax.entries import Choices, Constant, Range
-from sb3_hpo.space_syntax.hydra import read_entry
+from sb3_hpo.space_syntax.hydra import parse_entry
 from sb3_hpo.utils.errors import UserError
 
 
@@ -28,7 +28,7 @@ from sb3_hpo.utils.errors import UserError
     ],
 )
 def test_read_entry_hydra_range_means_what_it_means_there(text: str, expected: Range) -> None:
-    entry = read_entry(text)
+    entry = parse_entry(text)
     assert entry == expected
     assert isinstance(entry, Range)
     assert entry.is_whole == expected.is_whole
@@ -53,7 +53,7 @@ def test_read_entry_hydra_range_means_what_it_means_there(text: str, expected: R
 def test_read_entry_hydra_choice_gives_values_by_storable_name(
     text: str, expected: dict[Any, Any]
 ) -> None:
-    entry = read_entry(text)
+    entry = parse_entry(text)
     assert isinstance(entry, Choices)
     assert dict(entry.by_name) == expected
     assert [type(name) for name in entry.by_name] == [type(name) for name in expected]
@@ -76,7 +76,7 @@ def test_read_entry_hydra_choice_gives_values_by_storable_name(
     ],
 )
 def test_read_entry_value_is_a_constant(value: Any, expected: Any) -> None:
-    assert read_entry(value) == Constant(expected)
+    assert parse_entry(value) == Constant(expected)
 
 
 @pytest.mark.parametrize(
@@ -92,9 +92,9 @@ def test_read_entry_value_is_a_constant(value: Any, expected: Any) -> None:
     ],
 )
 def test_read_entry_mapping_is_read(value: dict[str, Any], expected: Any) -> None:
-    entry = read_entry(value)
+    entry = parse_entry(value)
     assert entry == expected
-    assert read_entry(entry.plain()) == expected
+    assert parse_entry(entry.plain()) == expected
 
 
 @pytest.mark.parametrize(
@@ -139,5 +139,5 @@ def test_read_entry_mapping_is_read(value: dict[str, Any], expected: Any) -> Non
 )
 def test_read_entry_mistake_is_told_in_one_line(value: Any, message: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
-        read_entry(value)
+        parse_entry(value)
     assert "\n" not in str(caught.value)

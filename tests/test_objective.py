@@ -35,28 +35,28 @@ class PruneEverything(optuna.pruners.BasePruner):
 
 def test_judge_finished_trial_is_complete_with_the_score_of_its_curve() -> None:
     study = new_study()
-    verdict = Objective(config(), sample_target_params).judge(study.ask())
-    assert verdict.state is TrialState.COMPLETE
-    means = [evaluation.value for evaluation in verdict.record.evaluations]
-    assert verdict.value == pytest.approx(np.mean(means[5:]))
+    outcome = Objective(config(), sample_target_params).run_trial(study.ask())
+    assert outcome.state is TrialState.COMPLETE
+    means = [evaluation.value for evaluation in outcome.record.evaluations]
+    assert outcome.value == pytest.approx(np.mean(means[5:]))
 
 
 def test_judge_records_the_run_in_the_trial() -> None:
     study = new_study()
-    verdict = Objective(config(seed=5), sample_target_params).judge(study.ask())
+    outcome = Objective(config(seed=5), sample_target_params).run_trial(study.ask())
     (trial,) = study.trials
-    assert RunRecord.from_dict(trial.user_attrs["run"]) == verdict.record
-    assert verdict.record.seed == derive_seed(5, Stream.SEARCH_TRAINING, 0)
-    assert verdict.record.kwargs["learning_rate"] == trial.params["learning_rate"]
+    assert RunRecord.from_dict(trial.user_attrs["run"]) == outcome.record
+    assert outcome.record.seed == derive_seed(5, Stream.SEARCH_TRAINING, 0)
+    assert outcome.record.kwargs["learning_rate"] == trial.params["learning_rate"]
     assert trial.user_attrs["outcome"] == "finished"
-    steps_and_values = {e.nominal_step: e.value for e in verdict.record.evaluations}
+    steps_and_values = {e.nominal_step: e.value for e in outcome.record.evaluations}
     assert trial.intermediate_values == steps_and_values
 
 
-def test_judge_all_trials_see_the_same_episodes() -> None:
+def test_run_trials_see_the_same_episodes() -> None:
     study = new_study()
     objective = Objective(config("KnownReturnEnv", seed=5), sample_target_params)
-    records = [objective.judge(study.ask()).record for _ in range(2)]
+    records = [objective.run_trial(study.ask()).record for _ in range(2)]
     expected = [10 * start_of(seed) for seed in derive_seeds(5, Stream.SEARCH_EPISODES, 3)]
     for record in records:
         assert record.evaluations[-1].returns == pytest.approx(expected, abs=1e-6)
@@ -65,8 +65,8 @@ def test_judge_all_trials_see_the_same_episodes() -> None:
 
 def test_judge_pruned_trial() -> None:
     study = new_study(PruneEverything())
-    verdict = Objective(config(), sample_target_params).judge(study.ask())
-    assert (verdict.state, verdict.value) == (TrialState.PRUNED, None)
+    outcome = Objective(config(), sample_target_params).run_trial(study.ask())
+    assert (outcome.state, outcome.value) == (TrialState.PRUNED, None)
     assert list(study.trials[0].intermediate_values) == [32]
     assert study.trials[0].user_attrs["outcome"] == "dropped"
     assert study.trials[0].constraints == {}
@@ -81,8 +81,7 @@ def test_judge_infeasible_trial_is_pruned_with_a_constraint(
 ) -> None:
     study = new_study()
     objective = Objective(config(env, env_kwargs=env_kwargs), sample_target_params)
-    verdict = objective.judge(study.ask())
-    assert verdict.state is TrialState.PRUNED
+    assert objective.run_trial(study.ask()).state is TrialState.PRUNED
     assert study.trials[0].constraints == {outcome: 1.0}
     assert study.trials[0].user_attrs["outcome"] == outcome
     assert study.trials[0].user_attrs["reason"]
@@ -100,32 +99,32 @@ def test_judge_stopped_trial(
             raise StopRun(outcome, "enough")
 
     study = new_study()
-    verdict = Objective(config(), sample_target_params, on_step=stop).judge(study.ask())
-    assert verdict.state is state
+    outcome = Objective(config(), sample_target_params, on_step=stop).run_trial(study.ask())
+    assert outcome.state is state
     assert study.trials[0].constraints == constraints
     assert study.trials[0].user_attrs["outcome"] == outcome
-    assert len(verdict.record.evaluations) == 3
+    assert len(outcome.record.evaluations) == 3
 
 
 def test_judge_bug_passes_through() -> None:
     objective = Objective(config("RaisingEnv"), sample_target_params)
     with pytest.raises(ValueError, match="the gripper is gone"):
-        objective.judge(new_study().ask())
+        objective.run_trial(new_study().ask())
 
 
 def test_judge_override_replaces_the_sampled_kwargs_but_keeps_the_parameters() -> None:
     study = new_study()
     override = {"n_steps": 32, "batch_size": 32, "gamma": 0.77}
     study.enqueue_trial({"learning_rate": 0.001}, user_attrs={"kwargs_override": override})
-    verdict = Objective(config(), sample_target_params).judge(study.ask())
-    assert verdict.record.kwargs == override
+    outcome = Objective(config(), sample_target_params).run_trial(study.ask())
+    assert outcome.record.kwargs == override
     assert study.trials[0].params == {"learning_rate": 0.001}
 
 
 def test_judge_score_rule_of_the_user_must_be_finite() -> None:
     objective = Objective(config(score="tests.test_objective:nan_score"), sample_target_params)
     with pytest.raises(ValueError, match=r"the score rule .*nan_score' returned nan"):
-        objective.judge(new_study().ask())
+        objective.run_trial(new_study().ask())
 
 
 def nan_score(values: list[float]) -> float:
@@ -144,6 +143,6 @@ def test_objective_follows_optunas_protocol() -> None:
 def test_objective_metric_is_what_the_study_maximises() -> None:
     study = new_study()
     objective = Objective(config("KnownReturnEnv", metric="is_success"), sample_target_params)
-    verdict = objective.judge(study.ask())
+    outcome = objective.run_trial(study.ask())
     starts = [start_of(seed) for seed in derive_seeds(0, Stream.SEARCH_EPISODES, 3)]
-    assert verdict.value == pytest.approx(np.mean([start > 0.5 for start in starts]))
+    assert outcome.value == pytest.approx(np.mean([start > 0.5 for start in starts]))

@@ -19,7 +19,7 @@ from rich.console import Console
 import sb3_hpo
 from sb3_hpo.config.study_config import make_config
 from sb3_hpo.optimize import _answer, main, tune
-from sb3_hpo.storages.location import Place
+from sb3_hpo.storages.location import StudyLocation
 from sb3_hpo.storages.open import StorageAddress
 from sb3_hpo.utils.errors import UserError
 from sb3_hpo.utils.processes import IN_WORKER
@@ -123,8 +123,8 @@ def test_answer_of_nothing_is_no_success(
     study.add_trial(ended_trial(config, DEFAULT_PARAMS, [], "diverged", "a reward was NaN"))
     if value is not None:
         study.add_trial(create_trial(value=value))
-    place = Place("made-up", tmp_path, StorageAddress("memory", ":memory:"))
-    assert _answer(study, config, place, 0.0, Console(), reevaluate=False) == status
+    location = StudyLocation("made-up", tmp_path, StorageAddress("memory", ":memory:"))
+    assert _answer(study, config, location, 0.0, Console(), reevaluate=False) == status
     output = capsys.readouterr().out
     assert ("No trial has a value, so there is no answer." in output) is (status == 1)
 

@@ -13,9 +13,9 @@ from optuna.trial import FixedTrial
 
 from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.spaces.dimensions import to_dimension
-from sb3_hpo.spaces.overrides.request import wishes_of_file, wishes_of_options
-from sb3_hpo.spaces.overrides.resolve import Given, understand
-from sb3_hpo.spaces.overrides.trial_proxy import Overrides
+from sb3_hpo.spaces.overrides.request import request_of_file, request_of_options
+from sb3_hpo.spaces.overrides.resolve import OverrideContext, resolve_overrides
+from sb3_hpo.spaces.overrides.trial_proxy import ResolvedOverrides
 from sb3_hpo.utils.errors import UserError
 
 DIMENSIONS: dict[str, BaseDistribution] = {
@@ -62,9 +62,11 @@ def config(**values: Any) -> StudyConfig:
     return make_config({"algo": "ppo", "env": "Pendulum-v1", "n_envs": 1, **values})
 
 
-def change(**values: Any) -> Overrides:
+def change(**values: Any) -> ResolvedOverrides:
     study = config(**values)
-    return understand(wishes_of_options(study), Given(study, DIMENSIONS, DEFAULTS))
+    return resolve_overrides(
+        request_of_options(study), OverrideContext(study, DIMENSIONS, DEFAULTS)
+    )
 
 
 def refusal(**values: Any) -> str:
@@ -142,7 +144,7 @@ def test_fixed_users_dimension_wins_over_the_default_in_any_order(names: tuple[s
 
 def test_policy_kwarg_that_is_a_dimension_is_held() -> None:
     overrides = change(policy_kwargs={"activation_fn": "x", "ortho_init": False})
-    assert overrides == Overrides({"activation_fn": "tanh"})
+    assert overrides == ResolvedOverrides({"activation_fn": "tanh"})
 
 
 def test_apply_held_dimensions_are_not_asked_of_the_trial() -> None:
@@ -167,21 +169,23 @@ def test_apply_fixed_argument_replaces_the_sampled_one() -> None:
 
 
 def test_apply_description_becomes_an_object() -> None:
-    overrides = Overrides(kwargs={"rollout_buffer_class": {"$import": "fractions:Fraction"}})
+    overrides = ResolvedOverrides(
+        kwargs={"rollout_buffer_class": {"$import": "fractions:Fraction"}}
+    )
     kwargs = overrides.apply(sample, FixedTrial({**DEFAULTS, "n_steps_pow": 8}))
     assert kwargs["rollout_buffer_class"].__name__ == "Fraction"
 
 
 def test_apply_lets_the_space_use_more_of_the_trial() -> None:
     trial = FixedTrial({}, number=7)
-    assert Overrides().apply(lambda t: {"seed": t.number}, trial) == {"seed": 7}
+    assert ResolvedOverrides().apply(lambda t: {"seed": t.number}, trial) == {"seed": 7}
 
 
 def test_apply_leaves_a_schedule_that_begins_with_the_fixed_value() -> None:
     def schedule(progress: float) -> float:
         return progress
 
-    kwargs = Overrides(exact={"learning_rate": 1e-3}).apply(
+    kwargs = ResolvedOverrides(exact={"learning_rate": 1e-3}).apply(
         lambda _: {"learning_rate": schedule}, FixedTrial({})
     )
     assert kwargs == {"learning_rate": schedule}
@@ -359,8 +363,10 @@ def test_fixed_choice_of_a_users_space_is_translated_by_the_space() -> None:
         return {"train_freq": choices[trial.suggest_categorical("train_freq", list(choices))]}
 
     study = config(algo="sac", fixed={"train_freq": "episode"})
-    given = Given(study, {"train_freq": CategoricalDistribution(["step", "episode"])}, {})
-    overrides = understand(wishes_of_options(study), given)
+    given = OverrideContext(
+        study, {"train_freq": CategoricalDistribution(["step", "episode"])}, {}
+    )
+    overrides = resolve_overrides(request_of_options(study), given)
     assert overrides.apply(own, FixedTrial({})) == {"train_freq": (1, "episode")}
 
 
@@ -372,8 +378,8 @@ def test_file_based_on_a_space_changes_and_drops() -> None:
         "activation_fn": "relu",
         "net_arch": {"choices": ["tiny", "small"]},
     }
-    wishes = wishes_of_file(names, DIMENSIONS)
-    assert wishes.fixed == {"activation_fn": "relu"}
-    assert wishes.range == {"gamma": {"low": 0.5, "high": 0.75, "log": False, "step": None}}
-    assert wishes.choices == {"n_minibatches_pow": [2, 4]}
-    assert wishes.drop == ["n_steps_pow"]
+    request = request_of_file(names, DIMENSIONS)
+    assert request.fixed == {"activation_fn": "relu"}
+    assert request.range == {"gamma": {"low": 0.5, "high": 0.75, "log": False, "step": None}}
+    assert request.choices == {"n_minibatches_pow": [2, 4]}
+    assert request.drop == ["n_steps_pow"]

@@ -18,8 +18,8 @@ from sb3_hpo.report.pages.assemble import make_sections, write_pages
 from sb3_hpo.report.pages.document import Code, Facts, Items, Picture, Section, Table, Text
 from sb3_hpo.report.pages.html import to_html
 from sb3_hpo.report.pages.markdown import to_markdown
-from sb3_hpo.results.reevaluation_runs import BASELINE, make_spec
-from sb3_hpo.results.study_result import CAUTION, Answer, read_answer
+from sb3_hpo.results.reevaluation_runs import BASELINE, make_request
+from sb3_hpo.results.study_result import CAUTION, StudyResult, read_result
 from sb3_hpo.results.trials import best_trials
 from sb3_hpo.scoring.statistics import Estimate
 from sb3_hpo.utils.errors import UserError
@@ -27,11 +27,11 @@ from sb3_hpo.utils.files import parse_yaml
 from sb3_hpo.utils.formatting import number
 from tests.studies import (
     candidates,
-    make_answer,
-    make_rerun,
-    make_reruns,
+    make_result,
+    make_run,
+    make_runs,
     make_study,
-    no_answer,
+    no_result,
     study_config,
 )
 
@@ -64,17 +64,17 @@ def study() -> optuna.Study:
 
 
 @pytest.fixture(scope="module")
-def answer(study: optuna.Study) -> Answer:
-    return make_answer(study, CONFIG)
+def result(study: optuna.Study) -> StudyResult:
+    return make_result(study, CONFIG)
 
 
 @pytest.fixture(scope="module")
-def markdown(study: optuna.Study, answer: Answer) -> str:
-    return markdown_of(study, answer)
+def markdown(study: optuna.Study, result: StudyResult) -> str:
+    return markdown_of(study, result)
 
 
-def markdown_of(study: optuna.Study, answer: Answer, config: StudyConfig = CONFIG) -> str:
-    return to_markdown("title", make_sections(study, config, answer, []))
+def markdown_of(study: optuna.Study, result: StudyResult, config: StudyConfig = CONFIG) -> str:
+    return to_markdown("title", make_sections(study, config, result, []))
 
 
 def section_of(markdown: str, title: str) -> str:
@@ -104,12 +104,12 @@ def embedded_figures(page: str) -> dict[str, Any]:
 
 
 def test_answer_gives_the_winners_numbers(
-    study: optuna.Study, answer: Answer, markdown: str
+    study: optuna.Study, result: StudyResult, markdown: str
 ) -> None:
-    tested, default = answer.winner, answer.default
+    tested, default = result.winner, result.default
     assert tested is not None
     assert default is not None
-    assert answer.improvement is not None
+    assert result.improvement is not None
     rows = rows_of(section_of(markdown, "The answer"))
     assert rows["Re-evaluated IQM of the return"] == [
         number(tested.iqm.value), f"95 % interval {interval(tested.iqm)}, 5 seeds of 40,048 steps",
@@ -126,13 +126,13 @@ def test_answer_gives_the_winners_numbers(
 
 
 def test_answer_says_what_was_trained_and_judged(
-    study: optuna.Study, answer: Answer, markdown: str
+    study: optuna.Study, result: StudyResult, markdown: str
 ) -> None:
     text = section_of(markdown, "The answer")
     winner = best_trials(study, 1)[0]
     assert f"hyperparameters of trial {winner.number}, trained again from 5 fresh seeds" in text
     assert "for 40,000 environment steps each; each final policy judged on 8 episodes" in text
-    assert f"{answer.counts.finished} of 40 trials are finished." in text
+    assert f"{result.counts.finished} of 40 trials are finished." in text
     assert CAUTION not in text
 
 
@@ -159,19 +159,21 @@ def test_answer_lists_the_winners_hyperparameters(study: optuna.Study, markdown:
     ],
 )
 def test_answer_judges_the_default(
-    study: optuna.Study, answer: Answer, gain: Estimate | None, text: str
+    study: optuna.Study, result: StudyResult, gain: Estimate | None, text: str
 ) -> None:
-    assert text in markdown_of(study, replace(answer, gain=gain))
+    assert text in markdown_of(study, replace(result, gain=gain))
 
 
 def test_answer_from_few_seeds_has_no_interval(study: optuna.Study) -> None:
     winner = candidates(study, 1)[0]
-    reruns = [
-        make_rerun(CONFIG, make_spec(CONFIG, "test", who, index), [value] * 10)
+    all_runs = [
+        make_run(CONFIG, make_request(CONFIG, "test", who, index), [value] * 10)
         for who, n, value in ((winner, 10, -200.0), (BASELINE, 3, -1000.0))
         for index in range(n)
     ]
-    text = section_of(markdown_of(study, read_answer(study, CONFIG, reruns, winner)), "The answer")
+    text = section_of(
+        markdown_of(study, read_result(study, CONFIG, all_runs, winner)), "The answer"
+    )
     assert rows_of(text)["SB3's default, IQM"] == [
         "-1,000",
         "3 seeds of 40,048 steps, too few for an interval",
@@ -180,31 +182,31 @@ def test_answer_from_few_seeds_has_no_interval(study: optuna.Study) -> None:
 
 
 def test_answer_with_broken_runs_says_how_they_count(study: optuna.Study) -> None:
-    reruns = make_reruns(study, CONFIG)
-    index = next(i for i, rerun in enumerate(reruns) if rerun.stage == "test")
-    reruns[index] = replace(reruns[index], final=None)
-    text = markdown_of(study, read_answer(study, CONFIG, reruns, candidates(study, 1)[0]))
+    all_runs = make_runs(study, CONFIG)
+    index = next(i for i, run in enumerate(all_runs) if run.stage == "test")
+    all_runs[index] = replace(all_runs[index], final=None)
+    text = markdown_of(study, read_result(study, CONFIG, all_runs, candidates(study, 1)[0]))
     assert "1 run broke (diverged or out of memory), to count with the lowest return" in text
 
 
 def test_answer_whose_test_runs_all_broke_says_so(study: optuna.Study) -> None:
     winner = candidates(study, 1)[0]
     runs = [
-        make_rerun(CONFIG, make_spec(CONFIG, "test", winner, index), [-200.0] * 10)
+        make_run(CONFIG, make_request(CONFIG, "test", winner, index), [-200.0] * 10)
         for index in range(2)
     ]
     bare = [
         replace(run, final=None, record=replace(run.record, evaluations=(), outcome="diverged"))
         for run in runs
     ]
-    known = read_answer(study, CONFIG, bare, winner)
+    known = read_result(study, CONFIG, bare, winner)
     text = section_of(markdown_of(study, known), "The answer")
     assert f"All 2 test runs of {winner.name} diverged or ran out of memory. {CAUTION}" in text
     assert "Not re-evaluated." not in text
 
 
 def test_answer_without_reevaluation_cautions(study: optuna.Study) -> None:
-    text = section_of(markdown_of(study, no_answer(study, CONFIG)), "The answer")
+    text = section_of(markdown_of(study, no_result(study, CONFIG)), "The answer")
     best = best_trials(study, 1)[0]
     assert rows_of(text)["Best trial value, not re-evaluated"] == [
         number(best.value or 0.0), f"trial {best.number}",
@@ -217,7 +219,7 @@ def test_answer_of_a_running_study_says_so() -> None:
     study = optuna.create_study(direction="maximize")
     study.ask()
     study.enqueue_trial({"x": 1})
-    text = section_of(markdown_of(study, no_answer(study, CONFIG)), "The answer")
+    text = section_of(markdown_of(study, no_result(study, CONFIG)), "The answer")
     assert "There is no answer yet: no trial is COMPLETE." in text
     assert "0 of 40 trials are finished; 1 running, 1 waiting." in text
 
@@ -229,15 +231,15 @@ def test_sections_come_in_the_readers_order(markdown: str) -> None:
     assert re.findall(r"^## (.*)$", markdown, re.MULTILINE) == TITLES
 
 
-def test_scores_section_tables_hold_test_and_race(answer: Answer, markdown: str) -> None:
+def test_scores_section_tables_hold_test_and_race(result: StudyResult, markdown: str) -> None:
     text = section_of(markdown, "Race and test")
-    default = answer.default
+    default = result.default
     assert default is not None
     assert rows_of(text)["SB3's default"] == [
         number(default.iqm.value), interval(default.iqm), number(default.mean),
         number(default.median), number(default.worst), "5", "0",
     ]  # fmt: skip
-    candidate, runs = answer.raced[1]
+    candidate, runs = result.raced[1]
     row = rows_of(text)[candidate.name]
     assert row[1:3] == [number(sum(runs) / len(runs)), str(len(runs))]
     assert row[3] == ", ".join(map(number, runs))
@@ -255,18 +257,20 @@ def test_search_section_compares_the_best_trials(study: optuna.Study, markdown: 
     assert rows_of(text)["gamma"] == [f"{1 - t.params['one_minus_gamma']:.4g}" for t in best]
 
 
-def test_advice_is_listed(study: optuna.Study, answer: Answer) -> None:
+def test_advice_is_listed(study: optuna.Study, result: StudyResult) -> None:
     advice: Any = [Advised("widen", "Widen `gamma`."), Advised("noise", "More seeds.")]
-    sections = make_sections(study, CONFIG, answer, advice)
+    sections = make_sections(study, CONFIG, result, advice)
     assert sections[4] == Section("Advice", (Items(("Widen `gamma`.", "More seeds.")),))
 
 
-def test_cost_section_adds_up_all_runs(study: optuna.Study, answer: Answer, markdown: str) -> None:
+def test_cost_section_adds_up_all_runs(
+    study: optuna.Study, result: StudyResult, markdown: str
+) -> None:
     rows = rows_of(section_of(markdown, "What it cost"))
-    spent = (answer.search, answer.race, answer.test)
+    spent = (result.search, result.race, result.test)
     steps = sum(part.n_steps for part in spent)
     assert rows["all"][:2] == [str(sum(part.n_runs for part in spent)), f"{steps:,}"]
-    assert rows["race"][:2] == [str(answer.race.n_runs), f"{answer.race.n_steps:,}"]
+    assert rows["race"][:2] == [str(result.race.n_runs), f"{result.race.n_steps:,}"]
     runs = [trial.user_attrs["run"] for trial in study.trials if "run" in trial.user_attrs]
     pruned = [run["n_steps"] for run in runs if run["outcome"] == "dropped"]
     assert rows["pruned"][:2] == [str(len(pruned)), f"{sum(pruned):,}"]
@@ -283,7 +287,7 @@ def test_cost_section_names_errors_once(markdown: str) -> None:
 def test_cost_section_of_a_foreign_study_says_what_is_unknown() -> None:
     study = optuna.create_study(direction="maximize")
     study.add_trial(create_trial(value=1.0, intermediate_values={5: 0.0, 10: 1.0}))
-    text = markdown_of(study, no_answer(study, CONFIG))
+    text = markdown_of(study, no_result(study, CONFIG))
     assert "1 trial left no record of the cost" in text
     assert "the last steps they reported add up to 10." in text
     assert "This study carries no configuration: it was made by another tool" in text
@@ -300,7 +304,7 @@ def test_setting_section_says_what_repeats_it(markdown: str) -> None:
     assert rows["n_epochs"] == ["1 to 20", "log, whole numbers"]
     assert rows["net_arch"] == ["tiny, small, medium", "choice"]
     assert "Root seed 0." in text
-    seeds = ", ".join(str(make_spec(CONFIG, "test", BASELINE, i).seed) for i in range(3))
+    seeds = ", ".join(str(make_request(CONFIG, "test", BASELINE, i).seed) for i in range(3))
     assert rows["training of the test"] == [f"{seeds}, …"]
     written = re.search(r"### Configuration\n\n```\n(.*?)```", text, re.DOTALL)
     assert written is not None
@@ -308,10 +312,12 @@ def test_setting_section_says_what_repeats_it(markdown: str) -> None:
 
 
 def test_setting_section_of_mixed_versions_shows_both(study: optuna.Study) -> None:
-    reruns = make_reruns(study, CONFIG)
-    newer = [replace(run, record=replace(run.record, versions={"torch": "9.9"})) for run in reruns]
-    answer = read_answer(study, CONFIG, newer, candidates(study, 1)[0])
-    text = section_of(markdown_of(study, answer), "What was run")
+    all_runs = make_runs(study, CONFIG)
+    newer = [
+        replace(run, record=replace(run.record, versions={"torch": "9.9"})) for run in all_runs
+    ]
+    result = read_result(study, CONFIG, newer, candidates(study, 1)[0])
+    text = section_of(markdown_of(study, result), "What was run")
     assert "Not all runs had the same versions:" in text
     assert rows_of(text)["torch"] == ["2.6.0", "9.9"]
 
@@ -324,7 +330,7 @@ def test_use_section_gives_commands(markdown: str) -> None:
 
 def test_sections_of_an_empty_study_say_why_figures_are_missing() -> None:
     study = optuna.create_study(direction="maximize")
-    text = markdown_of(study, no_answer(study, CONFIG))
+    text = markdown_of(study, no_result(study, CONFIG))
     assert re.findall(r"^No .*$", text, re.MULTILINE) == [
         "No scores of race and test: nothing has been re-evaluated yet.",
         "No learning curves of the winner: no trial has been re-evaluated yet.",
@@ -340,31 +346,31 @@ def test_sections_of_an_empty_study_say_why_figures_are_missing() -> None:
 def test_sections_with_one_failed_trial_only_are_made() -> None:
     study = optuna.create_study(direction="maximize")
     study.add_trial(create_trial(state=TrialState.FAIL))
-    assert rows_of(markdown_of(study, no_answer(study, CONFIG)))["failed"][0] == "1"
+    assert rows_of(markdown_of(study, no_result(study, CONFIG)))["failed"][0] == "1"
 
 
 # Files.
 
 
 def test_write_pages_writes_both_files(
-    tmp_path: Path, study: optuna.Study, answer: Answer
+    tmp_path: Path, study: optuna.Study, result: StudyResult
 ) -> None:
-    paths = write_pages(tmp_path, study, CONFIG, answer, [])
+    paths = write_pages(tmp_path, study, CONFIG, result, [])
     assert paths == [tmp_path / "report.md", tmp_path / "report.html"]
     assert sorted(tmp_path.iterdir()) == sorted(paths)
     assert paths[0].read_text().startswith("# made-up: ppo on Pendulum-v1\n")
     page = paths[1].read_text()
     assert re.findall(r"<h2>(.*?)</h2>", page) == TITLES
     assert list(embedded_figures(page)) == [f"figure-{n}" for n in range(1, 8)]
-    assert answer.winner is not None
-    assert f"<dd>{number(answer.winner.iqm.value)}</dd>" in page
+    assert result.winner is not None
+    assert f"<dd>{number(result.winner.iqm.value)}</dd>" in page
 
 
 def test_write_pages_without_plotly_writes_markdown_only(
-    tmp_path: Path, study: optuna.Study, answer: Answer, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, study: optuna.Study, result: StudyResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
-    assert write_pages(tmp_path, study, CONFIG, answer, []) == [tmp_path / "report.md"]
+    assert write_pages(tmp_path, study, CONFIG, result, []) == [tmp_path / "report.md"]
     assert [path.name for path in tmp_path.iterdir()] == ["report.md"]
     with pytest.raises(UserError, match=r"pip install .*\[report\]'"):
         pages.plotly_js()
@@ -373,7 +379,7 @@ def test_write_pages_without_plotly_writes_markdown_only(
 def test_write_pages_escapes_names_and_errors(tmp_path: Path) -> None:
     config = study_config(study_name="<script>alert(1)</script> | & `x")
     study = make_study(config, 30)
-    markdown, page = write_pages(tmp_path, study, config, make_answer(study, config), [])
+    markdown, page = write_pages(tmp_path, study, config, make_result(study, config), [])
     html = page.read_text()
     assert "<script>alert" not in html
     assert "<h1>&lt;script&gt;alert(1)&lt;/script&gt; | &amp; `x: ppo on" in html
@@ -384,12 +390,12 @@ def test_write_pages_escapes_names_and_errors(tmp_path: Path) -> None:
 def test_write_pages_of_200_trials_is_small(tmp_path: Path) -> None:
     config = study_config(test_seeds=10, test_episodes=200, n_eval_episodes=20)
     study = make_study(config, 200)
-    page = write_pages(tmp_path, study, config, make_answer(study, config, top=8), [])[1]
+    page = write_pages(tmp_path, study, config, make_result(study, config, top=8), [])[1]
     assert page.stat().st_size <= 8_000_000
 
 
-def test_page_names_no_other_host_but_in_plotly(study: optuna.Study, answer: Answer) -> None:
-    page = to_html("title", make_sections(study, CONFIG, answer, []), "PLOTLY")
+def test_page_names_no_other_host_but_in_plotly(study: optuna.Study, result: StudyResult) -> None:
+    page = to_html("title", make_sections(study, CONFIG, result, []), "PLOTLY")
     assert re.findall(r"https?://|src=|@import|url\(", page) == []
     assert "default-src 'none'" in page
 

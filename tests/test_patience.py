@@ -14,7 +14,7 @@ from optuna.storages import BaseStorage, InMemoryStorage
 from sqlalchemy.exc import IntegrityError, OperationalError, PendingRollbackError
 
 from sb3_hpo.storages.open import open_storage
-from sb3_hpo.storages.retrying import PatientStorage, hurry, outage, persist
+from sb3_hpo.storages.retrying import RetryingStorage, outage, retry, stop_retrying
 from sb3_hpo.utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -113,12 +113,12 @@ def test_outage(error: Exception, reason: str | None) -> None:
     assert said is reason is None or str(said).startswith(str(reason))
 
 
-def test_persist_waits_longer_and_longer_until_it_works(caplog: pytest.LogCaptureFixture) -> None:
+def test_retry_waits_longer_and_longer_until_it_works(caplog: pytest.LogCaptureFixture) -> None:
     clock = Clock()
     caplog.set_level(logging.WARNING)
     error = redis.ConnectionError("Connection refused")
     call = failing(8, error)
-    assert persist(call, "redis://h", lambda: 60, clock=clock, sleep=clock.sleep) == "there"
+    assert retry(call, "redis://h", lambda: 60, clock=clock, sleep=clock.sleep) == "there"
     assert clock.pauses == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
     assert [record.message for record in caplog.records] == [
         "redis://h: Connection refused; trying again for 60 s",
@@ -126,19 +126,19 @@ def test_persist_waits_longer_and_longer_until_it_works(caplog: pytest.LogCaptur
     ]
 
 
-def test_persist_gives_up_when_its_patience_ends() -> None:
+def test_retry_gives_up_when_its_time_is_over() -> None:
     clock = Clock()
     call = failing(99, OSError(errno.ENOSPC, "No space left on device"))
     with pytest.raises(
         UserError, match=r"^storage: a\.journal cannot be used for 6 s \(No space left on device\)"
     ):
-        persist(call, "a.journal", lambda: 9, clock=clock, sleep=clock.sleep)
+        retry(call, "a.journal", lambda: 9, clock=clock, sleep=clock.sleep)
 
 
-def test_persist_passes_other_errors_through_at_once() -> None:
+def test_retry_passes_other_errors_through_at_once() -> None:
     clock = Clock()
     with pytest.raises(KeyError):
-        persist(failing(1, KeyError("x")), "s", lambda: 9, clock=clock, sleep=clock.sleep)
+        retry(failing(1, KeyError("x")), "s", lambda: 9, clock=clock, sleep=clock.sleep)
     assert clock.pauses == []
 
 
@@ -151,7 +151,7 @@ def test_patient_storage_has_every_method_of_optuna_s(monkeypatch: pytest.Monkey
             inner, name, lambda *args, name=name, **kwargs: called.append((name, args, kwargs))
         )
     patient = open_storage(":memory:")
-    assert isinstance(patient, PatientStorage)
+    assert isinstance(patient, RetryingStorage)
     patient.storage = inner
     for name in names:
         getattr(patient, name)(1, deepcopy=False)
@@ -160,28 +160,28 @@ def test_patient_storage_has_every_method_of_optuna_s(monkeypatch: pytest.Monkey
 
 
 def test_hurry_ends_a_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    study = optuna.create_study(storage=open_storage(":memory:", patience_s=300))
+    study = optuna.create_study(storage=open_storage(":memory:", retry_timeout_s=300))
     monkeypatch.setattr("sb3_hpo.storages.retrying._FIRST_PAUSE_S", 0.0)
 
     def away(*_args: Any, **_kwargs: Any) -> None:
-        hurry(study)
+        stop_retrying(study)
         raise redis.ConnectionError("Connection refused")
 
     storage = study._storage
-    assert isinstance(storage, PatientStorage)
+    assert isinstance(storage, RetryingStorage)
     monkeypatch.setattr(storage.storage, "get_study_user_attrs", away)
     monkeypatch.setattr("sb3_hpo.storages.retrying._FIRST_PAUSE_S", 0.1)
     with pytest.raises(UserError, match="cannot be used \\(Connection refused\\)"):
         _ = study.user_attrs
 
 
-def test_patience_that_has_ended_is_not_spent_again_until_a_call_works(
+def test_time_that_is_over_is_not_spent_again_until_a_call_works(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock = Clock()
-    monkeypatch.setattr(persist, "__kwdefaults__", {"clock": clock, "sleep": clock.sleep})
-    storage = open_storage(":memory:", patience_s=20)
-    assert isinstance(storage, PatientStorage)
+    monkeypatch.setattr(retry, "__kwdefaults__", {"clock": clock, "sleep": clock.sleep})
+    storage = open_storage(":memory:", retry_timeout_s=20)
+    assert isinstance(storage, RetryingStorage)
     error = redis.ConnectionError("Connection refused")
     waits = []
     for n_failures in (99, 99, 0, 4):
@@ -197,9 +197,9 @@ def test_patience_that_has_ended_is_not_spent_again_until_a_call_works(
 def test_later_errors_say_what_the_first_one_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """The last one is what the user sees, and it comes from who cleans up."""
     clock = Clock()
-    monkeypatch.setattr(persist, "__kwdefaults__", {"clock": clock, "sleep": clock.sleep})
-    storage = open_storage(":memory:", patience_s=20)
-    assert isinstance(storage, PatientStorage)
+    monkeypatch.setattr(retry, "__kwdefaults__", {"clock": clock, "sleep": clock.sleep})
+    storage = open_storage(":memory:", retry_timeout_s=20)
+    assert isinstance(storage, RetryingStorage)
     away = failing(99, redis.ConnectionError("Connection refused"))
     monkeypatch.setattr(storage.storage, "get_all_studies", away)
     for _ in range(2):
@@ -213,7 +213,7 @@ def test_server_that_does_not_answer_is_not_asked_again_at_once(
     now = [100.0]
     monkeypatch.setattr("sb3_hpo.storages.retrying.time.monotonic", lambda: now[0])
     storage = open_storage(":memory:")
-    assert isinstance(storage, PatientStorage)
+    assert isinstance(storage, RetryingStorage)
     asked = []
 
     def hang(study_id: int) -> None:

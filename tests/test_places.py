@@ -9,8 +9,8 @@ import optuna
 import pytest
 
 from sb3_hpo.config.study_config import make_config
-from sb3_hpo.storages.existing import check_maximises, find_study, home_of
-from sb3_hpo.storages.location import Place
+from sb3_hpo.storages.existing import check_maximises, find_run_dir, find_study
+from sb3_hpo.storages.location import StudyLocation
 from sb3_hpo.storages.open import StorageAddress, open_storage
 from sb3_hpo.utils.errors import UserError
 
@@ -203,7 +203,7 @@ def test_home_of_study(
     (tmp_path / "folder").mkdir()
     monkeypatch.chdir(tmp_path)
     study = optuna.create_study(study_name="s")
-    assert home_of(storage, study, run_dir) == tmp_path.resolve() / home
+    assert find_run_dir(storage, study, run_dir) == tmp_path.resolve() / home
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
@@ -235,7 +235,7 @@ def test_home_of_study_that_notes_where_its_files_are(
         (tmp_path / name / "config.yaml").write_text(text)
     study = optuna.create_study(study_name="s")
     study.set_user_attr("config", noted)
-    assert home_of(storage, study) == tmp_path.resolve() / home
+    assert find_run_dir(storage, study) == tmp_path.resolve() / home
 
 
 @pytest.mark.parametrize(
@@ -248,18 +248,18 @@ def test_folder_of_a_strangers_study_is_below_runs(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     study = optuna.create_study(study_name=name)
-    assert home_of("sqlite:///x.db", study) == tmp_path.resolve() / "runs" / folder
+    assert find_run_dir("sqlite:///x.db", study) == tmp_path.resolve() / "runs" / folder
 
 
 @pytest.mark.parametrize("name", ["../../x", "..", "/etc/x", 300 * "n", "a\0b", ".hidden", ""])
 def test_place_refuses_a_name_that_is_no_folder(name: str) -> None:
     with pytest.raises(UserError, match=r"^study_name: without --run-dir it is the name of"):
-        Place.of(make_config({"algo": "ppo", "env": "x", "study_name": name}))
+        StudyLocation.of(make_config({"algo": "ppo", "env": "x", "study_name": name}))
 
 
 def test_place_takes_any_name_where_the_folder_is_given(tmp_path: Path) -> None:
     values = {"algo": "ppo", "env": "x", "study_name": "lab/arm", "run_dir": str(tmp_path)}
-    assert Place.of(make_config(values)).name == "lab/arm"
+    assert StudyLocation.of(make_config(values)).name == "lab/arm"
 
 
 def test_check_maximises_refuses_several_objectives() -> None:
@@ -283,7 +283,7 @@ def test_place_of_study(
     monkeypatch.chdir(tmp_path)
     config = make_config({"algo": "ppo", "env": "Pendulum-v1", "study_name": "s", **values})
     here = tmp_path.resolve()
-    assert Place.of(config) == Place(
+    assert StudyLocation.of(config) == StudyLocation(
         "s", here / run_dir, StorageAddress("journal", str(here / journal)), 300.0
     )
     assert list(tmp_path.iterdir()) == []
@@ -294,9 +294,9 @@ def test_place_of_study_without_a_name_is_the_identity_s(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     config = make_config({"algo": "ppo", "env": "Pendulum-v1"})
-    place = Place.of(config)
-    assert place.name == config.name()
-    assert place.run_dir == tmp_path.resolve() / "runs" / config.name()
+    location = StudyLocation.of(config)
+    assert location.name == config.name()
+    assert location.run_dir == tmp_path.resolve() / "runs" / config.name()
 
 
 @pytest.mark.parametrize("name", ["file", "file/run"])
@@ -311,11 +311,11 @@ def test_place_of_study_run_dir_that_is_a_file_is_refused(tmp_path: Path, name: 
 def test_place_of_study_storage_that_is_no_file_is_refused(tmp_path: Path) -> None:
     config = make_config({"algo": "ppo", "env": "Pendulum-v1", "storage": str(tmp_path)})
     with pytest.raises(UserError, match=r"^storage: .* is a folder; give a file in it"):
-        Place.of(config)
+        StudyLocation.of(config)
 
 
-def place_of(**values: Any) -> Place:
-    return Place.of(
+def place_of(**values: Any) -> StudyLocation:
+    return StudyLocation.of(
         make_config({"algo": "ppo", "env": "Pendulum-v1", "study_name": "s", **values})
     )
 
@@ -339,10 +339,10 @@ def test_place_of_sqlite_is_reserved_by_one_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    place = place_of(storage="sqlite:///a.db")
-    assert place.file == tmp_path.resolve() / "a.db"
+    location = place_of(storage="sqlite:///a.db")
+    assert location.file == tmp_path.resolve() / "a.db"
     with (
-        place.reserved(),
+        location.reserved(),
         pytest.raises(UserError, match=r"^storage: sqlite:///.*a\.db holds one worker, and an"),
         place_of(storage="sqlite:///a.db").reserved(),
     ):

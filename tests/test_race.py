@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from sb3_hpo.reevaluation import race as race_module
-from sb3_hpo.reevaluation.race import Race, Round, batch_price, plan_race, race_price
+from sb3_hpo.reevaluation.race import Race, Round, batch_cost, plan_race, race_cost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -71,20 +71,20 @@ def test_plan_race_gives_more_seeds_where_they_are_cheap(
     assert [(each.n_candidates, each.n_seeds) for each in rounds] == plan
 
 
-def test_batch_price_of_seeds_together() -> None:
-    assert [batch_price(n, 0.25) for n in (0, 1, 5)] == [0.0, 1.0, 2.0]
+def test_batch_cost_of_seeds_together() -> None:
+    assert [batch_cost(n, 0.25) for n in (0, 1, 5)] == [0.0, 1.0, 2.0]
     # 8 x (1 + 0.25) for two seeds each, then three more for four of them: 4 x (1 + 2 x 0.25)
-    assert race_price((Round(8, 2), Round(4, 5)), 0.25) == 16.0
+    assert race_cost((Round(8, 2), Round(4, 5)), 0.25) == 16.0
 
 
 @pytest.mark.parametrize(
     ("rounds", "n_runs"),
     [((), 0), ((Round(2, 2),), 4), (FOUR, 6), (EIGHT, 16), ((Round(10, 1), Round(5, 3)), 20)],
 )
-def test_race_price_of_seeds_alone_counts_those_that_are_new_in_each_round(
+def test_race_cost_of_seeds_alone_counts_those_that_are_new_in_each_round(
     rounds: Sequence[Round], n_runs: int
 ) -> None:
-    assert race_price(rounds) == n_runs
+    assert race_cost(rounds) == n_runs
 
 
 def test_race_noisy_asks_for_every_round_with_half_the_field() -> None:
@@ -97,7 +97,7 @@ def test_race_noisy_asks_for_every_round_with_half_the_field() -> None:
 
 def test_race_asks_for_as_many_runs_as_planned() -> None:
     asked = run(Race([0.0] * 8, EIGHT), lambda candidate, seed: candidate + NOISE[seed])
-    assert sum(map(len, asked)) == race_price(EIGHT)
+    assert sum(map(len, asked)) == race_cost(EIGHT)
 
 
 def test_race_partly_scored_asks_for_the_rest_only() -> None:

@@ -11,7 +11,7 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from torch import nn
 
-from sb3_hpo.algorithms.kwargs import describe
+from sb3_hpo.algorithms.kwargs import serialize_kwargs
 from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.config.training_config import TrainingConfig
 from sb3_hpo.export.recipe import (
@@ -94,7 +94,7 @@ def test_write_and_read_round_trip_is_exact(tmp_path: Path) -> None:
     }
     recipe = Recipe(
         config=training(env_kwargs={"g": 9.81}, wrapper=["a.b:C"], normalize=True, device="cpu"),
-        kwargs=describe(kwargs),
+        kwargs=serialize_kwargs(kwargs),
         study="1e-3",  # text that YAML would take for a number
         trial=0,
         trial_value=-0.1 - 0.2,

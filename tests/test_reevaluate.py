@@ -21,7 +21,7 @@ from sb3_hpo.doctor.__main__ import main as doctor
 from sb3_hpo.optimize import main as optimize
 from sb3_hpo.reevaluate import main
 from sb3_hpo.report.__main__ import main as report
-from sb3_hpo.results.reevaluation_runs import Candidate, RerunLog
+from sb3_hpo.results.reevaluation_runs import Candidate, ReevaluationLog
 from sb3_hpo.train import main as train
 from tests.studies import flags_with, make_study, study_config
 
@@ -289,7 +289,7 @@ def test_a_strangers_study_runs_no_code(
     theirs = optuna.load_study(study_name="theirs", storage=journal)
     theirs.set_user_attr("config", config.plain())
     winner = Candidate(trial=0, kwargs={"policy_kwargs": {"optimizer_class": "strange_env:Opt"}})
-    RerunLog(tmp_path / "reevaluation.jsonl").choose(winner)
+    ReevaluationLog(tmp_path / "reevaluation.jsonl").choose(winner)
     assert main(["--storage", str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: study 'theirs': ")

@@ -12,10 +12,10 @@ from rich.console import Console
 from sb3_hpo.config.study_config import make_config
 from sb3_hpo.export.recipe import read_recipe
 from sb3_hpo.report.__main__ import main
-from sb3_hpo.report.deliver import deliver, make_recipe, write_answer
-from sb3_hpo.results.reevaluation_runs import RerunLog
+from sb3_hpo.report.deliver import deliver, make_recipe, write_result
+from sb3_hpo.results.reevaluation_runs import ReevaluationLog
 from sb3_hpo.utils.files import format_yaml
-from tests.studies import candidates, make_answer, make_reruns, make_study, no_answer, study_config
+from tests.studies import candidates, make_result, make_runs, make_study, no_result, study_config
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,9 +29,9 @@ FILES = ["best.yaml", "train_best.py", "zoo.yml", "report.md", "report.html"]
 
 def test_make_recipe_is_the_tested_winner_with_its_test() -> None:
     study = make_study(CONFIG)
-    answer = make_answer(study, CONFIG)
-    recipe = make_recipe(study, CONFIG, answer)
-    winner = answer.winner
+    result = make_result(study, CONFIG)
+    recipe = make_recipe(study, CONFIG, result)
+    winner = result.winner
     assert recipe is not None
     assert winner is not None
     assert winner.candidate.trial is not None
@@ -46,33 +46,33 @@ def test_make_recipe_is_the_tested_winner_with_its_test() -> None:
     assert recipe.reevaluated["mean"] == winner.mean
     assert recipe.reevaluated["n_timesteps"] == winner.n_steps
     assert recipe.reevaluated["n_seeds"] == CONFIG.test_seeds
-    assert recipe.reevaluated["optimism"] == answer.optimism
+    assert recipe.reevaluated["optimism"] == result.optimism
     assert make_config({**recipe.config.model_dump(), "pruner": "none"}).n_envs == CONFIG.n_envs
 
 
 def test_make_recipe_before_a_test_is_the_best_trial() -> None:
     study = make_study(CONFIG)
-    recipe = make_recipe(study, CONFIG, no_answer(study, CONFIG))
+    recipe = make_recipe(study, CONFIG, no_result(study, CONFIG))
     assert recipe is not None
     assert (recipe.trial, recipe.reevaluated) == (study.best_trial.number, None)
 
 
 def test_make_recipe_of_an_empty_study_is_none() -> None:
     study = make_study(CONFIG, n_trials=0)
-    assert make_recipe(study, CONFIG, no_answer(study, CONFIG)) is None
+    assert make_recipe(study, CONFIG, no_result(study, CONFIG)) is None
 
 
 def test_write_answer_writes_files_that_name_the_same_trial(tmp_path: Path) -> None:
     study = make_study(CONFIG)
-    answer = make_answer(study, CONFIG)
-    assert answer.winner is not None
-    paths = write_answer(tmp_path, study, CONFIG, answer, MODEL)
+    result = make_result(study, CONFIG)
+    assert result.winner is not None
+    paths = write_result(tmp_path, study, CONFIG, result, MODEL)
     assert [path.name for path in paths] == FILES
-    name = answer.winner.candidate.name
-    assert read_recipe(tmp_path / "best.yaml").trial == answer.winner.candidate.trial
+    name = result.winner.candidate.name
+    assert read_recipe(tmp_path / "best.yaml").trial == result.winner.candidate.trial
     for file in FILES:
         assert name in (tmp_path / file).read_text(), file
-    iqm = f"{answer.winner.iqm.value:.1f}"
+    iqm = f"{result.winner.iqm.value:.1f}"
     for file in ("report.md", "report.html"):
         assert iqm in (tmp_path / file).read_text(), file
 
@@ -83,8 +83,8 @@ def test_deliver_says_where_the_files_are(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "run").mkdir()
     study = make_study(CONFIG)
-    answer = make_answer(study, CONFIG)
-    deliver(Console(), tmp_path / "run", study, CONFIG, answer, MODEL)
+    result = make_result(study, CONFIG)
+    deliver(Console(), tmp_path / "run", study, CONFIG, result, MODEL)
     assert f"{', '.join(FILES)} are in run" in capsys.readouterr().out
 
 
@@ -97,9 +97,9 @@ def _run_folder(tmp_path: Path) -> Path:
     study = optuna.create_study(storage=journal, study_name=made.study_name, direction="maximize")
     study.add_trials(made.trials)
     study.set_user_attr("config", CONFIG.model_dump(mode="json"))
-    log = RerunLog(folder / "reevaluation.jsonl")
-    for rerun in make_reruns(study, CONFIG):
-        log.append(rerun)
+    log = ReevaluationLog(folder / "reevaluation.jsonl")
+    for run in make_runs(study, CONFIG):
+        log.append(run)
     log.choose(candidates(study, 1)[0])
     return folder
 
@@ -185,6 +185,6 @@ def test_import_does_not_import_the_training_stack() -> None:
 def test_pages_have_no_password(tmp_path: Path) -> None:
     config = CONFIG.model_copy(update={"storage": "postgresql://me:c4nary@h/db?password=c4nary"})
     study = make_study(config)
-    for path in write_answer(tmp_path, study, config, make_answer(study, config), MODEL):
+    for path in write_result(tmp_path, study, config, make_result(study, config), MODEL):
         assert "c4nary" not in path.read_text(), path
     assert "postgresql://***@h/db?password=***" in (tmp_path / "report.md").read_text()

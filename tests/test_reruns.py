@@ -10,20 +10,20 @@ import pytest
 from sb3_hpo.results.reevaluation_runs import (
     BASELINE,
     Candidate,
-    Rerun,
-    RerunLog,
-    make_spec,
+    ReevaluationLog,
+    ReevaluationRun,
+    make_request,
     model_folder,
+    request_from_dict,
     runs_of,
-    spec_from_dict,
     training_config,
 )
 from sb3_hpo.utils.seeding import Stream, derive_seed, derive_seeds
 from tests.rerun_support import (
     candidate,
     evaluation,
-    rerun_of,
-    reruns_of,
+    made_run,
+    made_runs,
     small_config,
 )
 
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 
 CONFIG = small_config()
 WHO = candidate(3, -200.0)
-RUNS = reruns_of(CONFIG, "test", WHO, [-1.5, 0.1 + 0.2, None])
+RUNS = made_runs(CONFIG, "test", WHO, [-1.5, 0.1 + 0.2, None])
 
 
 def key_of(stage: Stage = "test", who: Candidate = WHO, index: int = 0, **values: Any) -> str:
     config = small_config(**values)
-    return make_spec(config, stage, who, index).key(config)
+    return make_request(config, stage, who, index).key(config)
 
 
 @pytest.mark.parametrize(
@@ -105,9 +105,9 @@ def test_key_changes_with_arguments_stage_and_seed_index_only() -> None:
 
 @pytest.mark.parametrize("name", ["seed", "episode_seeds", "final_seeds"])
 def test_key_changes_with_every_seed(name: str) -> None:
-    spec = make_spec(CONFIG, "test", WHO, 0)
+    request = make_request(CONFIG, "test", WHO, 0)
     other: Any = 7 if name == "seed" else (7, 8)
-    assert replace(spec, **{name: other}).key(CONFIG) != spec.key(CONFIG)
+    assert replace(request, **{name: other}).key(CONFIG) != request.key(CONFIG)
 
 
 def test_key_order_of_arguments_does_not_matter() -> None:
@@ -119,49 +119,49 @@ def test_key_order_of_arguments_does_not_matter() -> None:
 @pytest.mark.parametrize("root", [0, 1, 12345])
 def test_seeds_and_episodes_of_search_race_and_test_are_disjoint(root: int) -> None:
     config = small_config(seed=root, test_episodes=200, n_eval_episodes=20)
-    races = [make_spec(config, "race", WHO, index) for index in range(10)]
-    tests = [make_spec(config, "test", WHO, index) for index in range(10)]
+    races = [make_request(config, "race", WHO, index) for index in range(10)]
+    tests = [make_request(config, "test", WHO, index) for index in range(10)]
     groups = [
         derive_seeds(root, Stream.SEARCH_TRAINING, 500),
         derive_seeds(root, Stream.SEARCH_EPISODES, 20),
-        [spec.seed for spec in races],
-        [spec.seed for spec in tests],
+        [request.seed for request in races],
+        [request.seed for request in tests],
         races[0].episode_seeds,
-        *(spec.final_seeds for spec in tests),
+        *(request.final_seeds for request in tests),
     ]
     n_seeds = 500 + 20 + 10 + 10 + 20 + 10 * 200
     assert len({seed for group in groups for seed in group}) == n_seeds
 
 
 def test_make_spec_race_is_judged_by_its_curve() -> None:
-    spec = make_spec(CONFIG, "race", WHO, 2)
-    assert spec.seed == derive_seed(0, Stream.RACE_TRAINING, 2)
-    assert spec.episode_seeds == derive_seeds(0, Stream.RACE_EPISODES, 2)
-    assert spec.final_seeds == ()
+    request = make_request(CONFIG, "race", WHO, 2)
+    assert request.seed == derive_seed(0, Stream.RACE_TRAINING, 2)
+    assert request.episode_seeds == derive_seeds(0, Stream.RACE_EPISODES, 2)
+    assert request.final_seeds == ()
 
 
 def test_make_spec_test_draws_its_curve_from_the_race_s_episodes() -> None:
-    spec = make_spec(CONFIG, "test", WHO, 2)
-    assert spec.seed == derive_seed(0, Stream.TEST_TRAINING, 2)
-    assert spec.episode_seeds == make_spec(CONFIG, "race", WHO, 0).episode_seeds
-    assert len(spec.final_seeds) == CONFIG.test_episodes
+    request = make_request(CONFIG, "test", WHO, 2)
+    assert request.seed == derive_seed(0, Stream.TEST_TRAINING, 2)
+    assert request.episode_seeds == make_request(CONFIG, "race", WHO, 0).episode_seeds
+    assert len(request.final_seeds) == CONFIG.test_episodes
 
 
 def test_make_spec_candidates_share_seeds_and_episodes() -> None:
-    ours, theirs = (make_spec(CONFIG, "test", who, 1) for who in (WHO, BASELINE))
+    ours, theirs = (make_request(CONFIG, "test", who, 1) for who in (WHO, BASELINE))
     assert replace(ours, candidate=BASELINE) == theirs
 
 
 def test_make_spec_more_test_episodes_keep_the_first() -> None:
     few, many = (
-        make_spec(small_config(test_episodes=n), "test", WHO, 1).final_seeds for n in (3, 9)
+        make_request(small_config(test_episodes=n), "test", WHO, 1).final_seeds for n in (3, 9)
     )
     assert many[:3] == few
 
 
 def test_spec_through_json_is_equal() -> None:
-    spec = make_spec(CONFIG, "test", WHO, 1)
-    assert spec_from_dict(json.loads(json.dumps(asdict(spec)))) == spec
+    request = make_request(CONFIG, "test", WHO, 1)
+    assert request_from_dict(json.loads(json.dumps(asdict(request)))) == request
 
 
 @pytest.mark.parametrize(
@@ -169,11 +169,11 @@ def test_spec_through_json_is_equal() -> None:
     [
         *RUNS,
         replace(RUNS[0], final=evaluation((1.0, 2.0), metric=(0.0, 1.0))),
-        *reruns_of(CONFIG, "race", BASELINE, [1e-300]),
+        *made_runs(CONFIG, "race", BASELINE, [1e-300]),
     ],
 )
-def test_rerun_through_json_is_equal(rerun: Rerun) -> None:
-    assert Rerun.from_dict(json.loads(json.dumps(rerun.to_dict()))) == rerun
+def test_rerun_through_json_is_equal(run: ReevaluationRun) -> None:
+    assert ReevaluationRun.from_dict(json.loads(json.dumps(run.to_dict()))) == run
 
 
 def test_rerun_episode_values_are_returns_or_the_metric_or_none() -> None:
@@ -197,9 +197,9 @@ def test_training_config_of_the_baseline_has_the_problem_and_no_tuning() -> None
     plain = small_config(n_envs=1, **problem)
     assert training_config(tuned, WHO) == tuned
     assert training_config(tuned, BASELINE).training_identity() == plain.training_identity()
-    key = make_spec(tuned, "test", BASELINE, 0).key(tuned)
-    assert key == make_spec(plain, "test", BASELINE, 0).key(plain)
-    assert key != make_spec(tuned, "test", Candidate(trial=0, kwargs={}), 0).key(tuned)
+    key = make_request(tuned, "test", BASELINE, 0).key(tuned)
+    assert key == make_request(plain, "test", BASELINE, 0).key(plain)
+    assert key != make_request(tuned, "test", Candidate(trial=0, kwargs={}), 0).key(tuned)
 
 
 def test_model_folder_names_trial_and_seed(tmp_path: Path) -> None:
@@ -214,31 +214,33 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def log(path: Path) -> RerunLog:
-    return RerunLog(path)
+def log(path: Path) -> ReevaluationLog:
+    return ReevaluationLog(path)
 
 
-def test_log_without_file_is_empty_and_reading_makes_none(log: RerunLog, path: Path) -> None:
+def test_log_without_file_is_empty_and_reading_makes_none(
+    log: ReevaluationLog, path: Path
+) -> None:
     assert log.read() == []
     assert log.winner() is None
     assert not path.exists()
 
 
-def test_log_reads_what_was_appended_in_order(log: RerunLog, path: Path) -> None:
-    for rerun in reversed(RUNS):
-        log.append(rerun)
-    assert RerunLog(path).read() == [RUNS[2], RUNS[1], RUNS[0]]
+def test_log_reads_what_was_appended_in_order(log: ReevaluationLog, path: Path) -> None:
+    for run in reversed(RUNS):
+        log.append(run)
+    assert ReevaluationLog(path).read() == [RUNS[2], RUNS[1], RUNS[0]]
     assert path.read_text(encoding="utf-8").count("\n") == 3
 
 
-def test_log_equal_keys_are_read_once_the_first_one(log: RerunLog) -> None:
+def test_log_equal_keys_are_read_once_the_first_one(log: ReevaluationLog) -> None:
     again = replace(RUNS[0], record=replace(RUNS[0].record, seconds=99.0))
-    for rerun in (RUNS[0], RUNS[1], again):
-        log.append(rerun)
+    for run in (RUNS[0], RUNS[1], again):
+        log.append(run)
     assert log.read() == [RUNS[0], RUNS[1]]
 
 
-def test_log_winner_is_the_last_choice(log: RerunLog) -> None:
+def test_log_winner_is_the_last_choice(log: ReevaluationLog) -> None:
     winners = []
     for choice in (WHO, candidate(5, -100.0), WHO):
         log.choose(choice)
@@ -248,7 +250,7 @@ def test_log_winner_is_the_last_choice(log: RerunLog) -> None:
     assert log.read() == [RUNS[0]]
 
 
-def test_log_choosing_again_writes_nothing(log: RerunLog, path: Path) -> None:
+def test_log_choosing_again_writes_nothing(log: ReevaluationLog, path: Path) -> None:
     log.choose(WHO)
     before = path.read_bytes()
     log.choose(candidate(3, -200.0))
@@ -256,7 +258,10 @@ def test_log_choosing_again_writes_nothing(log: RerunLog, path: Path) -> None:
 
 
 def check_cuts(
-    path: Path, log: RerunLog, write_last: Callable[[], None], caplog: pytest.LogCaptureFixture
+    path: Path,
+    log: ReevaluationLog,
+    write_last: Callable[[], None],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Cut the file at every byte of its last line, and go on after each cut."""
     start = path.stat().st_size
@@ -276,7 +281,7 @@ def check_cuts(
 
 
 def test_log_cut_anywhere_in_a_last_run_loses_that_run_only(
-    path: Path, log: RerunLog, caplog: pytest.LogCaptureFixture
+    path: Path, log: ReevaluationLog, caplog: pytest.LogCaptureFixture
 ) -> None:
     log.append(RUNS[0])
     log.choose(WHO)
@@ -285,7 +290,7 @@ def test_log_cut_anywhere_in_a_last_run_loses_that_run_only(
 
 
 def test_log_cut_anywhere_in_a_last_choice_loses_that_choice_only(
-    path: Path, log: RerunLog, caplog: pytest.LogCaptureFixture
+    path: Path, log: ReevaluationLog, caplog: pytest.LogCaptureFixture
 ) -> None:
     log.append(RUNS[0])
     log.choose(WHO)
@@ -294,7 +299,7 @@ def test_log_cut_anywhere_in_a_last_choice_loses_that_choice_only(
 
 
 def test_log_tail_of_zero_bytes_is_passed_over(
-    path: Path, log: RerunLog, caplog: pytest.LogCaptureFixture
+    path: Path, log: ReevaluationLog, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What some file systems leave behind a power cut."""
     log.append(RUNS[0])
@@ -309,10 +314,10 @@ def test_log_tail_of_zero_bytes_is_passed_over(
 def test_runs_of_takes_only_what_this_configuration_would_train() -> None:
     other = small_config(test_episodes=3)
     runs = [
-        *reversed(reruns_of(CONFIG, "test", WHO, [1.0, 2.0])),
-        *reruns_of(CONFIG, "race", WHO, [3.0]),
-        *reruns_of(CONFIG, "test", candidate(4), [4.0]),
-        *reruns_of(other, "test", WHO, [5.0, 6.0, 7.0]),
+        *reversed(made_runs(CONFIG, "test", WHO, [1.0, 2.0])),
+        *made_runs(CONFIG, "race", WHO, [3.0]),
+        *made_runs(CONFIG, "test", candidate(4), [4.0]),
+        *made_runs(other, "test", WHO, [5.0, 6.0, 7.0]),
     ]
     assert runs_of(CONFIG, runs, "test", WHO) == [runs[1], runs[0]]
     assert runs_of(CONFIG, runs, "race", WHO) == [runs[2]]
@@ -320,5 +325,5 @@ def test_runs_of_takes_only_what_this_configuration_would_train() -> None:
 
 
 def test_runs_of_equal_arguments_are_the_same_candidate() -> None:
-    run = rerun_of(CONFIG, make_spec(CONFIG, "test", WHO, 0), 1.0)
+    run = made_run(CONFIG, make_request(CONFIG, "test", WHO, 0), 1.0)
     assert runs_of(CONFIG, [run], "test", replace(WHO, trial=9)) == [run]

@@ -14,14 +14,14 @@ import pytest
 from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.reevaluation.pool import Runners
 from sb3_hpo.reevaluation.retrain import retrain
-from sb3_hpo.results.reevaluation_runs import Candidate, make_spec, model_folder
+from sb3_hpo.results.reevaluation_runs import Candidate, make_request, model_folder
 from tests.own_processes import pids_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from sb3_hpo.results.reevaluation_runs import Rerun, RunSpec
+    from sb3_hpo.results.reevaluation_runs import ReevaluationRequest, ReevaluationRun
 
 pytestmark = pytest.mark.slow  # every test starts processes that import torch
 
@@ -32,7 +32,7 @@ import json, sys, time
 results = json.loads(sys.argv[1])
 for line in sys.stdin:
     for run in json.loads(line)["runs"]:
-        print(json.dumps({"rerun": results[run["spec"]["seed_index"]]}), flush=True)
+        print(json.dumps({"rerun": results[run["request"]["seed_index"]]}), flush=True)
     time.sleep(0.5)
     print(json.dumps({"done": True}), flush=True)
 """
@@ -46,31 +46,31 @@ def config(env: str = "TargetEnv", **values: Any) -> StudyConfig:
     return make_config({**defaults, **values})
 
 
-def specs(config_: StudyConfig, n: int) -> list[RunSpec]:
-    return [make_spec(config_, "test", Candidate(trial=0, kwargs=KWARGS), i) for i in range(n)]
+def requests(config_: StudyConfig, n: int) -> list[ReevaluationRequest]:
+    return [make_request(config_, "test", Candidate(trial=0, kwargs=KWARGS), i) for i in range(n)]
 
 
-def run(
+def train_all(
     config_: StudyConfig,
     run_dir: Path,
-    wanted: list[RunSpec],
+    wanted: list[ReevaluationRequest],
     *,
     on_tick: Callable[[Runners], None] = lambda _: None,
-) -> tuple[list[Rerun], dict[str, str]]:
+) -> tuple[list[ReevaluationRun], dict[str, str]]:
     """Train what is wanted on two runners, calling `on_tick` a few times a second."""
-    done: list[Rerun] = []
+    done: list[ReevaluationRun] = []
     deadline = time.monotonic() + 120
 
-    def due() -> list[RunSpec]:
-        keys = {rerun.key for rerun in done} | set(runners.errors)
-        return [spec for spec in wanted if spec.key(config_) not in keys]
+    def due() -> list[ReevaluationRequest]:
+        keys = {run.key for run in done} | set(runners.errors)
+        return [request for request in wanted if request.key(config_) not in keys]
 
     def go_on() -> bool:
         on_tick(runners)
         return time.monotonic() < deadline
 
     with Runners(config_, run_dir, 2) as runners:
-        runners.run(due, lambda _, rerun: done.append(rerun), go_on)
+        runners.run(due, lambda _, run: done.append(run), go_on)
     return done, runners.errors
 
 
@@ -81,16 +81,16 @@ def children() -> list[int]:
 
 def test_runners_give_the_numbers_of_this_process_and_leave_nobody(tmp_path: Path) -> None:
     config_ = config("UnrulyEnv")
-    wanted = specs(config_, 3)
-    done, errors = run(config_, tmp_path, wanted)
+    wanted = requests(config_, 3)
+    done, errors = train_all(config_, tmp_path, wanted)
     assert errors == {}
-    assert sorted(rerun.seed_index for rerun in done) == [0, 1, 2]
-    for rerun in done:
-        (here,) = retrain(config_, [wanted[rerun.seed_index]])
-        assert rerun.final is not None
+    assert sorted(run.seed_index for run in done) == [0, 1, 2]
+    for run in done:
+        (here,) = retrain(config_, [wanted[run.seed_index]])
+        assert run.final is not None
         assert here.final is not None
-        assert rerun.final.returns == here.final.returns
-        folder = model_folder(tmp_path, 0, rerun.seed_index, rerun.key)
+        assert run.final.returns == here.final.returns
+        folder = model_folder(tmp_path, 0, run.seed_index, run.key)
         assert (folder / "model.zip").exists()
     assert children() == []
 
@@ -104,15 +104,15 @@ def test_a_killed_runner_is_replaced_and_its_run_trained_again(tmp_path: Path) -
             os.kill(killed[0], signal.SIGKILL)
 
     config_ = config(n_timesteps=15_000)
-    done, errors = run(config_, tmp_path, specs(config_, 2), on_tick=kill_one)
+    done, errors = train_all(config_, tmp_path, requests(config_, 2), on_tick=kill_one)
     assert len(killed) == 1
     assert errors == {}
-    assert sorted(rerun.seed_index for rerun in done) == [0, 1]
+    assert sorted(run.seed_index for run in done) == [0, 1]
 
 
 def test_a_run_that_kills_its_process_is_given_up_after_three(tmp_path: Path) -> None:
     config_ = config("ExitingEnv")
-    done, errors = run(config_, tmp_path, specs(config_, 1))
+    done, errors = train_all(config_, tmp_path, requests(config_, 1))
     assert done == []
     (text,) = errors.values()
     assert "its process died 3 times (last exit status 3)" in text
@@ -122,8 +122,8 @@ def test_a_run_that_kills_its_process_is_given_up_after_three(tmp_path: Path) ->
 def test_a_bug_is_told_with_its_place_and_the_runner_lives_on(tmp_path: Path) -> None:
     config_ = config("RaisingEnv")
     pids: set[int] = set()
-    done, errors = run(
-        config_, tmp_path, specs(config_, 4), on_tick=lambda _: pids.update(children())
+    done, errors = train_all(
+        config_, tmp_path, requests(config_, 4), on_tick=lambda _: pids.update(children())
     )
     assert done == []
     assert len(errors) == 4
@@ -136,7 +136,7 @@ def test_a_bug_is_told_with_its_place_and_the_runner_lives_on(tmp_path: Path) ->
 
 def test_a_hung_run_is_noticed_and_given_up(tmp_path: Path) -> None:
     config_ = config("HangingEnv", beat_interval=1, stale_after=4)
-    done, errors = run(config_, tmp_path, specs(config_, 1))
+    done, errors = train_all(config_, tmp_path, requests(config_, 1))
     assert done == []
     assert "its process died 3 times" in next(iter(errors.values()))
 
@@ -146,7 +146,7 @@ def test_runners_end_with_the_process_that_started_them(env: str, tmp_path: Path
     config_ = config(env, n_timesteps=10_000_000)
     pid = os.fork()
     if pid == 0:  # the parent that will be killed
-        run(config_, tmp_path, specs(config_, 2))
+        train_all(config_, tmp_path, requests(config_, 2))
         os._exit(0)
     deadline = time.monotonic() + 60
 
@@ -169,9 +169,9 @@ def test_a_runner_gets_no_new_job_before_it_is_done_with_the_last(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config_ = config()
-    wanted = specs(config_, 2)
-    (rerun,) = retrain(config_, wanted[:1])
-    results = [replace(rerun, key=s.key(config_), seed_index=i) for i, s in enumerate(wanted)]
+    wanted = requests(config_, 2)
+    (run,) = retrain(config_, wanted[:1])
+    results = [replace(run, key=s.key(config_), seed_index=i) for i, s in enumerate(wanted)]
 
     def start(*_: Any, **__: Any) -> subprocess.Popen[bytes]:
         texts = json.dumps([result.to_dict() for result in results])
@@ -181,12 +181,12 @@ def test_a_runner_gets_no_new_job_before_it_is_done_with_the_last(
         )
 
     monkeypatch.setattr("sb3_hpo.reevaluation.pool.start_module", start)
-    done: list[Rerun] = []
+    done: list[ReevaluationRun] = []
     deadline = time.monotonic() + 60
     with Runners(config_, tmp_path, 1) as runners:
         runners.run(
             lambda: wanted[len(done) : len(done) + 1],  # the second is wanted after the first
-            lambda _, rerun: done.append(rerun),
+            lambda _, run: done.append(run),
             lambda: time.monotonic() < deadline,
         )
-    assert [rerun.seed_index for rerun in done] == [0, 1]
+    assert [run.seed_index for run in done] == [0, 1]

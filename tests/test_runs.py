@@ -8,19 +8,19 @@ import pytest
 from rich.console import Console
 
 from sb3_hpo.reevaluation import executor
-from sb3_hpo.results.reevaluation_runs import Candidate, RerunLog, make_spec
+from sb3_hpo.results.reevaluation_runs import Candidate, ReevaluationLog, make_request
 from sb3_hpo.utils.errors import UserError
-from tests.studies import make_rerun, study_config
+from tests.studies import make_run, study_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from sb3_hpo.results.reevaluation_runs import Rerun, RunSpec
+    from sb3_hpo.results.reevaluation_runs import ReevaluationRequest, ReevaluationRun
 
 CONFIG = study_config(storage_timeout=2.0)
-SPEC = make_spec(CONFIG, "test", Candidate(trial=3, kwargs={}, trial_value=1.0), 0)
-RERUN = make_rerun(CONFIG, SPEC, [1.0] * CONFIG.n_evaluations)
+SPEC = make_request(CONFIG, "test", Candidate(trial=3, kwargs={}, trial_value=1.0), 0)
+RERUN = make_run(CONFIG, SPEC, [1.0] * CONFIG.n_evaluations)
 
 
 class FinishedRunners:
@@ -38,26 +38,26 @@ class FinishedRunners:
 
     def run(
         self,
-        due: Callable[[], list[RunSpec]],
-        take: Callable[[RunSpec, Rerun], None],
+        due: Callable[[], list[ReevaluationRequest]],
+        take: Callable[[ReevaluationRequest, ReevaluationRun], None],
         _go_on: Callable[[], bool],
     ) -> None:
-        for spec in due():
-            take(spec, RERUN)
+        for request in due():
+            take(request, RERUN)
 
 
-def train(run_dir: Path, n_full: int) -> tuple[RerunLog, str]:
+def train(run_dir: Path, n_full: int) -> tuple[ReevaluationLog, str]:
     """Take one run while the disk is full for a number of attempts."""
-    log, file = RerunLog(run_dir / "reevaluation.jsonl"), StringIO()
-    attempts: list[Rerun] = []
+    log, file = ReevaluationLog(run_dir / "reevaluation.jsonl"), StringIO()
+    attempts: list[ReevaluationRun] = []
 
-    def take(rerun: Rerun) -> None:
-        attempts.append(rerun)
+    def take(run: ReevaluationRun) -> None:
+        attempts.append(run)
         if len(attempts) <= n_full:
             raise OSError(errno.ENOSPC, "No space left on device")
-        log.append(rerun)
+        log.append(run)
 
-    def due(_broken: Any) -> list[RunSpec]:
+    def due(_broken: Any) -> list[ReevaluationRequest]:
         return [] if log.read() else [SPEC]
 
     executor.train_due(CONFIG, run_dir, Console(file=file), due, take)

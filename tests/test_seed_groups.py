@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 
 from sb3_hpo.results.run_record import Evaluation, RunRecord
 from sb3_hpo.study.objective import Objective
-from sb3_hpo.study.trial_runs import SeedGroup, SeedGroups
+from sb3_hpo.study.trial_runs import TrialRunRouter, TrialRuns
 from sb3_hpo.utils.seeding import Stream, derive_seed
 from tests.envs import sample_target_params
 from tests.test_objective import PruneEverything, config, new_study
@@ -32,7 +32,7 @@ def record(outcome: Any = "finished", reason: str | None = None, n_steps: int = 
 
 def test_means_are_reported_once_all_seeds_have_come_to_a_step() -> None:
     trial = new_study().ask()
-    group = SeedGroup(trial, 2, 100)
+    group = TrialRuns(trial, 2, 100)
     group.report(0, evaluation(50, 1.0, 3.0))
     group.report(0, evaluation(100, 5.0, 5.0))
     assert trial.study.trials[0].intermediate_values == {}
@@ -44,7 +44,7 @@ def test_means_are_reported_once_all_seeds_have_come_to_a_step() -> None:
 
 
 def test_a_group_is_one_record_of_all_episodes_and_all_costs() -> None:
-    group = SeedGroup(new_study().ask(), 2, 100)
+    group = TrialRuns(new_study().ask(), 2, 100)
     for seed, value in enumerate((1.0, 3.0)):
         group.report(seed, evaluation(50, value, value))
         group.end(seed, record())
@@ -56,7 +56,7 @@ def test_a_group_is_one_record_of_all_episodes_and_all_costs() -> None:
 
 
 def test_the_gravest_end_of_a_seed_is_the_trials() -> None:
-    group = SeedGroup(new_study().ask(), 3, 100)
+    group = TrialRuns(new_study().ask(), 3, 100)
     group.end(0, record("dropped", "dropped at step 50"))
     group.end(1, record("diverged", "weights are not finite"))
     assert not group.has_ended
@@ -67,7 +67,7 @@ def test_the_gravest_end_of_a_seed_is_the_trials() -> None:
 
 def test_trial_value_is_the_mean_over_its_seeds() -> None:
     study = new_study()
-    verdict = Objective(config(seed=5, n_seeds=3), sample_target_params).judge(study.ask())
+    outcome = Objective(config(seed=5, n_seeds=3), sample_target_params).run_trial(study.ask())
     (trial,) = study.trials
     curves = trial.user_attrs["seed_curves"]
     assert [len(curve) for curve in curves] == [10, 10, 10]
@@ -75,31 +75,31 @@ def test_trial_value_is_the_mean_over_its_seeds() -> None:
     for k, (step, value) in enumerate(trial.intermediate_values.items()):
         assert step == 32 * (k + 1)
         assert value == pytest.approx(sum(curve[k] for curve in curves) / 3)
-    assert verdict.value == pytest.approx(sum(sum(curve[5:]) / 5 for curve in curves) / 3)
-    assert verdict.record.n_steps == 3 * 320
-    assert verdict.record.seed == derive_seed(5, Stream.SEARCH_TRAINING, 0)
+    assert outcome.value == pytest.approx(sum(sum(curve[5:]) / 5 for curve in curves) / 3)
+    assert outcome.record.n_steps == 3 * 320
+    assert outcome.record.seed == derive_seed(5, Stream.SEARCH_TRAINING, 0)
 
 
 def test_seeds_of_different_trials_are_different() -> None:
     study = new_study()
     objective = Objective(config(n_seeds=2), sample_target_params)
-    seeds = {objective.judge(study.ask()).record.seed for _ in range(2)}
+    seeds = {objective.run_trial(study.ask()).record.seed for _ in range(2)}
     assert seeds == {derive_seed(0, Stream.SEARCH_TRAINING, index) for index in (0, 2)}
 
 
 def test_a_bad_configuration_is_pruned_with_all_its_seeds() -> None:
     study = new_study(PruneEverything())
-    verdict = Objective(config(n_seeds=3), sample_target_params).judge(study.ask())
-    assert verdict.state is TrialState.PRUNED
+    outcome = Objective(config(n_seeds=3), sample_target_params).run_trial(study.ask())
+    assert outcome.state is TrialState.PRUNED
     assert list(study.trials[0].intermediate_values) == [32]
-    assert verdict.record.n_steps < 3 * 64
+    assert outcome.record.n_steps < 3 * 64
 
 
 def test_a_seed_that_diverges_ends_the_trial() -> None:
     study = new_study()
     objective = Objective(config("NanRewardEnv", n_seeds=2), sample_target_params)
-    verdict = objective.judge(study.ask())
-    assert (verdict.state, verdict.record.outcome) == (TrialState.PRUNED, "diverged")
+    outcome = objective.run_trial(study.ask())
+    assert (outcome.state, outcome.record.outcome) == (TrialState.PRUNED, "diverged")
     assert study.trials[0].constraints == {"diverged": 1.0}
 
 
@@ -112,7 +112,7 @@ def test_several_trials_at_once_get_their_own_verdicts() -> None:
         verdicts[trial.number] = outcome
 
     objective = Objective(config(), sample_target_params)
-    objective.judge_all(trials, take)
+    objective.run_trials(trials, take)
     assert sorted(verdicts) == [0, 1, 2]
     for trial in study.trials:
         run = verdicts[trial.number].record
@@ -125,8 +125,8 @@ def test_several_trials_at_once_get_their_own_verdicts() -> None:
 
 def test_a_bug_in_one_run_ends_its_trial_once_and_drops_its_other_runs() -> None:
     study, concluded = new_study(), list[tuple[int, str]]()
-    groups = [SeedGroup(study.ask(), 2, 100) for _ in range(2)]
-    said = SeedGroups(
+    groups = [TrialRuns(study.ask(), 2, 100) for _ in range(2)]
+    said = TrialRunRouter(
         groups, lambda group, error: concluded.append((group.trial.number, str(error)))
     )
     assert list(said.on_error(2, OSError("gone"))) == [2, 3]
@@ -139,4 +139,4 @@ def test_a_bug_in_one_run_ends_its_trial_once_and_drops_its_other_runs() -> None
 def test_judge_with_several_seeds_raises_their_first_error() -> None:
     objective = Objective(config("RaisingEnv", n_seeds=3), sample_target_params)
     with pytest.raises(ValueError, match="the gripper is gone"):
-        objective.judge(new_study().ask())
+        objective.run_trial(new_study().ask())

@@ -98,7 +98,7 @@ def test_redis_without_one_of_its_keys_is_told_at_once(
     study.set_user_attr("key", 2)
     del server.keys[key]
     with pytest.raises(UserError) as caught:
-        open_storage(URL, patience_s=300)
+        open_storage(URL, retry_timeout_s=300)
     assert str(caught.value) == (
         f"storage: redis://***@h:6379/0 has lost {what} (evicted, or deleted), and all later ones "
         "count on it; start anew in another database of the server (a URL that ends in /1), "

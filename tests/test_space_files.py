@@ -6,7 +6,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FixedTrial
 
-from sb3_hpo.algorithms.kwargs import describe
+from sb3_hpo.algorithms.kwargs import serialize_kwargs
 from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.envs.problem import Problem
 from sb3_hpo.spaces.bind import bind_space
@@ -108,7 +108,7 @@ def test_hydra_file_of_eleven_dimensions_is_sampled(tmp_path: Path) -> None:
         "learning_starts": 200, "train_freq": 4, "gradient_steps": 2, "noise_type": "normal",
         "noise_std": 0.25, "policy_kwargs.net_arch": "[400, 300]",
     }  # fmt: skip
-    assert describe(space.sample(FixedTrial(point))) == {
+    assert serialize_kwargs(space.sample(FixedTrial(point))) == {
         **{name: point[name] for name in list(point)[:8]},
         "policy_kwargs": {
             "net_arch": [400, 300],
@@ -165,7 +165,7 @@ def test_transformed_names_schedules_and_named_choices_become_arguments(tmp_path
     point = {"one_minus_gamma": 0.01, "n_steps_pow": 6, "policy_kwargs.net_arch": "split",
              "policy_kwargs.activation_fn": "nn.GELU"}  # fmt: skip
     trial = FixedTrial(point)
-    assert describe(space.sample(trial)) == {
+    assert serialize_kwargs(space.sample(trial)) == {
         "gamma": 0.99,
         "n_steps": 64,
         "learning_rate": {

@@ -8,7 +8,7 @@ from optuna.trial import FixedTrial
 
 import samplers
 import sb3_hpo
-from sb3_hpo.algorithms.kwargs import describe
+from sb3_hpo.algorithms.kwargs import serialize_kwargs
 from sb3_hpo.config.study_config import make_config
 from sb3_hpo.envs.problem import Problem
 from sb3_hpo.spaces.bind import bind_space
@@ -57,7 +57,7 @@ def test_bind_replay_gives_equal_descriptions(algo: str) -> None:
     for _ in range(20):
         trial = study.ask()
         kwargs = space.sample(trial)
-        assert describe(space.sample(FixedTrial(trial.params))) == describe(kwargs)
+        assert serialize_kwargs(space.sample(FixedTrial(trial.params))) == serialize_kwargs(kwargs)
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_fixed_train_freq_keeps_the_noted_ratio_true() -> None:
 
 def test_fixed_choice_that_opens_a_dimension_gives_a_complete_default() -> None:
     space = bind("td3", fixed={"noise_type": "normal"})
-    noise = describe(space.sample(draw_at(space.default_params)))["action_noise"]
+    noise = serialize_kwargs(space.sample(draw_at(space.default_params)))["action_noise"]
     assert noise["$call"] == "stable_baselines3.common.noise:NormalActionNoise"
     assert "noise_std" in space.dimensions
 
@@ -250,12 +250,12 @@ def test_fixed_learning_rate_does_not_fall() -> None:
     ],
 )
 def test_fixed_learning_rate_falls_where_that_is_asked_for(
-    wishes: dict[str, Any], is_searched: bool
+    request: dict[str, Any], is_searched: bool
 ) -> None:
-    space = bind(**wishes)
+    space = bind(**request)
     assert ("learning_rate_schedule" in space.dimensions) is is_searched
     params = {**space.default_params, "learning_rate_schedule": "linear"}
-    assert describe(space.sample(FixedTrial(params)))["learning_rate"] == {
+    assert serialize_kwargs(space.sample(FixedTrial(params)))["learning_rate"] == {
         "$call": "stable_baselines3.common.utils:LinearSchedule",
         "start": 1e-3,
         "end": 0.0,

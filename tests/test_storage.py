@@ -124,7 +124,7 @@ def test_open_storage_without_a_server_says_so_at_once(
         UserError,
         match=r"^storage: [^\n]*127\.0\.0\.1:1[^\n]* cannot be used( for \d+ s)? \([^\n]+\)",
     ) as caught:
-        open_storage(url, patience_s=300)
+        open_storage(url, retry_timeout_s=300)
     assert "secret" not in str(caught.value)
 
 

@@ -13,9 +13,9 @@ from optuna.trial import TrialState
 from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.results.trials import trials_of
 from sb3_hpo.spaces.enqueue.enqueued_point import read_enqueued
-from sb3_hpo.storages.location import Place
+from sb3_hpo.storages.location import StudyLocation
 from sb3_hpo.study.preflight import prepare, try_model
-from sb3_hpo.study.study import create_or_resume, is_home, open_study
+from sb3_hpo.study.study import create_or_resume, is_owner, open_study
 from sb3_hpo.utils.errors import UserError
 
 FIRST = ["default_point", "first_point", "first_point"]  # of PPO
@@ -29,17 +29,17 @@ def config(run_dir: Path, **values: Any) -> StudyConfig:
 def create(config_: StudyConfig) -> optuna.Study:
     space = prepare(config_)
     points = [read_enqueued(Path(path), space) for path in config_.enqueue]
-    return create_or_resume(config_, Place.of(config_), space, points)
+    return create_or_resume(config_, StudyLocation.of(config_), space, points)
 
 
 def test_place_defaults_to_a_folder_named_like_the_study(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    place = Place.of(make_config({"algo": "ppo", "env": "Pendulum-v1"}))
-    assert place.name.startswith("ppo-Pendulum-v1-s0-")
-    assert place.run_dir == tmp_path / "runs" / place.name
-    assert place.file == place.address.journal == place.run_dir / "study.journal"
+    location = StudyLocation.of(make_config({"algo": "ppo", "env": "Pendulum-v1"}))
+    assert location.name.startswith("ppo-Pendulum-v1-s0-")
+    assert location.run_dir == tmp_path / "runs" / location.name
+    assert location.file == location.address.journal == location.run_dir / "study.journal"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -100,7 +100,7 @@ def test_resume_of_a_foreign_study_is_refused(tmp_path: Path) -> None:
 def test_open_study_has_the_configured_pruner(tmp_path: Path) -> None:
     config_ = config(tmp_path, pruner="median")
     create(config_)
-    study = open_study(config_, Place.of(config_))
+    study = open_study(config_, StudyLocation.of(config_))
     assert isinstance(study.pruner, optuna.pruners.MedianPruner)
 
 
@@ -187,11 +187,11 @@ def test_created_study_knows_its_home(tmp_path: Path) -> None:
     first, second = config(tmp_path / "a"), config(tmp_path / "b", storage=str(tmp_path / "j"))
     study = create(first)
     assert study.user_attrs["home"]["run_dir"] == str(tmp_path / "a")
-    assert is_home(study, Place.of(first))
-    assert not is_home(study, Place.of(second))
+    assert is_owner(study, StudyLocation.of(first))
+    assert not is_owner(study, StudyLocation.of(second))
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "config.yaml").touch()  # an earlier command found the answer here
-    assert is_home(study, Place.of(second))
+    assert is_owner(study, StudyLocation.of(second))
 
 
 def test_creator_killed_between_its_points_is_finished_by_the_next(

@@ -13,8 +13,8 @@ from rich.console import Console
 from sb3_hpo.config.study_config import make_config
 from sb3_hpo.report.terminal import answer_lines, best_table, describe_trial, summary
 from sb3_hpo.results.run_record import Evaluation, RunRecord
-from sb3_hpo.results.study_result import Answer, read_answer
-from tests.rerun_support import candidate, default_trial, reruns_of, small_config
+from sb3_hpo.results.study_result import StudyResult, read_result
+from tests.rerun_support import candidate, default_trial, made_runs, small_config
 
 COMPLETE, PRUNED, FAIL = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL
 
@@ -58,9 +58,9 @@ def study_of(*trials: FrozenTrial) -> optuna.Study:
     return study
 
 
-def answer_of(study: optuna.Study) -> Answer:
+def answer_of(study: optuna.Study) -> StudyResult:
     config = make_config({"algo": "ppo", "env": "Pendulum-v1"})
-    return read_answer(study, config, [], None)
+    return read_result(study, config, [], None)
 
 
 def test_best_table_shows_value_last_evaluation_and_hyperparameters() -> None:
@@ -127,6 +127,6 @@ def test_summary_without_trouble_does_not_mention_it() -> None:
 def test_answer_lines_say_that_the_default_is_untested() -> None:
     config, who = small_config(), candidate(1, -150.0)
     study = study_of(default_trial(-900.0))
-    answer = read_answer(study, config, reruns_of(config, "test", who, [-160.0, -161.0]), who)
-    (line,) = [text for text in answer_lines(answer) if "SB3's default" in text]
+    result = read_result(study, config, made_runs(config, "test", who, [-160.0, -161.0]), who)
+    (line,) = [text for text in answer_lines(result) if "SB3's default" in text]
     assert line == "  SB3's default has not been tested: what tuning brings is not known."

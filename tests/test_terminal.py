@@ -8,13 +8,13 @@ import optuna
 import pytest
 from rich.console import Console
 
-from sb3_hpo.utils.console import near, quiet_optuna, run_command, say
+from sb3_hpo.utils.console import echo, quiet_optuna, relative_path, run_command
 from sb3_hpo.utils.errors import UserError
 
 
 def said(text: str, *, terminal: bool = True) -> str:
     stream = io.StringIO()
-    say(Console(file=stream, force_terminal=terminal, width=20), text)
+    echo(Console(file=stream, force_terminal=terminal, width=20), text)
     return stream.getvalue()
 
 
@@ -98,8 +98,8 @@ def test_near_below_here_is_relative_and_elsewhere_is_as_it_is(
 ) -> None:
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    assert near(tmp_path / "here" / "runs" / "best.yaml") == Path("runs/best.yaml")
-    assert near(tmp_path / "best.yaml") == tmp_path / "best.yaml"
+    assert relative_path(tmp_path / "here" / "runs" / "best.yaml") == Path("runs/best.yaml")
+    assert relative_path(tmp_path / "best.yaml") == tmp_path / "best.yaml"
 
 
 def test_say_prints_no_sign_that_a_terminal_obeys() -> None:

@@ -13,7 +13,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from sb3_hpo.envs.factory import make_training_envs
 from sb3_hpo.training.evaluator import GridEvaluator
-from sb3_hpo.training.hooks import Hooks, Member, StopRun
+from sb3_hpo.training.hooks import Hooks, RunRequest, StopRun
 from sb3_hpo.training.train import train
 from tests.envs import TargetEnv
 from tests.test_training import PPO, SEEDS, config
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sb3_hpo.training.run import TrainedRun
 
 MEMBERS = [
-    Member({**PPO, "learning_rate": rate, "gamma": gamma}, seed)
+    RunRequest({**PPO, "learning_rate": rate, "gamma": gamma}, seed)
     for seed, rate, gamma in [(1, 0.003, 0.9), (41, 0.01, 0.95), (21, 0.005, 0.99)]
 ]
 
@@ -205,7 +205,9 @@ def test_a_member_that_diverges_is_stopped_before_its_environment_gets_nan(
 ) -> None:
     config_ = config(algo=algo, n_timesteps=160, n_evaluations=1, pruner="none", exact=exact)
     config_ = config_.model_copy(update={"env": f"{__name__}:RefusesNan"})
-    members = [Member({**kwargs, "learning_rate": rate}, seed=1) for rate in (1e-3, 1e30, 2e-3)]
+    members = [
+        RunRequest({**kwargs, "learning_rate": rate}, seed=1) for rate in (1e-3, 1e30, 2e-3)
+    ]
     runs = list(train(config_, members, SEEDS))
     assert [run.record.n_together for run in runs] == [0 if exact else 3] * 3
     assert [run.record.outcome for run in runs] == ["finished", "diverged", "finished"]
@@ -220,7 +222,7 @@ def test_an_error_that_nobody_takes_ends_all() -> None:
 
 def test_what_cannot_be_together_is_trained_one_after_the_other_as_if_alone() -> None:
     reasons: list[str] = []
-    members = [Member({**PPO, "n_steps": n_steps}, seed=1) for n_steps in (16, 32)]
+    members = [RunRequest({**PPO, "n_steps": n_steps}, seed=1) for n_steps in (16, 32)]
     hooks = Hooks(on_alone=reasons.append)
     runs = list(train(config("TargetEnv"), members, SEEDS, hooks))
     assert reasons == ["n_steps differs: [16, 32]"]
@@ -245,7 +247,11 @@ def test_runs_that_ended_before_the_batch_was_refused_are_not_trained_again() ->
         return ()
 
     huge = {**PPO, "n_steps": 16 * 10**12, "batch_size": 16}
-    members = [Member(huge, seed=1), Member(PPO, seed=2), Member({**PPO, "n_steps": 32}, seed=3)]
+    members = [
+        RunRequest(huge, seed=1),
+        RunRequest(PPO, seed=2),
+        RunRequest({**PPO, "n_steps": 32}, seed=3),
+    ]
     hooks = Hooks(on_end=on_end)
     runs = list(train(config("TargetEnv", n_timesteps=64), members, SEEDS, hooks))
     assert ends == [(0, "oom"), (1, "finished"), (2, "finished")]
@@ -277,7 +283,7 @@ def test_every_member_is_told_of_its_end() -> None:
     assert sorted(ends) == [(index, "finished", 640) for index in range(3)]
 
 
-def plain_sb3(config_: StudyConfig, member: Member) -> stable_baselines3.PPO:
+def plain_sb3(config_: StudyConfig, member: RunRequest) -> stable_baselines3.PPO:
     venv = make_training_envs(config_, 0.99)
     model = stable_baselines3.PPO(
         "MlpPolicy", venv, seed=member.seed, device="cpu", **member.kwargs

@@ -8,11 +8,11 @@ import pytest
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
-from sb3_hpo.algorithms.kwargs import describe
+from sb3_hpo.algorithms.kwargs import serialize_kwargs
 from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.envs.factory import make_evaluation_envs
 from sb3_hpo.training.episodes import EpisodePlan, run_episodes
-from sb3_hpo.training.hooks import Hooks, Member, StopRun
+from sb3_hpo.training.hooks import Hooks, RunRequest, StopRun
 from sb3_hpo.training.train import build_once, train
 from tests.envs import start_of
 
@@ -38,7 +38,7 @@ def run(
     seed: int = 1,
     hooks: Hooks | None = None,
 ) -> TrainedRun:
-    (trained,) = train(config_, [Member(kwargs, seed)], SEEDS, hooks)
+    (trained,) = train(config_, [RunRequest(kwargs, seed)], SEEDS, hooks)
     return trained
 
 
@@ -99,7 +99,7 @@ def test_train_evaluating_does_not_disturb_training() -> None:
 
 
 def test_train_several_members_yields_one_record_each_in_order() -> None:
-    members = [Member({**PPO, "gamma": gamma}, seed) for seed, gamma in ((1, 0.9), (2, 0.95))]
+    members = [RunRequest({**PPO, "gamma": gamma}, seed) for seed, gamma in ((1, 0.9), (2, 0.95))]
     records = [trained.record for trained in train(config(), members, SEEDS)]
     assert [(r.seed, r.kwargs["gamma"]) for r in records] == [(1, 0.9), (2, 0.95)]
 
@@ -208,7 +208,7 @@ def test_train_policy_kwargs_merge_and_the_users_win() -> None:
     trained = run(config(policy_kwargs={"net_arch": [4, 4]}), sampled)
     assert trained.record.kwargs["policy_kwargs"] == {
         "net_arch": [4, 4],
-        "activation_fn": describe(torch.nn.ReLU),
+        "activation_fn": serialize_kwargs(torch.nn.ReLU),
     }
     assert trained.model is not None
     assert trained.model.policy_kwargs["net_arch"] == [4, 4]

@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 
 from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.results.trials import count_trials, trials_of
-from sb3_hpo.storages.location import Place
+from sb3_hpo.storages.location import StudyLocation
 from sb3_hpo.study.preflight import prepare
 from sb3_hpo.study.study import create_or_resume
 from sb3_hpo.workers.pool import Workers, WorkersResult, _Worker
@@ -38,10 +38,10 @@ def config(run_dir: Path, env: str = "TargetEnv", **values: Any) -> StudyConfig:
 def run_workers(
     config_: StudyConfig, n_workers: int, on_tick: Callable[[], None] = lambda: None
 ) -> tuple[optuna.Study, WorkersResult]:
-    place = Place.of(config_)
-    study = create_or_resume(config_, place, prepare(config_))
+    location = StudyLocation.of(config_)
+    study = create_or_resume(config_, location, prepare(config_))
     deadline = None if config_.timeout is None else time.time() + config_.timeout
-    return study, Workers(study, config_, place, deadline).run(n_workers, on_tick)
+    return study, Workers(study, config_, location, deadline).run(n_workers, on_tick)
 
 
 def names(study: optuna.Study) -> list[str]:
@@ -106,10 +106,10 @@ def test_signal_hands_trials_back_and_resuming_reaches_the_exact_total(tmp_path:
             os.kill(os.getpid(), signal.SIGTERM)
 
     sent: list[signal.Signals] = []
-    place = Place.of(config_)
-    study = create_or_resume(config_, place, prepare(config_))
+    location = StudyLocation.of(config_)
+    study = create_or_resume(config_, location, prepare(config_))
     assert threading.current_thread() is threading.main_thread()
-    result = Workers(study, config_, place, None).run(2, interrupt)
+    result = Workers(study, config_, location, None).run(2, interrupt)
     assert result.signal is signal.SIGTERM
     assert names(study).count("RUNNING") == 0
     assert names(study)[:2] == ["FAIL", "FAIL"]
@@ -120,15 +120,15 @@ def test_signal_hands_trials_back_and_resuming_reaches_the_exact_total(tmp_path:
 
 def test_second_signal_kills_workers_and_is_not_counted_as_a_loss(tmp_path: Path) -> None:
     hung = config(tmp_path, n_trials=1, env="HangingEnv")
-    place = Place.of(hung)
-    study = create_or_resume(hung, place, prepare(hung))
+    location = StudyLocation.of(hung)
+    study = create_or_resume(hung, location, prepare(hung))
 
     def interrupt() -> None:
         # The hung worker cannot obey the first signal.
         if count_trials(trials_of(study)).running == 1:
             os.kill(os.getpid(), signal.SIGINT)
 
-    result = Workers(study, hung, place, None).run(1, interrupt)
+    result = Workers(study, hung, location, None).run(1, interrupt)
     assert result.signal is signal.SIGINT
     first, retry = trials_of(study)
     assert (first.state, first.user_attrs["outcome"]) == (TrialState.FAIL, "interrupted")
@@ -140,8 +140,8 @@ def test_written_off_trial_counts_as_progress_where_others_are_trained(
     tmp_path: Path, other_was_trained: bool, progressed: bool
 ) -> None:
     config_ = config(tmp_path)
-    place = Place.of(config_)
-    study = create_or_resume(config_, place, prepare(config_))
+    location = StudyLocation.of(config_)
+    study = create_or_resume(config_, location, prepare(config_))
     pruned, complete = TrialState.PRUNED, TrialState.COMPLETE
     study.add_trial(optuna.trial.create_trial(state=pruned, user_attrs={"worker": "w"}))
     if other_was_trained:
@@ -150,4 +150,4 @@ def test_written_off_trial_counts_as_progress_where_others_are_trained(
     with (tmp_path / "log").open("ab") as log:
         worker = _Worker(0, log, subprocess.Popen(["true"]), "w")
         worker.process.wait()
-        assert Workers(study, config_, place, None)._has_progressed(worker) is progressed
+        assert Workers(study, config_, location, None)._has_progressed(worker) is progressed

@@ -144,7 +144,7 @@ def check_limits(name: str, value: Any) -> None:
         raise UserError(f"must be {limits}, but got {value!r}")
 
 
-def spell(name: str, value: Any) -> Any:
+def parse_kwarg(name: str, value: Any) -> Any:
     """Describe what people write for SB3's objects: `relu`, `nn.ReLU`, `lin_0.001`.
 
     Args:

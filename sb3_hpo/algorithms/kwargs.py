@@ -39,14 +39,14 @@ CALLS = {
 _RESERVED = ("$import", "$call", "$tuple")
 
 
-def describe(value: Any) -> Any:
+def serialize_kwargs(value: Any) -> Any:
     """Describe keyword arguments, or one value of them, in plain values.
 
     Args:
         value: A dict of keyword arguments, or anything in one.
 
     Returns:
-        Plain values that `build` turns back into equal arguments. Two sets of arguments are
+        Plain values that `deserialize_kwargs` turns back into equal arguments. Two sets are
         equal when their descriptions are.
 
     Raises:
@@ -60,16 +60,17 @@ def describe(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, dict):
-        return {_checked_key(key): describe(item) for key, item in value.items()}
+        return {_checked_key(key): serialize_kwargs(item) for key, item in value.items()}
     if isinstance(value, tuple):
-        return {"$tuple": [describe(item) for item in value]}
+        return {"$tuple": [serialize_kwargs(item) for item in value]}
     if isinstance(value, list):
-        return [describe(item) for item in value]
+        return [serialize_kwargs(item) for item in value]
     if isinstance(value, type) or (callable(value) and hasattr(value, "__qualname__")):
         return {"$import": reference(value)}
     if (name := reference(type(value))) in CALLS:
         arguments = {
-            key: describe(getattr(value, attribute)) for key, attribute in CALLS[name].items()
+            key: serialize_kwargs(getattr(value, attribute))
+            for key, attribute in CALLS[name].items()
         }
         return {"$call": name, **arguments}
     raise UserError(
@@ -84,11 +85,11 @@ def _checked_key(key: Any) -> str:
     return key
 
 
-def build(description: Any) -> Any:
+def deserialize_kwargs(description: Any) -> Any:
     """Build the keyword arguments, or one value of them, that a description stands for.
 
     Args:
-        description: What `describe` returned, also after a way through YAML or JSON.
+        description: What `serialize_kwargs` returned, also after a way through YAML or JSON.
 
     Returns:
         New objects at every call; nothing is shared with the description.
@@ -98,17 +99,19 @@ def build(description: Any) -> Any:
             none of `CALLS`.
     """
     if isinstance(description, list):
-        return [build(item) for item in description]
+        return [deserialize_kwargs(item) for item in description]
     if not isinstance(description, dict):
         return description
     if "$tuple" in description:
-        return tuple(build(item) for item in description["$tuple"])
+        return tuple(deserialize_kwargs(item) for item in description["$tuple"])
     if "$import" in description:
         return load_reference(description["$import"])
     if "$call" in description:
-        arguments = {key: build(item) for key, item in description.items() if key != "$call"}
+        arguments = {
+            key: deserialize_kwargs(item) for key, item in description.items() if key != "$call"
+        }
         return _call(description["$call"], arguments)
-    return {key: build(item) for key, item in description.items()}
+    return {key: deserialize_kwargs(item) for key, item in description.items()}
 
 
 def _call(name: str, arguments: dict[str, Any]) -> Any:

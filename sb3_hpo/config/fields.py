@@ -15,7 +15,7 @@ from pydantic import (
     ValidationInfo,
 )
 
-from sb3_hpo.algorithms.kwargs import build, describe
+from sb3_hpo.algorithms.kwargs import deserialize_kwargs, serialize_kwargs
 from sb3_hpo.algorithms.registry import ALGORITHMS, resolve_alias
 from sb3_hpo.algorithms.trust import may_import
 from sb3_hpo.scoring.score_rules import score_rule
@@ -82,7 +82,7 @@ def _check_kept(value: Any, path: str = "") -> None:
 
 
 def _plain(values: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
-    return describe(build(values)) if may_import(info) else values
+    return serialize_kwargs(deserialize_kwargs(values)) if may_import(info) else values
 
 
 def _kwargs(values: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:

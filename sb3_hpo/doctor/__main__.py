@@ -26,7 +26,7 @@ from sb3_hpo.results.trials import trials_of
 from sb3_hpo.storages.existing import find_address, open_existing
 from sb3_hpo.storages.journal import check_free_space
 from sb3_hpo.storages.open import open_storage
-from sb3_hpo.utils.console import run_command, say
+from sb3_hpo.utils.console import echo, run_command
 from sb3_hpo.utils.errors import UserError, unknown_name
 from sb3_hpo.utils.formatting import plural
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from sb3_hpo.doctor.journal_reader import Journal
 
 
-class Visit:
+class Findings:
     """Tells findings as they are made, mends them if asked to, and keeps the count."""
 
     def __init__(self, console: Console, *, fix: bool) -> None:
@@ -57,7 +57,7 @@ class Visit:
 
     def say(self, text: str) -> None:
         """Print a line."""
-        say(self.console, text)
+        echo(self.console, text)
 
     def deal_with(self, finding: Finding) -> None:
         """Tell a finding, and mend it if that is asked for and can be done."""
@@ -102,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _command(argv: Sequence[str]) -> int:
     arguments = _parser().parse_args(argv)
-    visit = Visit(Console(), fix=arguments.fix)
+    visit = Findings(Console(), fix=arguments.fix)
     name = arguments.study_name
     try:
         address = find_address(arguments.storage)
@@ -158,7 +158,7 @@ def _load(storage: optuna.storages.BaseStorage, name: str | None) -> list[optuna
     ]
 
 
-def _visit_file(journal: Journal, visit: Visit) -> None:
+def _visit_file(journal: Journal, visit: Findings) -> None:
     """Say what there is to be said of a journal without its studies."""
     studies = _load(journal.storage, None)
     for line in describe_file(journal, sum(len(trials_of(study)) for study in studies)):
@@ -168,7 +168,7 @@ def _visit_file(journal: Journal, visit: Visit) -> None:
         visit.deal_with(finding)
 
 
-def _check_room(path: Path, studies: list[optuna.Study], visit: Visit) -> None:
+def _check_room(path: Path, studies: list[optuna.Study], visit: Findings) -> None:
     n_left = sum(n_missing(study) for study in studies)
     try:
         if n_left > 0:
@@ -177,7 +177,7 @@ def _check_room(path: Path, studies: list[optuna.Study], visit: Visit) -> None:
         visit.deal_with(Finding(str(error).removeprefix("storage: ")))
 
 
-def _visit_running(studies: list[optuna.Study], wait_s: float | None, visit: Visit) -> None:
+def _visit_running(studies: list[optuna.Study], wait_s: float | None, visit: Findings) -> None:
     """Find the zombies among the running trials."""
     running = running_trials(studies)
     alive = living_workers()
@@ -197,7 +197,7 @@ def _visit_running(studies: list[optuna.Study], wait_s: float | None, visit: Vis
         _watch(watched, wait_s or default_wait(watched), visit)
 
 
-def _watch(watched: list[RunningTrial], wait_s: float, visit: Visit) -> None:
+def _watch(watched: list[RunningTrial], wait_s: float, visit: Findings) -> None:
     """Find those that show no life."""
     visit.say(f"watching {plural(len(watched), 'running trial')} of other machines for signs of "
               f"life, for {wait_s:g} s")  # fmt: skip
@@ -215,7 +215,7 @@ def _watch(watched: list[RunningTrial], wait_s: float, visit: Visit) -> None:
             visit.say(f"{item}: it shows life")
 
 
-def _declare_zombie(item: RunningTrial, why: str, visit: Visit) -> None:
+def _declare_zombie(item: RunningTrial, why: str, visit: Findings) -> None:
     visit.deal_with(Finding(f"{item}: {why}, but it counts as running", partial(give_on, item)))
 
 

@@ -13,13 +13,13 @@ from sb3_hpo.doctor.journal_faults import find_lock, leftovers
 from sb3_hpo.results.trials import (
     CONFIG,
     FINISHED,
-    HOME,
+    OWNER,
     STOP,
     count_trials,
     outcome_of,
     trials_of,
 )
-from sb3_hpo.utils.console import near
+from sb3_hpo.utils.console import relative_path
 from sb3_hpo.utils.formatting import number, plural
 
 if TYPE_CHECKING:
@@ -64,7 +64,9 @@ def describe_file(journal: Journal, n_trials: int) -> list[str]:
     """
     each = f", {decimal(round(journal.n_bytes / n_trials))} a trial" if n_trials else ""
     what = f"{plural(journal.n_operations, 'operation')}, {plural(n_trials, 'trial')}"
-    lines = [f"{near(journal.path)}: a journal of {what}, {decimal(journal.n_bytes)}{each}"]
+    lines = [
+        f"{relative_path(journal.path)}: a journal of {what}, {decimal(journal.n_bytes)}{each}"
+    ]
     lock = find_lock(journal.path)
     if lock is not None and not lock.is_stale:
         lines.append(f"  in use: locked {max(0, lock.age_s):,.0f} s ago")
@@ -87,7 +89,7 @@ def describe_study(study: optuna.Study) -> list[str]:
     attrs, config, trials = study.user_attrs, config_in(study), trials_of(study)
     made = "made by another tool" if config is None else f"{config['algo']} on {config['env']}"
     lines = [f"study {study.study_name}: {made}"]
-    if config is not None and (home := attrs.get(HOME)):
+    if config is not None and (home := attrs.get(OWNER)):
         lines.append(f"  home: {home['run_dir']} on {home['host']}")
     lines.append(f"  {_counts(trials, None if config is None else config['n_trials'])}")
     complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]

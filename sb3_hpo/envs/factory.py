@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 
-from sb3_hpo.algorithms.kwargs import build
+from sb3_hpo.algorithms.kwargs import deserialize_kwargs
 from sb3_hpo.envs.seeded_episodes import SeededEpisodes
 from sb3_hpo.utils.errors import UserError
 from sb3_hpo.utils.import_strings import ENV_ID, import_module, load_reference
@@ -64,11 +64,13 @@ class EnvFactory:
     def _make(self) -> gym.Env[Any, Any]:
         module, colon, name = self.env.rpartition(":")
         if colon and not ENV_ID.fullmatch(name):
-            made: gym.Env[Any, Any] = load_reference(self.env)(**build(self.env_kwargs))
+            made: gym.Env[Any, Any] = load_reference(self.env)(
+                **deserialize_kwargs(self.env_kwargs)
+            )
             return made
         if colon:
             import_module(module)
-        return gym.make(name, **build(self.env_kwargs))
+        return gym.make(name, **deserialize_kwargs(self.env_kwargs))
 
 
 def _checked(made: Any, name: str) -> gym.Env[Any, Any]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sb3_hpo.config.training_config import TrainingConfig
 
 
-_HOMES = {  # beginnings of ids, and the module that registers them
+_PACKAGES = {  # beginnings of ids, and the module that registers them
     "ALE/": "ale_py", "MiniGrid-": "minigrid", "BabyAI-": "minigrid",
 }  # fmt: skip
 
@@ -43,7 +43,7 @@ class Problem:
         return {"observation", "achieved_goal", "desired_goal"} <= set(keys)
 
 
-def probe(config: TrainingConfig) -> Problem:
+def probe_env(config: TrainingConfig) -> Problem:
     """Make one environment, reset it and close it, to learn what it is before any trial.
 
     Args:
@@ -60,7 +60,7 @@ def probe(config: TrainingConfig) -> Problem:
     except UserError as error:
         raise UserError(re.sub(r"^(?!wrapper: )", "env: ", str(error))) from error
     except gym.error.UnregisteredEnv as error:
-        if (home := _home_of(config.env)) is not None:
+        if (home := _package_of(config.env)) is not None:
             raise UserError(
                 f"env: {config.env!r} is there once its package has been imported: write "
                 f"{home}:{config.env}"
@@ -89,9 +89,9 @@ def probe(config: TrainingConfig) -> Problem:
         env.close()
 
 
-def _home_of(env: str) -> str | None:
+def _package_of(env: str) -> str | None:
     """Return the module that has to be imported for an id of a well-known package."""
-    homes = (home for start, home in _HOMES.items() if env.startswith(start))
+    homes = (home for start, home in _PACKAGES.items() if env.startswith(start))
     return next(homes, None)
 
 

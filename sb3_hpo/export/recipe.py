@@ -10,7 +10,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
 
-from sb3_hpo.algorithms.kwargs import build
+from sb3_hpo.algorithms.kwargs import deserialize_kwargs
 from sb3_hpo.algorithms.registry import find_algorithm
 from sb3_hpo.algorithms.trust import check_trusted, named_modules, strangers
 from sb3_hpo.config.study_config import StudyConfig, make_config
@@ -103,7 +103,7 @@ class Recipe:
             UserError: A class or function of the recipe cannot be imported, or is not trusted.
         """
         check_trusted(self.kwargs, named_modules({"trust": trust}), self.title)
-        built: dict[str, Any] = build(self.kwargs)
+        built: dict[str, Any] = deserialize_kwargs(self.kwargs)
         return built
 
 
@@ -306,7 +306,7 @@ def _best_of(study: optuna.Study, folder: Path | None) -> Recipe:
     # The command's own default; only a look-up, so it may be relative to another folder.
     run_dir = folder or Path(config.run_dir or Path("runs") / study.study_name).expanduser()
     if (run_dir / BEST).exists():
-        answer = read_recipe(run_dir / BEST)
-        if answer.study == study.study_name and answer.reevaluated is not None:
-            return answer
+        result = read_recipe(run_dir / BEST)
+        if result.study == study.study_name and result.reevaluated is not None:
+            return result
     return recipe_of(study, config, best[0])

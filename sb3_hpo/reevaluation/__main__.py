@@ -1,8 +1,8 @@
 """A process that trains runs of a re-evaluation: `python -m sb3_hpo.reevaluation`.
 
 Each line of its input names runs that are to be trained together,
-`{"runs": [{"spec": ..., "save_to": folder or null}, ...]}`. It answers on its output with lines of
-`{"n_steps": ...}`, then `{"rerun": ...}` or `{"error": ..., "key": ...}` for each run, and
+`{"runs": [{"request": ..., "save_to": folder or null}, ...]}`. It answers on its output with lines
+of `{"n_steps": ...}`, then `{"run": ...}` or `{"error": ..., "key": ...}` for each run, and
 `{"done": true}`; `{"alone": reason}` says why they are trained one after the other. It ends with
 its input, so with whoever started it. What environments print goes to the log.
 """
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from sb3_hpo.config.study_config import make_config
 from sb3_hpo.reevaluation.retrain import retrain
-from sb3_hpo.results.reevaluation_runs import spec_from_dict
+from sb3_hpo.results.reevaluation_runs import request_from_dict
 from sb3_hpo.training.hooks import Hooks, StopRun
 from sb3_hpo.utils.formatting import tail
 from sb3_hpo.utils.processes import end_copy_of, end_hung_orphan, leave, own_pipes
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sb3_hpo.config.study_config import StudyConfig
-    from sb3_hpo.results.reevaluation_runs import RunSpec
+    from sb3_hpo.results.reevaluation_runs import ReevaluationRequest
 
     Say = Callable[[dict[str, Any]], None]
 
@@ -72,29 +72,36 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _train(
     config: StudyConfig, jobs: list[dict[str, Any]], say: Say, on_step: Callable[[int], None]
 ) -> None:
-    specs = [spec_from_dict(job["spec"]) for job in jobs]
-    folders = {id(spec): job["save_to"] for spec, job in zip(specs, jobs, strict=True)}
+    requests = [request_from_dict(job["request"]) for job in jobs]
+    folders = {id(request): job["save_to"] for request, job in zip(requests, jobs, strict=True)}
 
-    def folder_of(spec: RunSpec) -> Path | None:
-        folder = folders[id(spec)]
+    def folder_of(request: ReevaluationRequest) -> Path | None:
+        folder = folders[id(request)]
         return None if folder is None else Path(folder)
 
     def on_error(index: int, error: Exception) -> tuple[()]:
         logging.getLogger(__name__).error("a run failed", exc_info=error)
         site = traceback.extract_tb(error.__traceback__)[-1]
         what = f"{type(error).__name__}: {tail(' '.join(str(error).split()))}"
-        say({"error": f"{what} at {site.filename}:{site.lineno}", "key": specs[index].key(config)})
+        say(
+            {
+                "error": f"{what} at {site.filename}:{site.lineno}",
+                "key": requests[index].key(config),
+            }
+        )
         return ()
 
     hooks = Hooks(
         on_step=on_step, on_error=on_error, on_alone=lambda reason: say({"alone": reason})
     )
     try:
-        patience_s = min(config.storage_timeout, config.stale_after / 2)
-        for rerun in retrain(config, specs, hooks, folder_of=folder_of, patience_s=patience_s):
-            say({"rerun": rerun.to_dict()})
+        retry_timeout_s = min(config.storage_timeout, config.stale_after / 2)
+        for run in retrain(
+            config, requests, hooks, folder_of=folder_of, retry_timeout_s=retry_timeout_s
+        ):
+            say({"run": run.to_dict()})
     except Exception as error:
-        if len(specs) > 1:
+        if len(requests) > 1:
             raise  # of the batch, not of a run: this process is replaced, and each run tried alone
         on_error(0, error)
     say({"done": True})

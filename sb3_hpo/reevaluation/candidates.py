@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.trial import FixedTrial
 
-from sb3_hpo.algorithms.kwargs import describe
+from sb3_hpo.algorithms.kwargs import serialize_kwargs
 from sb3_hpo.reevaluation.race import Round, plan_race
 from sb3_hpo.results.reevaluation_runs import Candidate
 from sb3_hpo.results.study_result import with_policy_kwargs
 from sb3_hpo.results.trials import best_trials, count_trials, record_of, trials_of
-from sb3_hpo.training.batching import CHEAP, price_together
+from sb3_hpo.training.batching import CHEAP_COST_RATIO, batch_cost_ratio
 from sb3_hpo.utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def pick_candidates(
             asked for.
     """
     counts = count_trials(trials_of(study))
-    is_cheap = price_of_seeds(study, config) <= CHEAP
+    is_cheap = cost_ratio_of_seeds(study, config) <= CHEAP_COST_RATIO
     rounds = plan_race(counts.finished, config.top, is_cheap=is_cheap)
     n_wanted = rounds[0].n_candidates if rounds else 1
     candidates: dict[str, Candidate] = {}
@@ -78,7 +78,7 @@ def pick_candidates(
     return list(candidates.values()), fitting if n > 1 else ()
 
 
-def price_of_seeds(study: optuna.Study, config: StudyConfig) -> float:
+def cost_ratio_of_seeds(study: optuna.Study, config: StudyConfig) -> float:
     """Return what another seed of a configuration costs in the same batch, in runs alone.
 
     Args:
@@ -87,7 +87,7 @@ def price_of_seeds(study: optuna.Study, config: StudyConfig) -> float:
     """
     best = next(iter(best_trials(study)), None)
     record = None if best is None else record_of(best)
-    return price_together(config) if record is not None and record.n_together else 1.0
+    return batch_cost_ratio(config) if record is not None and record.n_together else 1.0
 
 
 def count_different(study: optuna.Study) -> int:
@@ -173,7 +173,7 @@ def _replay(sample: Sample, trial: FrozenTrial) -> tuple[dict[str, object], tupl
     """Return what a space makes of a trial, and whether ranges and notes are the trial's own."""
     fixed = _Replayed(trial)
     try:
-        kwargs: dict[str, object] = describe(sample(fixed))
+        kwargs: dict[str, object] = serialize_kwargs(sample(fixed))
     except ValueError as error:
         text = " ".join(str(error).split()).removesuffix(".")
         raise UserError(

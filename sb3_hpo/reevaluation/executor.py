@@ -12,8 +12,8 @@ from filelock import FileLock, Timeout
 
 from sb3_hpo.reevaluation.pool import Runners
 from sb3_hpo.results.study_result import race_score
-from sb3_hpo.storages.retrying import persist
-from sb3_hpo.utils.console import say
+from sb3_hpo.storages.retrying import retry
+from sb3_hpo.utils.console import echo
 from sb3_hpo.utils.errors import UserError
 from sb3_hpo.utils.processes import IN_WORKER, n_cores, stop_signals
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from sb3_hpo.config.study_config import StudyConfig
-    from sb3_hpo.results.reevaluation_runs import Rerun, RunSpec
+    from sb3_hpo.results.reevaluation_runs import ReevaluationRequest, ReevaluationRun
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def alone(run_dir: Path, console: Console) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        say(console, "Another process trains these runs; waiting for its results.")
+        echo(console, "Another process trains these runs; waiting for its results.")
         lock.acquire()
     try:
         yield
@@ -72,8 +72,8 @@ def train_due(
     config: StudyConfig,
     run_dir: Path,
     console: Console,
-    due: Callable[[Collection[str]], Sequence[RunSpec]],
-    take: Callable[[Rerun], None],
+    due: Callable[[Collection[str]], Sequence[ReevaluationRequest]],
+    on_result: Callable[[ReevaluationRun], None],
     *,
     deadline: float | None = None,
 ) -> RunsResult:
@@ -85,7 +85,7 @@ def train_due(
         console: Where progress is shown: live on a terminal, a line a run elsewhere.
         due: Gets the keys of runs that cannot be trained; returns those wanted now, the most
             urgent first.
-        take: Gets every result as soon as it is there.
+        on_result: Gets every result as soon as it is there.
         deadline: When to stop, in seconds since the epoch.
 
     Returns:
@@ -113,42 +113,43 @@ def train_due(
 
         def write(call: Callable[[], Any]) -> Any:
             """Write down what is finished, also on a disk that is full for a while."""
-            return persist(call, str(run_dir), lambda: 0 if received else config.storage_timeout)
+            return retry(call, str(run_dir), lambda: 0 if received else config.storage_timeout)
 
-        def take_and_tell(spec: RunSpec, rerun: Rerun) -> None:
-            write(lambda: take(rerun))
-            say(console, _describe(spec, rerun, config))
+        def take_and_tell(request: ReevaluationRequest, run: ReevaluationRun) -> None:
+            write(lambda: on_result(run))
+            echo(console, _describe(request, run, config))
 
         runners.run(lambda: write(lambda: due(runners.errors)), take_and_tell, go_on)
     for reason in sorted(runners.alone):
-        say(console, f"Seeds were trained one after the other: {reason}")
+        echo(console, f"Seeds were trained one after the other: {reason}")
     for text in runners.errors.values():
-        say(console, f"A run could not be trained: {text}")
+        echo(console, f"A run could not be trained: {text}")
     if received:
-        say(console, "Interrupted; the same command goes on from here.")
+        echo(console, "Interrupted; the same command goes on from here.")
     elif due(runners.errors):
-        say(console, "The time is over; the same command goes on from here.")
+        echo(console, "The time is over; the same command goes on from here.")
     return RunsResult(tuple(runners.errors.values()), received[0] if received else None)
 
 
-def _describe(spec: RunSpec, rerun: Rerun, config: StudyConfig) -> str:
-    record = rerun.record
-    who = f"{spec.stage}: {spec.candidate.name}, seed {spec.seed_index}"
+def _describe(request: ReevaluationRequest, run: ReevaluationRun, config: StudyConfig) -> str:
+    record = run.record
+    who = f"{request.stage}: {request.candidate.name}, seed {request.seed_index}"
     cost = f"{record.n_steps:,} steps in {record.seconds:.0f} s"
     if record.outcome != "finished":
         return f"{who}: {record.outcome} ({record.reason}), {cost}"
-    value = race_score(rerun, config) if rerun.final is None else rerun.final.value
+    value = race_score(run, config) if run.final is None else run.final.value
     return f"{who}: {value:.1f}, {cost}"
 
 
-def _describe_running(running: Sequence[tuple[list[RunSpec], int]]) -> str:
+def _describe_running(running: Sequence[tuple[list[ReevaluationRequest], int]]) -> str:
     return "   ".join(
-        f"{specs[0].stage}: {specs[0].candidate.name}, {_describe_seeds(specs)}, step {n_steps:,}"
-        for specs, n_steps in running
+        f"{together[0].stage}: {together[0].candidate.name}, {_describe_seeds(together)}, "
+        f"step {n_steps:,}"
+        for together, n_steps in running
     )
 
 
-def _describe_seeds(specs: Sequence[RunSpec]) -> str:
-    if len(specs) == 1:
-        return f"seed {specs[0].seed_index}"
-    return f"seeds {', '.join(str(spec.seed_index) for spec in specs)}"
+def _describe_seeds(requests: Sequence[ReevaluationRequest]) -> str:
+    if len(requests) == 1:
+        return f"seed {requests[0].seed_index}"
+    return f"seeds {', '.join(str(spec.seed_index) for spec in requests)}"

@@ -11,7 +11,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 
-from sb3_hpo.results.reevaluation_runs import Rerun, model_folder
+from sb3_hpo.results.reevaluation_runs import ReevaluationRun, model_folder
 from sb3_hpo.utils.processes import end_process, start_module
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sb3_hpo.config.study_config import StudyConfig
-    from sb3_hpo.results.reevaluation_runs import RunSpec
+    from sb3_hpo.results.reevaluation_runs import ReevaluationRequest
 
 _logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class _Runner:
 
     log: IO[bytes]
     process: subprocess.Popen[bytes]
-    job: list[RunSpec] = field(default_factory=list)
+    job: list[ReevaluationRequest] = field(default_factory=list)
     is_idle: bool = True  # it is busy until it says so, also after the last result
     n_steps: int = 0
     last_word: float = 0.0  # when it last said something, on the monotonic clock
@@ -70,14 +70,14 @@ class Runners:
         self._runners.clear()
 
     @property
-    def running(self) -> list[tuple[list[RunSpec], int]]:
+    def running(self) -> list[tuple[list[ReevaluationRequest], int]]:
         """The runs in training, those trained together with their environment steps so far."""
         return [(list(runner.job), runner.n_steps) for runner in self._runners if runner.job]
 
     def run(
         self,
-        due: Callable[[], Sequence[RunSpec]],
-        take: Callable[[RunSpec, Rerun], None],
+        due: Callable[[], Sequence[ReevaluationRequest]],
+        on_result: Callable[[ReevaluationRequest, ReevaluationRun], None],
         go_on: Callable[[], bool],
     ) -> None:
         """Train what is due until nothing is.
@@ -86,40 +86,42 @@ class Runners:
             due: Returns the runs that are wanted now and have no result, the most urgent first.
                 Asked again after every result: what is wanted may depend on it. Runs with an
                 error must not be in it.
-            take: Gets every result as soon as it is there.
+            on_result: Gets every result as soon as it is there.
             go_on: Called a few times a second; False ends it, and the runs in training with it.
         """
-        wanted: Sequence[RunSpec] = ()
+        wanted: Sequence[ReevaluationRequest] = ()
         self._is_news = True
         while go_on():
             if self._is_news:
                 self._is_news, wanted = False, due()
-            busy = [spec for runner in self._runners for spec in runner.job]
-            keys = {spec.key(self._config) for spec in busy}
-            waiting = [spec for spec in wanted if spec.key(self._config) not in keys]
+            busy = [request for runner in self._runners for request in runner.job]
+            keys = {request.key(self._config) for request in busy}
+            waiting = [request for request in wanted if request.key(self._config) not in keys]
             if not waiting and not busy:
                 return
             n_places = self._n_runners - sum(not runner.is_idle for runner in self._runners)
             for group in self._groups(waiting, n_places):
                 self._assign(self._idle_runner(), group)
-            self._listen(take)
+            self._listen(on_result)
 
-    def _groups(self, waiting: Sequence[RunSpec], n_places: int) -> list[list[RunSpec]]:
+    def _groups(
+        self, waiting: Sequence[ReevaluationRequest], n_places: int
+    ) -> list[list[ReevaluationRequest]]:
         """Divide the most urgent runs among idle runners, equal configurations together."""
-        groups: list[list[RunSpec]] = []
+        groups: list[list[ReevaluationRequest]] = []
         rest = list(waiting)
         while rest and len(groups) < n_places:
             first, size = rest[0], -(-len(rest) // (n_places - len(groups)))
-            alike = [spec for spec in rest if self._can_join(spec, first)]
+            alike = [request for request in rest if self._can_join(request, first)]
             group = alike[: min(size, _MOST_TOGETHER)] if alike else [first]
-            rest = [spec for spec in rest if spec not in group]
+            rest = [request for request in rest if request not in group]
             groups.append(group)
         return groups
 
-    def _can_join(self, spec: RunSpec, first: RunSpec) -> bool:
+    def _can_join(self, request: ReevaluationRequest, first: ReevaluationRequest) -> bool:
         """Say whether two runs differ in their seeds only; one that has killed others is alone."""
-        lost = any(self._n_losses.get(item.key(self._config)) for item in (spec, first))
-        return not lost and (spec.stage, spec.candidate) == (first.stage, first.candidate)
+        lost = any(self._n_losses.get(item.key(self._config)) for item in (request, first))
+        return not lost and (request.stage, request.candidate) == (first.stage, first.candidate)
 
     def _idle_runner(self) -> _Runner:
         for runner in self._runners:
@@ -141,16 +143,16 @@ class Runners:
             talks=True,
         )
 
-    def _assign(self, runner: _Runner, group: list[RunSpec]) -> None:
+    def _assign(self, runner: _Runner, group: list[ReevaluationRequest]) -> None:
         runner.job, runner.is_idle = list(group), False
         runner.n_steps, runner.last_word = 0, time.monotonic()
         runs = []
-        for spec in group:
-            key, folder = spec.key(self._config), None
-            if spec.stage == "test":
-                trial = spec.candidate.trial
-                folder = str(model_folder(self._run_dir, trial, spec.seed_index, key))
-            runs.append({"spec": asdict(spec), "save_to": folder})
+        for request in group:
+            key, folder = request.key(self._config), None
+            if request.stage == "test":
+                trial = request.candidate.trial
+                folder = str(model_folder(self._run_dir, trial, request.seed_index, key))
+            runs.append({"request": asdict(request), "save_to": folder})
         process = runner.process
         if process.stdin is None:
             raise RuntimeError("runners are started with an input")
@@ -160,20 +162,22 @@ class Runners:
         except BrokenPipeError:
             self._lose(runner)  # it died while it had nothing to do
 
-    def _listen(self, take: Callable[[RunSpec, Rerun], None]) -> None:
+    def _listen(self, on_result: Callable[[ReevaluationRequest, ReevaluationRun], None]) -> None:
         """Wait a little for words of the runners, and look after those that have gone silent."""
         with selectors.DefaultSelector() as selector:
             for runner in self._runners:
                 selector.register(_output(runner.process), selectors.EVENT_READ, runner)
             for key, _ in selector.select(_POLL_S):
-                self._read(key.data, take)
+                self._read(key.data, on_result)
         now = time.monotonic()
         for runner in self._runners:
             if not runner.is_idle and now - runner.last_word > self._config.stale_after:
                 _logger.warning("a run shows no progress; its process is replaced")
                 self._lose(runner)
 
-    def _read(self, runner: _Runner, take: Callable[[RunSpec, Rerun], None]) -> None:
+    def _read(
+        self, runner: _Runner, on_result: Callable[[ReevaluationRequest, ReevaluationRun], None]
+    ) -> None:
         data = os.read(_output(runner.process).fileno(), _READ_BYTES)
         if not data:  # its end: the process is gone
             self._lose(runner)
@@ -181,10 +185,13 @@ class Runners:
         *lines, runner.unread = (runner.unread + data).split(b"\n")
         runner.last_word = time.monotonic()
         for line in lines:
-            self._obey(runner, json.loads(line), take)
+            self._obey(runner, json.loads(line), on_result)
 
     def _obey(
-        self, runner: _Runner, word: dict[str, Any], take: Callable[[RunSpec, Rerun], None]
+        self,
+        runner: _Runner,
+        word: dict[str, Any],
+        on_result: Callable[[ReevaluationRequest, ReevaluationRun], None],
     ) -> None:
         if "n_steps" in word:
             runner.n_steps = word["n_steps"]
@@ -196,23 +203,25 @@ class Runners:
         if "done" in word:
             runner.job, runner.is_idle = [], True
             return
-        key = word["key"] if "error" in word else word["rerun"]["key"]
-        spec = next((spec for spec in runner.job if spec.key(self._config) == key), None)
-        if spec is None:
+        key = word["key"] if "error" in word else word["run"]["key"]
+        request = next(
+            (request for request in runner.job if request.key(self._config) == key), None
+        )
+        if request is None:
             _logger.warning("a run was told twice")
             return
-        runner.job.remove(spec)
+        runner.job.remove(request)
         if "error" in word:
             self.errors[key] = word["error"]
         else:
-            take(spec, Rerun.from_dict(word["rerun"]))
+            on_result(request, ReevaluationRun.from_dict(word["run"]))
 
     def _lose(self, runner: _Runner) -> None:
         """Replace a process; its runs are tried again, unless one is what kills its processes."""
         self._is_news = True
         status = end_process(runner.process)
-        for spec in runner.job:
-            key = spec.key(self._config)
+        for request in runner.job:
+            key = request.key(self._config)
             self._n_losses[key] = self._n_losses.get(key, 0) + 1
             if self._n_losses[key] == _MAX_LOSSES:
                 self.errors[key] = (

@@ -69,30 +69,30 @@ def plan_race(
     return (Round(top, few), Round((top + 1) // 2, many))
 
 
-def batch_price(n_runs: int, price: float = 1.0) -> float:
+def batch_cost(n_runs: int, cost_ratio: float = 1.0) -> float:
     """Return what runs cost that are trained together, in runs alone.
 
     Args:
         n_runs: How many.
-        price: Of another one in the same batch.
+        cost_ratio: Of another one in the same batch.
     """
-    return 1 + price * (n_runs - 1) if n_runs > 0 else 0.0
+    return 1 + cost_ratio * (n_runs - 1) if n_runs > 0 else 0.0
 
 
-def race_price(rounds: Sequence[Round], price: float = 1.0) -> float:
+def race_cost(rounds: Sequence[Round], cost_ratio: float = 1.0) -> float:
     """Return what a race costs at most, in runs alone.
 
     Args:
         rounds: Its plan.
-        price: Of another seed in the same batch.
+        cost_ratio: Of another seed in the same batch.
 
-    >>> race_price(plan_race(60))
+    >>> race_cost(plan_race(60))
     6.0
     """
     seeds = [0, *(round_.n_seeds for round_ in rounds)]
     return sum(
         (
-            round_.n_candidates * batch_price(round_.n_seeds - before, price)
+            round_.n_candidates * batch_cost(round_.n_seeds - before, cost_ratio)
             for round_, before in zip(rounds, seeds, strict=False)
         ),
         0.0,

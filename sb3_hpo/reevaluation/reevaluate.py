@@ -7,15 +7,15 @@ import statistics
 import time
 from typing import TYPE_CHECKING
 
-from sb3_hpo.reevaluation.candidates import pick_candidates, price_of_seeds
+from sb3_hpo.reevaluation.candidates import cost_ratio_of_seeds, pick_candidates
 from sb3_hpo.reevaluation.executor import alone, train_due
-from sb3_hpo.reevaluation.race import batch_price, race_price
+from sb3_hpo.reevaluation.race import batch_cost, race_cost
 from sb3_hpo.reevaluation.schedule import Reevaluation, keep_median_model
-from sb3_hpo.results.reevaluation_runs import LOG_FILE, RerunLog
-from sb3_hpo.results.study_result import read_answer
+from sb3_hpo.results.reevaluation_runs import LOG_FILE, ReevaluationLog
+from sb3_hpo.results.study_result import read_result
 from sb3_hpo.results.trials import record_of, trials_of
 from sb3_hpo.storages.existing import check_maximises
-from sb3_hpo.utils.console import say
+from sb3_hpo.utils.console import echo
 from sb3_hpo.utils.formatting import plural
 from sb3_hpo.utils.processes import n_cores
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from sb3_hpo.reevaluation.executor import RunsResult
     from sb3_hpo.reevaluation.race import Round
     from sb3_hpo.results.reevaluation_runs import Candidate
-    from sb3_hpo.results.study_result import Answer
+    from sb3_hpo.results.study_result import StudyResult
 
 
 def reevaluate(
@@ -42,7 +42,7 @@ def reevaluate(
     *,
     replay: Replay | None = None,
     deadline: float | None = None,
-) -> tuple[Answer, RunsResult]:
+) -> tuple[StudyResult, RunsResult]:
     """Race the best trials on fresh seeds, then test the winner and SB3's default.
 
     Args:
@@ -63,7 +63,7 @@ def reevaluate(
     check_maximises(study)
     candidates, rounds = pick_candidates(study, config, replay)
     run_dir.mkdir(parents=True, exist_ok=True)
-    log = RerunLog(run_dir / LOG_FILE)
+    log = ReevaluationLog(run_dir / LOG_FILE)
     with alone(run_dir, console):
         has_begun = bool(log.read())  # then the race is part of what is to be finished
         if (
@@ -71,14 +71,14 @@ def reevaluate(
             and not has_begun
             and not _is_time_to_race(study, config, candidates, rounds, deadline)
         ):
-            say(console, "No time is left for a race: the best trial is tested.")
+            echo(console, "No time is left for a race: the best trial is tested.")
             rounds = ()
-        say(console, _plan(config, candidates, rounds))
+        echo(console, _plan(config, candidates, rounds))
         stage = Reevaluation(config, log, candidates, rounds)
-        ended = train_due(config, run_dir, console, stage.due, stage.take, deadline=deadline)
-        answer = read_answer(study, config, log.read(), log.winner())
-        keep_median_model(run_dir, answer.winner)
-    return answer, ended
+        ended = train_due(config, run_dir, console, stage.due, stage.on_result, deadline=deadline)
+        result = read_result(study, config, log.read(), log.winner())
+        keep_median_model(run_dir, result.winner)
+    return result, ended
 
 
 def _plan(config: StudyConfig, candidates: list[Candidate], rounds: Sequence[Round]) -> str:
@@ -102,16 +102,16 @@ def _is_time_to_race(
         return True
     trials = trials_of(study)
     records = [record_of(trials[c.trial]) for c in candidates if c.trial is not None]
-    price, n_workers = price_of_seeds(study, config), config.n_workers or n_cores()
+    cost_ratio, n_workers = cost_ratio_of_seeds(study, config), config.n_workers or n_cores()
     seconds = [
         # A trial of several seeds has the time of all; one of a batch has its share.
-        record.seconds / config.n_seeds * n / batch_price(n, price)
+        record.seconds / config.n_seeds * n / batch_cost(n, cost_ratio)
         for record in records
         if record is not None
         for n in [max(record.n_together, 1)]
     ]
     if not seconds:
         return True
-    test = batch_price(math.ceil(config.test_seeds / n_workers), price)
-    n_in_turn = race_price(rounds, price) / n_workers + test
+    test = batch_cost(math.ceil(config.test_seeds / n_workers), cost_ratio)
+    n_in_turn = race_cost(rounds, cost_ratio) / n_workers + test
     return time.time() + n_in_turn * statistics.median(seconds) < deadline

@@ -12,14 +12,19 @@ from typing import TYPE_CHECKING, Any
 import cloudpickle
 
 from sb3_hpo.algorithms.constructor import constructor_defaults
-from sb3_hpo.algorithms.kwargs import build
+from sb3_hpo.algorithms.kwargs import deserialize_kwargs
 from sb3_hpo.envs.factory import make_evaluation_envs
-from sb3_hpo.envs.problem import probe
-from sb3_hpo.results.reevaluation_runs import MODEL_FILE, STATISTICS_FILE, Rerun, training_config
-from sb3_hpo.storages.retrying import persist
+from sb3_hpo.envs.problem import probe_env
+from sb3_hpo.results.reevaluation_runs import (
+    MODEL_FILE,
+    STATISTICS_FILE,
+    ReevaluationRun,
+    training_config,
+)
+from sb3_hpo.storages.retrying import retry
 from sb3_hpo.training.episodes import MIN_EPISODE_CAP, EpisodePlan
 from sb3_hpo.training.evaluator import Diverged, GridEvaluator
-from sb3_hpo.training.hooks import Hooks, Member
+from sb3_hpo.training.hooks import Hooks, RunRequest
 from sb3_hpo.training.train import train
 from sb3_hpo.utils.import_strings import FILE_PREFIX
 
@@ -28,7 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sb3_hpo.config.training_config import TrainingConfig
-    from sb3_hpo.results.reevaluation_runs import Candidate, RunSpec
+    from sb3_hpo.results.reevaluation_runs import Candidate, ReevaluationRequest
     from sb3_hpo.results.run_record import Evaluation
     from sb3_hpo.training.hooks import OnStep
     from sb3_hpo.training.run import TrainedRun
@@ -36,22 +41,22 @@ if TYPE_CHECKING:
 
 def retrain(
     config: TrainingConfig,
-    specs: Sequence[RunSpec],
+    requests: Sequence[ReevaluationRequest],
     hooks: Hooks | None = None,
     *,
-    folder_of: Callable[[RunSpec], Path | None] = lambda _: None,
-    patience_s: float = 0.0,
-) -> Iterator[Rerun]:
-    """Train what specifications say, together where they can be, and judge the final policies.
+    folder_of: Callable[[ReevaluationRequest], Path | None] = lambda _: None,
+    retry_timeout_s: float = 0.0,
+) -> Iterator[ReevaluationRun]:
+    """Train what requests say, together where they can be, and judge the final policies.
 
     Args:
         config: The study's configuration.
-        specs: The runs, all of one candidate; the episodes of their learning curves start from
+        requests: The runs, all of one candidate; the episodes of their learning curves start from
             the same states.
-        hooks: What to call meanwhile; indices are those of the specifications.
+        hooks: What to call meanwhile; indices are those of the requests.
         folder_of: Says where a run's model (and its VecNormalize statistics) is saved; written
             before the run is yielded, so that a run that is on record has its model.
-        patience_s: How long saving waits for a disk that is full, in seconds.
+        retry_timeout_s: How long saving waits for a disk that is full, in seconds.
 
     Yields:
         The runs, as soon as each is there.
@@ -60,23 +65,25 @@ def retrain(
         Exception: Whatever a bug in the environment or elsewhere raises.
     """
     hooks = hooks or Hooks()
-    config = training_config(config, specs[0].candidate)
-    members = [Member(_kwargs_of(config, spec.candidate), spec.seed) for spec in specs]
-    with closing(train(config, members, specs[0].episode_seeds, hooks)) as runs:
+    config = training_config(config, requests[0].candidate)
+    wanted = [
+        RunRequest(_kwargs_of(config, request.candidate), request.seed) for request in requests
+    ]
+    with closing(train(config, wanted, requests[0].episode_seeds, hooks)) as runs:
         for run in runs:
-            spec = specs[run.index]
+            request = requests[run.index]
             try:
-                rerun = _conclude(config, run, spec, hooks.on_step)
-                folder = folder_of(spec)
+                done = _conclude(config, run, request, hooks.on_step)
+                folder = folder_of(request)
                 if folder is not None and run.record.outcome == "finished":
                     save = partial(_save, run, folder)
-                    persist(save, str(folder), lambda: patience_s)
+                    retry(save, str(folder), lambda: retry_timeout_s)
             except Exception as error:  # noqa: BLE001 - raised again, unless the caller takes it
                 hooks.on_error(run.index, error)
                 continue
             finally:
                 del run  # its model is not to be in memory beside the next one
-            yield rerun
+            yield done
 
 
 def _kwargs_of(config: TrainingConfig, candidate: Candidate) -> dict[str, Any]:
@@ -86,31 +93,33 @@ def _kwargs_of(config: TrainingConfig, candidate: Candidate) -> dict[str, Any]:
     which it could not learn at all: a replay buffer that is never full need not be larger than
     the budget, and hindsight replay cannot begin within an episode.
     """
-    kwargs: dict[str, Any] = build(candidate.kwargs)
+    kwargs: dict[str, Any] = deserialize_kwargs(candidate.kwargs)
     if not candidate.is_baseline:
         return kwargs
     defaults = constructor_defaults(config.algo)
     if "buffer_size" in defaults:
         kwargs["buffer_size"] = min(defaults["buffer_size"], config.n_timesteps)
     if config.her:
-        longest = probe(config).longest_episode or 0
+        longest = probe_env(config).longest_episode or 0
         kwargs["learning_starts"] = max(defaults["learning_starts"], longest)
     return kwargs
 
 
-def _conclude(config: TrainingConfig, run: TrainedRun, spec: RunSpec, on_step: OnStep) -> Rerun:
+def _conclude(
+    config: TrainingConfig, run: TrainedRun, request: ReevaluationRequest, on_step: OnStep
+) -> ReevaluationRun:
     """Judge a final policy."""
     record, final = run.record, None
     if record.outcome == "finished":
         try:
-            final = _judge(config, run, spec.final_seeds, on_step)
+            final = _judge(config, run, request.final_seeds, on_step)
         except Diverged as error:
             record = replace(record, outcome="diverged", reason=str(error))
-    return Rerun(
-        key=spec.key(config),
-        stage=spec.stage,
-        trial=spec.candidate.trial,
-        seed_index=spec.seed_index,
+    return ReevaluationRun(
+        key=request.key(config),
+        stage=request.stage,
+        trial=request.candidate.trial,
+        seed_index=request.seed_index,
         record=record,
         final=final,
     )

@@ -10,7 +10,7 @@ from sb3_hpo.results.reevaluation_runs import (
     MODEL_FILE,
     STATISTICS_FILE,
     Candidate,
-    make_spec,
+    make_request,
     model_folder,
     runs_of,
 )
@@ -23,8 +23,13 @@ if TYPE_CHECKING:
 
     from sb3_hpo.config.study_config import StudyConfig
     from sb3_hpo.reevaluation.race import Round
-    from sb3_hpo.results.reevaluation_runs import Rerun, RerunLog, RunSpec, Stage
-    from sb3_hpo.results.study_result import Tested
+    from sb3_hpo.results.reevaluation_runs import (
+        ReevaluationLog,
+        ReevaluationRequest,
+        ReevaluationRun,
+        Stage,
+    )
+    from sb3_hpo.results.study_result import TestResult
 
 
 # SB3's default is mostly far behind, and three seeds that all lose to ten (or all win) say so with
@@ -38,7 +43,7 @@ class Reevaluation:
     def __init__(
         self,
         config: StudyConfig,
-        log: RerunLog,
+        log: ReevaluationLog,
         candidates: Sequence[Candidate],
         rounds: Sequence[Round],
     ) -> None:
@@ -53,14 +58,14 @@ class Reevaluation:
         self._config, self._log = config, log
         self._candidates, self._rounds = list(candidates), tuple(rounds)
         self._winner: Candidate | None = None
-        self._done = {rerun.key: rerun for rerun in log.read()}
+        self._done = {run.key: run for run in log.read()}
 
-    def take(self, rerun: Rerun) -> None:
+    def on_result(self, run: ReevaluationRun) -> None:
         """Take the result of a run."""
-        self._log.append(rerun)
-        self._done[rerun.key] = rerun
+        self._log.append(run)
+        self._done[run.key] = run
 
-    def due(self, broken: Collection[str] = ()) -> list[RunSpec]:
+    def due(self, broken: Collection[str] = ()) -> list[ReevaluationRequest]:
         """Return the runs that are wanted now, the most urgent first.
 
         Args:
@@ -89,34 +94,36 @@ class Reevaluation:
             self._log.choose(winner)
             self._winner = winner
 
-    def _spec(self, stage: Stage, candidate: Candidate, seed_index: int) -> RunSpec:
-        return make_spec(self._config, stage, candidate, seed_index)
+    def _spec(self, stage: Stage, candidate: Candidate, seed_index: int) -> ReevaluationRequest:
+        return make_request(self._config, stage, candidate, seed_index)
 
-    def _tests(self, candidate: Candidate) -> list[RunSpec]:
+    def _tests(self, candidate: Candidate) -> list[ReevaluationRequest]:
         return [self._spec("test", candidate, index) for index in range(self._config.test_seeds)]
 
-    def _missing(self, specs: list[RunSpec], broken: Collection[str]) -> list[RunSpec]:
-        keys = [spec.key(self._config) for spec in specs]
+    def _missing(
+        self, requests: list[ReevaluationRequest], broken: Collection[str]
+    ) -> list[ReevaluationRequest]:
+        keys = [request.key(self._config) for request in requests]
         return [
-            spec
-            for spec, key in zip(specs, keys, strict=True)
+            request
+            for request, key in zip(requests, keys, strict=True)
             if key not in self._done and key not in broken
         ]
 
-    def _race(self, broken: Collection[str]) -> tuple[Candidate | None, list[RunSpec]]:
+    def _race(self, broken: Collection[str]) -> tuple[Candidate | None, list[ReevaluationRequest]]:
         """Run the race as far as the results reach: its winner, or the runs that it waits for."""
         race = Race([c.trial_value or 0.0 for c in self._candidates], self._rounds)
         while due := race.due():
             waiting = []
             for index, seed_index in due:
-                spec = self._spec("race", self._candidates[index], seed_index)
-                key = spec.key(self._config)
+                request = self._spec("race", self._candidates[index], seed_index)
+                key = request.key(self._config)
                 if key in self._done:
                     race.add(index, seed_index, race_score(self._done[key], self._config))
                 elif key in broken:
                     race.add(index, seed_index, -float("inf"))
                 else:
-                    waiting.append(spec)
+                    waiting.append(request)
             if waiting:
                 return None, waiting
         return self._candidates[race.leader()], []
@@ -131,11 +138,11 @@ class Reevaluation:
             return False
         return max(theirs) < min(ours) or max(ours) < min(theirs)
 
-    def _tested(self, candidate: Candidate) -> list[Rerun]:
+    def _tested(self, candidate: Candidate) -> list[ReevaluationRun]:
         return runs_of(self._config, list(self._done.values()), "test", candidate)
 
 
-def keep_median_model(run_dir: Path, tested: Tested | None) -> Path | None:
+def keep_median_model(run_dir: Path, tested: TestResult | None) -> Path | None:
     """Copy the final policy of the median seed to `best_model.zip`, never the luckiest.
 
     Args:

@@ -12,13 +12,13 @@ from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.report.advice.rules import advise
 from sb3_hpo.report.deliver import say_what_is_left_out
 from sb3_hpo.report.pages.assemble import write_pages
-from sb3_hpo.report.terminal import print_answer
-from sb3_hpo.results.reevaluation_runs import LOG_FILE, RerunLog
-from sb3_hpo.results.study_result import read_answer
+from sb3_hpo.report.terminal import print_result
+from sb3_hpo.results.reevaluation_runs import LOG_FILE, ReevaluationLog
+from sb3_hpo.results.study_result import read_result
 from sb3_hpo.results.trials import CONFIG
-from sb3_hpo.storages.existing import check_maximises, find_study, home_of
+from sb3_hpo.storages.existing import check_maximises, find_run_dir, find_study
 from sb3_hpo.storages.location import CONFIG_FILE
-from sb3_hpo.utils.console import near, quiet_optuna, run_command, say
+from sb3_hpo.utils.console import echo, quiet_optuna, relative_path, run_command
 from sb3_hpo.utils.files import read_yaml_mapping
 
 if TYPE_CHECKING:
@@ -52,17 +52,17 @@ def _command(argv: Sequence[str]) -> int:
     quiet_optuna()
     study = find_study(arguments.storage, arguments.study_name)
     check_maximises(study)
-    run_dir = home_of(arguments.storage, study, arguments.run_dir)
+    run_dir = find_run_dir(arguments.storage, study, arguments.run_dir)
     config = _config_of(study, run_dir)
-    log = RerunLog(run_dir / LOG_FILE)
-    answer = read_answer(study, config, log.read(), log.winner())
-    advice = [] if config is None else advise(study, config, answer)
+    log = ReevaluationLog(run_dir / LOG_FILE)
+    result = read_result(study, config, log.read(), log.winner())
+    advice = [] if config is None else advise(study, config, result)
     run_dir.mkdir(parents=True, exist_ok=True)
     console = Console()
-    print_answer(console, study, answer)
-    paths = write_pages(run_dir, study, config, answer, advice)
+    print_result(console, study, result)
+    paths = write_pages(run_dir, study, config, result, advice)
     for path in paths:
-        say(console, str(near(path)))
+        echo(console, str(relative_path(path)))
     say_what_is_left_out([path.name for path in paths], console)
     return 0
 

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from sb3_hpo.results.study_result import CAUTION
 from sb3_hpo.results.trials import best_trials, record_of
-from sb3_hpo.utils.console import say
+from sb3_hpo.utils.console import echo
 from sb3_hpo.utils.formatting import count, interval, number, plural, printable, readable
 
 if TYPE_CHECKING:
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
     from rich.console import Console
 
-    from sb3_hpo.results.study_result import Answer, Tested
+    from sb3_hpo.results.study_result import StudyResult, TestResult
     from sb3_hpo.results.trials import Counts
     from sb3_hpo.scoring.statistics import Estimate
 
 
-def best_table(study: optuna.Study, answer: Answer, n: int = 5) -> Table:
+def best_table(study: optuna.Study, result: StudyResult, n: int = 5) -> Table:
     """Return a table of the best trials, for a terminal.
 
     Args:
         study: The study.
-        answer: What is known of them.
+        result: What is known of them.
         n: Rows at most.
 
     Returns:
         The table.
     """
-    raced = {candidate.trial: scores for candidate, scores in answer.raced}
+    raced = {candidate.trial: scores for candidate, scores in result.raced}
     table = Table(
         title=Text(printable(f"Best trials of {study.study_name}")), title_justify="left"
     )
@@ -61,42 +61,42 @@ def describe_trial(trial: FrozenTrial) -> str:
     return ", ".join(f"{key}={readable(value)}" for key, value in values.items())
 
 
-def summary(answer: Answer) -> str:
+def summary(result: StudyResult) -> str:
     """Say in one line what the search spent and on what.
 
     Args:
-        answer: What is known.
+        result: What is known.
 
     Returns:
         Counts by outcome, environment steps and training time.
     """
-    counts: Counts = answer.counts
+    counts: Counts = result.counts
     text = f"{plural(counts.finished, 'trial')} finished: {counts.complete} complete"
     text += f", {counts.pruned} pruned"
     if counts.infeasible:
         text += f", {counts.infeasible} infeasible"
     if counts.failed:
         text += f"; {counts.failed} failed"
-    spent = answer.search
+    spent = result.search
     return f"{text}; {spent.n_steps:,} steps in {spent.seconds / 60:.1f} minutes of training"
 
 
-def answer_lines(answer: Answer) -> list[str]:
+def answer_lines(result: StudyResult) -> list[str]:
     """Say what the re-evaluation found, in lines for a terminal.
 
     Args:
-        answer: What is known.
+        result: What is known.
 
     Returns:
         The lines; the caution, where nothing has been re-evaluated.
     """
-    tested = answer.winner
+    tested = result.winner
     if tested is None:
-        return [*answer.what_broke, CAUTION]
+        return [*result.what_broke, CAUTION]
     lines = [f"The answer: {lines_of_test(tested)[0]}", *lines_of_test(tested)[1:]]
-    default, better = answer.default, answer.improvement
-    lines += [f"  {text}" for text in answer.what_broke]
-    if default is None and not answer.broken:
+    default, better = result.default, result.improvement
+    lines += [f"  {text}" for text in result.what_broke]
+    if default is None and not result.broken:
         lines.append("  SB3's default has not been tested: what tuning brings is not known.")
     elif default is not None and better is not None:
         lines.append(
@@ -104,15 +104,15 @@ def answer_lines(answer: Answer) -> list[str]:
             f"{plural(len(default.runs), 'seed')}; "
             f"P(a run of {tested.candidate.name} beats one of it) = {better.value:.2f}"
         )
-    if answer.optimism is not None:
+    if result.optimism is not None:
         lines.append(
             f"  The search had promised {number(tested.candidate.trial_value or 0.0)}: "
-            f"optimism {number(answer.optimism)}"
+            f"optimism {number(result.optimism)}"
         )
     return lines
 
 
-def lines_of_test(tested: Tested) -> list[str]:
+def lines_of_test(tested: TestResult) -> list[str]:
     """Say how good a retrained configuration is, in lines for a terminal.
 
     Args:
@@ -148,16 +148,16 @@ def _estimate(estimate: Estimate) -> str:
     return text if estimate.interval is None else f"{text} (95 %: {interval(estimate.interval)})"
 
 
-def print_answer(console: Console, study: optuna.Study, answer: Answer) -> None:
+def print_result(console: Console, study: optuna.Study, result: StudyResult) -> None:
     """Print what is known: what it cost, the best trials, and the answer.
 
     Args:
         console: Where to.
         study: The study.
-        answer: What is known.
+        result: What is known.
     """
-    say(console, summary(answer))
+    echo(console, summary(result))
     if best_trials(study, 1):
-        console.print(best_table(study, answer))
-        for line in answer_lines(answer):
-            say(console, line)
+        console.print(best_table(study, result))
+        for line in answer_lines(result):
+            echo(console, line)

@@ -78,7 +78,7 @@ def training_config(config: Config, candidate: Candidate) -> Config:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunSpec:
+class ReevaluationRequest:
     """One run that is to be trained.
 
     Attributes:
@@ -114,9 +114,9 @@ class RunSpec:
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def spec_from_dict(values: dict[str, Any]) -> RunSpec:
+def request_from_dict(values: dict[str, Any]) -> ReevaluationRequest:
     """Build a run from its plain values (`dataclasses.asdict`), also after a way through JSON."""
-    return RunSpec(
+    return ReevaluationRequest(
         **{
             **values,
             "candidate": Candidate(**values["candidate"]),
@@ -126,7 +126,9 @@ def spec_from_dict(values: dict[str, Any]) -> RunSpec:
     )
 
 
-def make_spec(config: StudyConfig, stage: Stage, candidate: Candidate, seed_index: int) -> RunSpec:
+def make_request(
+    config: StudyConfig, stage: Stage, candidate: Candidate, seed_index: int
+) -> ReevaluationRequest:
     """Say how a candidate is trained from one of a stage's seeds.
 
     Args:
@@ -144,7 +146,7 @@ def make_spec(config: StudyConfig, stage: Stage, candidate: Candidate, seed_inde
     stream = Stream.RACE_TRAINING if racing else Stream.TEST_TRAINING
     own = derive_seed(config.seed, Stream.TEST_EPISODES, seed_index)
     n_final = 0 if racing else config.test_episodes
-    return RunSpec(
+    return ReevaluationRequest(
         stage=stage,
         candidate=candidate,
         seed_index=seed_index,
@@ -155,7 +157,7 @@ def make_spec(config: StudyConfig, stage: Stage, candidate: Candidate, seed_inde
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rerun:
+class ReevaluationRun:
     """One run of the re-evaluation, trained.
 
     Attributes:
@@ -188,7 +190,7 @@ class Rerun:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Rerun:
+    def from_dict(cls, values: dict[str, Any]) -> ReevaluationRun:
         """Build a rerun from what `to_dict` returned, also after a way through JSON.
 
         Raises:
@@ -197,23 +199,23 @@ class Rerun:
         return _RERUN.validate_python(values)
 
 
-_RERUN = TypeAdapter(Rerun)
+_RERUN = TypeAdapter(ReevaluationRun)
 _CANDIDATE = TypeAdapter(Candidate)
 
 
-class RerunLog:
+class ReevaluationLog:
     """The file `reevaluation.jsonl`: a line for every finished run and for every choice made."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def append(self, rerun: Rerun) -> None:
+    def append(self, run: ReevaluationRun) -> None:
         """Write one run, so that nothing can lose it any more.
 
         Args:
-            rerun: The run.
+            run: The run.
         """
-        self._write(rerun.to_dict())
+        self._write(run.to_dict())
 
     def choose(self, winner: Candidate) -> None:
         """Write down which candidate was chosen, unless that is the choice already.
@@ -229,13 +231,13 @@ class RerunLog:
         chosen = [entry for entry in self._entries() if isinstance(entry, Candidate)]
         return chosen[-1] if chosen else None
 
-    def read(self) -> list[Rerun]:
+    def read(self) -> list[ReevaluationRun]:
         """Return the runs, in the order they finished; of equal keys the first."""
-        reruns: dict[str, Rerun] = {}
+        all_runs: dict[str, ReevaluationRun] = {}
         for entry in self._entries():
-            if isinstance(entry, Rerun):
-                reruns.setdefault(entry.key, entry)
-        return list(reruns.values())
+            if isinstance(entry, ReevaluationRun):
+                all_runs.setdefault(entry.key, entry)
+        return list(all_runs.values())
 
     def _write(self, values: dict[str, Any]) -> None:
         torn = self._path.exists() and self._path.read_bytes()[-1:] not in (b"", b"\n")
@@ -245,7 +247,7 @@ class RerunLog:
             file.flush()
             os.fsync(file.fileno())
 
-    def _entries(self) -> Iterator[Rerun | Candidate]:
+    def _entries(self) -> Iterator[ReevaluationRun | Candidate]:
         """Yield what the lines say; one that is damaged, by a power cut say, is told and left."""
         if not self._path.exists():
             return
@@ -255,19 +257,19 @@ class RerunLog:
                 if isinstance(values, dict) and "winner" in values:
                     yield _CANDIDATE.validate_python(values["winner"])
                 else:
-                    yield Rerun.from_dict(values)
+                    yield ReevaluationRun.from_dict(values)
             except ValueError:  # no UTF-8, no JSON, or of something else
                 _logger.warning("%s: line %d cannot be read; ignored", self._path, number)
 
 
 def runs_of(
-    config: StudyConfig, reruns: Sequence[Rerun], stage: Stage, candidate: Candidate
-) -> list[Rerun]:
+    config: StudyConfig, all_runs: Sequence[ReevaluationRun], stage: Stage, candidate: Candidate
+) -> list[ReevaluationRun]:
     """Return one candidate's runs of one stage, as this configuration would train them.
 
     Args:
         config: The study's configuration.
-        reruns: All runs, also those of other configurations.
+        all_runs: All runs, also those of other configurations.
         stage: The stage.
         candidate: The candidate.
 
@@ -275,12 +277,12 @@ def runs_of(
         The runs by seed index.
     """
     own = [
-        rerun
-        for rerun in reruns
-        if rerun.stage == stage
-        and rerun.key == make_spec(config, stage, candidate, rerun.seed_index).key(config)
+        run
+        for run in all_runs
+        if run.stage == stage
+        and run.key == make_request(config, stage, candidate, run.seed_index).key(config)
     ]
-    return sorted(own, key=lambda rerun: rerun.seed_index)
+    return sorted(own, key=lambda run: run.seed_index)
 
 
 def model_folder(run_dir: Path, trial: int | None, seed_index: int, key: str) -> Path:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sb3_hpo.algorithms.kwargs import merge
-from sb3_hpo.results.reevaluation_runs import BASELINE, Candidate, Rerun, runs_of
+from sb3_hpo.results.reevaluation_runs import BASELINE, Candidate, ReevaluationRun, runs_of
 from sb3_hpo.results.trials import Counts, count_trials, record_of, trials_of
 from sb3_hpo.scoring import statistics
 from sb3_hpo.scoring.score_rules import estimates_final, score_rule
@@ -30,7 +30,7 @@ CAUTION = (
 
 
 @dataclass(frozen=True)
-class Tested:
+class TestResult:
     """A candidate's test: the final policies of training seeds that nothing was chosen by.
 
     Attributes:
@@ -48,7 +48,7 @@ class Tested:
     """
 
     candidate: Candidate
-    runs: tuple[Rerun, ...]
+    runs: tuple[ReevaluationRun, ...]
     scores: Array
     iqm: Estimate
     mean: float
@@ -73,7 +73,7 @@ class Tested:
         return sum(run.final is not None and run.final.truncated for run in self.runs)
 
     @property
-    def median_run(self) -> Rerun | None:
+    def median_run(self) -> ReevaluationRun | None:
         """The run of the median seed (of an even number the lower one), or None if all broke.
 
         Broken runs count as the worst; where one of them is the median, the worst whole one.
@@ -85,7 +85,7 @@ class Tested:
 
 
 @dataclass(frozen=True)
-class Spent:
+class Cost:
     """What something cost.
 
     Attributes:
@@ -100,7 +100,7 @@ class Spent:
 
 
 @dataclass(frozen=True)
-class Answer:
+class StudyResult:
     """What is known.
 
     Attributes:
@@ -121,15 +121,15 @@ class Answer:
 
     counts: Counts
     raced: tuple[tuple[Candidate, tuple[float, ...]], ...]
-    winner: Tested | None
-    default: Tested | None
+    winner: TestResult | None
+    default: TestResult | None
     improvement: Estimate | None
     gain: Estimate | None
     optimism: float | None
     broken: dict[str, int]
-    search: Spent
-    race: Spent
-    test: Spent
+    search: Cost
+    race: Cost
+    test: Cost
 
     @property
     def what_broke(self) -> list[str]:
@@ -167,18 +167,18 @@ def with_policy_kwargs(kwargs: dict[str, object], config: StudyConfig) -> dict[s
     return merged
 
 
-def read_answer(
+def read_result(
     study: optuna.Study,
     config: StudyConfig | None,
-    reruns: Sequence[Rerun],
+    all_runs: Sequence[ReevaluationRun],
     winner: Candidate | None,
-) -> Answer:
+) -> StudyResult:
     """Put together what is known.
 
     Args:
         study: The study, also a running one.
         config: Its configuration; None for a study of another tool that was not re-evaluated.
-        reruns: What the re-evaluation has trained so far.
+        all_runs: What the re-evaluation has trained so far.
         winner: Whom it chose, if it has.
 
     Returns:
@@ -187,8 +187,8 @@ def read_answer(
     """
     tested = beside = improvement = gain = None
     if config is not None:
-        tested = None if winner is None else read_test(config, reruns, winner)
-        beside = read_test(config, reruns, BASELINE)
+        tested = None if winner is None else read_test(config, all_runs, winner)
+        beside = read_test(config, all_runs, BASELINE)
     if config is not None and tested is not None and beside is not None:
         rng = np.random.default_rng(config.seed)
         improvement = statistics.probability_of_improvement(tested.scores, beside.scores, rng)
@@ -197,10 +197,10 @@ def read_answer(
     optimism = None
     if config is not None and tested is not None and value is not None:
         optimism = value - tested.iqm.value if estimates_final(config.score) else None
-    races, tests = ([run.record for run in reruns if run.stage == s] for s in ("race", "test"))
-    return Answer(
+    races, tests = ([run.record for run in all_runs if run.stage == s] for s in ("race", "test"))
+    return StudyResult(
         counts=count_trials(trials_of(study)),
-        raced=() if config is None else _raced(config, reruns),
+        raced=() if config is None else _raced(config, all_runs),
         winner=tested,
         default=beside,
         improvement=improvement,
@@ -210,51 +210,53 @@ def read_answer(
             who.name: len(own)
             for who, found in ((winner, tested), (BASELINE, beside))
             if config is not None and who is not None and found is None
-            if (own := runs_of(config, reruns, "test", who))
+            if (own := runs_of(config, all_runs, "test", who))
         },
-        search=_spent(
+        search=_cost(
             [record for trial in trials_of(study) if (record := record_of(trial))],
             1 if config is None else config.n_seeds,
         ),
-        race=_spent(races),
-        test=_spent(tests),
+        race=_cost(races),
+        test=_cost(tests),
     )
 
 
-def race_score(rerun: Rerun, config: StudyConfig) -> float:
+def race_score(run: ReevaluationRun, config: StudyConfig) -> float:
     """Return what the race compares: the score of the run's curve, -inf if it did not finish."""
-    if rerun.record.outcome != "finished":
+    if run.record.outcome != "finished":
         return -float("inf")
-    curve = [evaluation.value for evaluation in rerun.record.evaluations]
+    curve = [evaluation.value for evaluation in run.record.evaluations]
     return float(score_rule(config.score)(curve))
 
 
 def _raced(
-    config: StudyConfig, reruns: Sequence[Rerun]
+    config: StudyConfig, all_runs: Sequence[ReevaluationRun]
 ) -> tuple[tuple[Candidate, tuple[float, ...]], ...]:
     scores: dict[int | None, tuple[Candidate, tuple[float, ...]]] = {}
-    for rerun in reruns:
-        if rerun.stage == "race" and rerun.trial not in scores:
-            candidate = Candidate(trial=rerun.trial, kwargs=rerun.record.kwargs)
-            own = runs_of(config, reruns, "race", candidate)
+    for run in all_runs:
+        if run.stage == "race" and run.trial not in scores:
+            candidate = Candidate(trial=run.trial, kwargs=run.record.kwargs)
+            own = runs_of(config, all_runs, "race", candidate)
             if own:  # else this run is another configuration's
-                scores[rerun.trial] = (candidate, tuple(race_score(run, config) for run in own))
+                scores[run.trial] = (candidate, tuple(race_score(run, config) for run in own))
     order = {number: (-len(own), -float(np.mean(own))) for number, (_, own) in scores.items()}
     return tuple(scores[number] for number in sorted(scores, key=order.__getitem__))
 
 
-def read_test(config: StudyConfig, reruns: Sequence[Rerun], candidate: Candidate) -> Tested | None:
+def read_test(
+    config: StudyConfig, all_runs: Sequence[ReevaluationRun], candidate: Candidate
+) -> TestResult | None:
     """Put together a candidate's test.
 
     Args:
         config: The study's configuration.
-        reruns: All runs, also other candidates'.
+        all_runs: All runs, also other candidates'.
         candidate: Whose test.
 
     Returns:
         The test so far, or None if there is no number yet.
     """
-    runs = runs_of(config, reruns, "test", candidate)
+    runs = runs_of(config, all_runs, "test", candidate)
     if not runs:
         return None
     whole = [run.episode_values for run in runs if run.final is not None]
@@ -269,7 +271,7 @@ def read_test(config: StudyConfig, reruns: Sequence[Rerun], candidate: Candidate
         values = run.episode_values or (min(seen),) * n_episodes
         row[: len(values)] = values
     means = statistics.seed_means(scores)
-    return Tested(
+    return TestResult(
         candidate=candidate,
         runs=tuple(runs),
         scores=scores,
@@ -281,8 +283,8 @@ def read_test(config: StudyConfig, reruns: Sequence[Rerun], candidate: Candidate
     )
 
 
-def _spent(records: Sequence[RunRecord], n_seeds: int = 1) -> Spent:
-    return Spent(
+def _cost(records: Sequence[RunRecord], n_seeds: int = 1) -> Cost:
+    return Cost(
         n_runs=len(records) * n_seeds,
         n_steps=sum(record.n_steps for record in records),
         seconds=sum(record.seconds for record in records),

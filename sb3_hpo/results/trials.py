@@ -25,7 +25,7 @@ STOP = "stop"  # why all workers should stop, or None
 STOPPED = "stopped with --stop"  # the user's own reason
 TIME_OVER = "the study's --timeout is over"
 USED_UP = "the sampler has nothing left to try"
-HOME = "home"  # host and run folder where it was created, and where its answer is written
+OWNER = "home"  # host and run folder where it was created, and where its answer is written
 LOSS_CHECK = "loss_check"  # numbers of the trials that were last found without a worker
 SESSION_START = "session_start"  # when the command was last started, ISO 8601
 

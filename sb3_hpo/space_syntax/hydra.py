@@ -28,7 +28,7 @@ _FLOAT = re.compile(r"[-+]?(\d[\d_]*(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
 _WORDS = {"true": True, "false": False, "null": None}
 
 
-def read_entry(value: Any) -> Entry:
+def parse_entry(value: Any) -> Entry:
     """Read what stands beside a name.
 
     Args:
@@ -48,14 +48,14 @@ def read_entry(value: Any) -> Entry:
     Constant(value=0.95)
     """
     if isinstance(value, str):
-        return _Reader(value).read()
+        return _HydraParser(value).read()
     if is_spec(value):
         return read_mapping(value)
     check_constant(value)
     return Constant(value)
 
 
-class _Reader:
+class _HydraParser:
     """Reads Hydra's words from left to right."""
 
     def __init__(self, text: str) -> None:

@@ -10,13 +10,13 @@ from sb3_hpo.algorithms.constructor import (
     check_limits,
     check_name,
     constructor_defaults,
-    spell,
+    parse_kwarg,
     true_name,
     true_value,
 )
 from sb3_hpo.algorithms.trust import check_trusted, may_import, named_modules
 from sb3_hpo.space_syntax.entries import Entry, is_spec
-from sb3_hpo.space_syntax.hydra import read_entry
+from sb3_hpo.space_syntax.hydra import parse_entry
 from sb3_hpo.utils.errors import UserError
 from sb3_hpo.utils.files import read_yaml_mapping
 from sb3_hpo.utils.import_strings import reference
@@ -87,7 +87,7 @@ def read_space(
             names[name] = value
         elif name is not None:
             try:
-                names[name] = read_entry(value).plain()
+                names[name] = parse_entry(value).plain()
             except UserError as error:
                 mistakes.append(f"{where}{key}: {error}")
     if mistakes:
@@ -184,7 +184,7 @@ def check_arguments(
     for name, value in names.items():
         try:
             check_name(algo, true_name(name), policy)
-            _check_entry(name, read_entry(value))
+            _check_entry(name, parse_entry(value))
         except UserError as error:
             mistakes.append(f"{where}{name}: {error}")
     if "noise_std" in names and "noise_type" not in names:
@@ -199,7 +199,7 @@ def _check_entry(name: str, entry: Entry) -> None:
         if true != name and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise UserError(f"must be a number, but got {value!r}")
         check_limits(true, true_value(name, value))
-        spell(true, value)
+        parse_kwarg(true, value)
 
 
 def _common_prefix(names: Collection[str], algo: str) -> str:

@@ -13,7 +13,7 @@ from rich.table import Table
 from sb3_hpo.algorithms.constructor import true_name
 from sb3_hpo.algorithms.registry import find_algorithm, load_algorithm
 from sb3_hpo.config.study_config import make_config
-from sb3_hpo.envs.problem import probe
+from sb3_hpo.envs.problem import probe_env
 from sb3_hpo.space_syntax.yaml_files import BASED_ON, SIZE
 from sb3_hpo.spaces.bind import bind_space
 from sb3_hpo.spaces.bound_space import SIZES, BoundSpace
@@ -151,7 +151,7 @@ def _command(argv: Sequence[str]) -> int:
     quiet_optuna()
     config = _config(options)
     load_algorithm(config.algo)
-    problem = probe(config)
+    problem = probe_env(config)
     sizes = [size] if as_yaml else SIZES
     spaces = {
         name: bind_space(config.model_copy(update={"space_size": name}), problem) for name in sizes

@@ -13,9 +13,9 @@ from samplers import (
 )
 from sb3_hpo.space_syntax.yaml_files import BASED_ON, SIZE, check_arguments
 from sb3_hpo.spaces.bound_space import SIZES, BoundSpace
-from sb3_hpo.spaces.overrides.request import Wishes, wishes_of_file, wishes_of_options
-from sb3_hpo.spaces.overrides.resolve import Given, understand
-from sb3_hpo.spaces.points import nearest_point, probe
+from sb3_hpo.spaces.overrides.request import OverrideRequest, request_of_file, request_of_options
+from sb3_hpo.spaces.overrides.resolve import OverrideContext, resolve_overrides
+from sb3_hpo.spaces.points import discover_dimensions, nearest_point
 from sb3_hpo.spaces.yaml_space import FileSpace
 from sb3_hpo.utils.errors import UserError, unknown_name
 from sb3_hpo.utils.import_strings import load_reference
@@ -40,7 +40,7 @@ class _Source:
         first_points: Points that learn fast.
         sample_all: The same space in its largest size.
         bare: The same space without a context, in each size.
-        wishes: Overrides that come with it.
+        request: Overrides that come with it.
         is_edited: Whether all of it is the user's.
     """
 
@@ -50,7 +50,7 @@ class _Source:
     first_points: tuple[Mapping[str, Any], ...] = ()
     sample_all: Sample | None = None
     bare: tuple[Sample, ...] = ()
-    wishes: Wishes | None = None
+    request: OverrideRequest | None = None
     is_edited: bool = False
 
 
@@ -70,15 +70,15 @@ def bind_space(config: StudyConfig, problem: Problem) -> BoundSpace:
     """
     source = _find_source(config, problem)
     sample, defaults = source.sample, source.defaults or {}
-    dimensions = probe(sample, source.name)
+    dimensions = discover_dimensions(sample, source.name)
     all_overrides = []
-    for wishes in (source.wishes, wishes_of_options(config)):
-        if wishes is not None:
-            find_all = partial(probe, source.sample_all or sample, source.name)
-            given = Given(config, dimensions, defaults, find_all)
-            overrides = understand(wishes, given)
+    for request in (source.request, request_of_options(config)):
+        if request is not None:
+            find_all = partial(discover_dimensions, source.sample_all or sample, source.name)
+            context = OverrideContext(config, dimensions, defaults, find_all)
+            overrides = resolve_overrides(request, context)
             sample = partial(overrides.apply, sample)
-            dimensions = probe(sample, source.name)
+            dimensions = discover_dimensions(sample, source.name)
             all_overrides.append(overrides)
     firsts: list[dict[str, Any]] = []
     for point in source.first_points:
@@ -134,10 +134,10 @@ def _find_source(config: StudyConfig, problem: Problem) -> _Source:
     shipped = SEARCH_SPACES[config.algo]
     _check_budget(config, shipped.min_rollout)
     sample = _with_context(shipped.sample, context, size)
-    wishes = None
+    request = None
     if config.space is not None:
-        dimensions = probe(sample, config.algo)
-        wishes = wishes_of_file(names, dimensions)
+        dimensions = discover_dimensions(sample, config.algo)
+        request = request_of_file(names, dimensions)
     return _Source(
         sample,
         config.algo,
@@ -145,7 +145,7 @@ def _find_source(config: StudyConfig, problem: Problem) -> _Source:
         shipped.first_points,
         sample_all=_with_context(shipped.sample, context, "full"),
         bare=tuple(partial(shipped.sample, size=each) for each in SIZES),
-        wishes=wishes,
+        request=request,
     )
 
 

@@ -70,7 +70,7 @@ def _nearest_value(value: Any, distribution: BaseDistribution) -> Any:
 _N_PROBES = 64  # random draws; every branch of the shipped spaces has probability >= 1/4
 
 
-def probe(sample: Sample, name: str) -> dict[str, BaseDistribution]:
+def discover_dimensions(sample: Sample, name: str) -> dict[str, BaseDistribution]:
     """Find the dimensions of a space by drawing from it.
 
     Args:

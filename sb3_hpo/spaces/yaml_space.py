@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 from sb3_hpo.algorithms.constructor import (
     NOISE,
     constructor_defaults,
+    parse_kwarg,
     put,
-    spell,
     true_name,
     true_value,
 )
-from sb3_hpo.algorithms.kwargs import NORMAL_NOISE, OU_NOISE, build
+from sb3_hpo.algorithms.kwargs import NORMAL_NOISE, OU_NOISE, deserialize_kwargs
 from sb3_hpo.space_syntax.entries import Choices, Constant, Entry, Range
-from sb3_hpo.space_syntax.hydra import read_entry
+from sb3_hpo.space_syntax.hydra import parse_entry
 from sb3_hpo.spaces.dimensions import check_budget
 from sb3_hpo.utils.errors import UserError
 
@@ -55,7 +55,7 @@ class FileSpace:
             UserError: Something does not fit into the budget, or there can be no action noise.
         """
         self._arguments = constructor_defaults(config.algo)
-        self._entries = {name: read_entry(value) for name, value in names.items()}
+        self._entries = {name: parse_entry(value) for name, value in names.items()}
         self._action_space = action_space
         self._check(config)
         self.default_params: dict[str, Any] = {}
@@ -93,7 +93,7 @@ class FileSpace:
             values[true] = true_value(name, value)
             if true != name:
                 trial.set_user_attr(true, values[true])
-        kwargs: dict[str, Any] = build(self._describe(values))
+        kwargs: dict[str, Any] = deserialize_kwargs(self._describe(values))
         return kwargs
 
     def _default(self, name: str) -> Any:
@@ -111,7 +111,7 @@ class FileSpace:
         kwargs: dict[str, Any] = {}
         for name, value in values.items():
             if name not in NOISE:
-                put(kwargs, name, spell(name, value))
+                put(kwargs, name, parse_kwarg(name, value))
         if values.get("noise_type") is not None:
             std = values.get("noise_std", 0.1)  # the constants may lack it
             noise = action_noise(values["noise_type"], std, self._action_space)

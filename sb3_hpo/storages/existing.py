@@ -42,12 +42,12 @@ def find_address(storage: str) -> StorageAddress:
     return address
 
 
-def open_existing(storage: str, *, patience_s: float = 0.0) -> BaseStorage:
+def open_existing(storage: str, *, retry_timeout_s: float = 0.0) -> BaseStorage:
     """Open a storage that exists.
 
     Args:
         storage: As for `find_address`.
-        patience_s: How long to wait for a storage that is away, in seconds.
+        retry_timeout_s: How long to wait for a storage that is away, in seconds.
 
     Returns:
         The storage; it has a study at least.
@@ -59,7 +59,7 @@ def open_existing(storage: str, *, patience_s: float = 0.0) -> BaseStorage:
     try:
         if address.kind in ("database", "sqlite"):
             _check_has_studies(address)
-        opened = open_storage(address, patience_s=patience_s)
+        opened = open_storage(address, retry_timeout_s=retry_timeout_s)
         is_empty = not optuna.get_all_study_names(opened)
     except UserError:
         raise
@@ -71,13 +71,15 @@ def open_existing(storage: str, *, patience_s: float = 0.0) -> BaseStorage:
     return opened
 
 
-def find_study(storage: str, name: str | None = None, *, patience_s: float = 0.0) -> optuna.Study:
+def find_study(
+    storage: str, name: str | None = None, *, retry_timeout_s: float = 0.0
+) -> optuna.Study:
     """Open a study that exists.
 
     Args:
         storage: As for `find_address`.
         name: The study; may be left out where there is one only.
-        patience_s: How long to wait for a storage that is away, in seconds.
+        retry_timeout_s: How long to wait for a storage that is away, in seconds.
 
     Returns:
         The study.
@@ -85,7 +87,7 @@ def find_study(storage: str, name: str | None = None, *, patience_s: float = 0.0
     Raises:
         UserError: There is no such storage or study; the names that exist are listed.
     """
-    opened = open_existing(storage, patience_s=patience_s)
+    opened = open_existing(storage, retry_timeout_s=retry_timeout_s)
     names = sorted(optuna.get_all_study_names(opened))
     if name is None and len(names) == 1:
         name = names[0]
@@ -129,7 +131,7 @@ def check_maximises(study: optuna.Study) -> None:
         )
 
 
-def home_of(storage: str, study: optuna.Study, run_dir: str | None = None) -> Path:
+def find_run_dir(storage: str, study: optuna.Study, run_dir: str | None = None) -> Path:
     """Find the run folder of a study that exists.
 
     Args:
@@ -152,14 +154,14 @@ def home_of(storage: str, study: optuna.Study, run_dir: str | None = None) -> Pa
     noted = study.user_attrs.get(CONFIG, {})
     if noted.get("run_dir"):
         there = Path(str(noted["run_dir"])).expanduser().resolve()
-        if _is_home_of(there, study):
+        if _is_run_dir_of(there, study):
             return there
     elif noted.get("storage") and default.is_dir():
         return default
     return folder.parent if folder.name == JOURNAL else default
 
 
-def _is_home_of(folder: Path, study: optuna.Study) -> bool:
+def _is_run_dir_of(folder: Path, study: optuna.Study) -> bool:
     path = folder / CONFIG_FILE
     if not path.is_file():
         return False

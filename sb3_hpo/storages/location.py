@@ -27,23 +27,23 @@ _LONGEST_NAME = 200
 
 
 @dataclass(frozen=True)
-class Place:
+class StudyLocation:
     """Where a study lives.
 
     Attributes:
         name: The study's name.
         run_dir: Folder of the run's files, absolute.
         address: Its storage.
-        patience_s: How long to wait for a storage that is away, in seconds.
+        retry_timeout_s: How long to wait for a storage that is away, in seconds.
     """
 
     name: str
     run_dir: Path
     address: StorageAddress
-    patience_s: float = 0.0
+    retry_timeout_s: float = 0.0
 
     @classmethod
-    def of(cls, config: StudyConfig) -> Place:
+    def of(cls, config: StudyConfig) -> StudyLocation:
         """Find where the configuration puts its study; writes nothing.
 
         Args:
@@ -84,7 +84,9 @@ class Place:
         Args:
             waits_to_open: Whether to wait for one that is away, as all later calls do.
         """
-        return open_storage(self.address, patience_s=self.patience_s, waits_to_open=waits_to_open)
+        return open_storage(
+            self.address, retry_timeout_s=self.retry_timeout_s, waits_to_open=waits_to_open
+        )
 
     @contextmanager
     def reserved(self) -> Iterator[None]:

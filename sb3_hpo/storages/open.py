@@ -14,7 +14,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SAWarning
 
 from sb3_hpo.storages.journal import CheckedJournal, JournalBackend
-from sb3_hpo.storages.retrying import PatientStorage, persist
+from sb3_hpo.storages.retrying import RetryingStorage, retry
 from sb3_hpo.storages.servers import RedisBackend, open_database, open_grpc
 from sb3_hpo.utils.errors import UserError, check_installed, unknown_name
 from sb3_hpo.utils.urls import HIDDEN, check_url, scrub
@@ -178,14 +178,14 @@ def _database_url(text: str) -> str:
 
 
 def open_storage(
-    address: StorageAddress | str, *, patience_s: float = 0.0, waits_to_open: bool = False
+    address: StorageAddress | str, *, retry_timeout_s: float = 0.0, waits_to_open: bool = False
 ) -> BaseStorage:
     """Open a storage. To be called inside the process that uses it, never before a fork.
 
     Args:
         address: Where it is, or what `--storage` takes; the folder of a file must exist.
-        patience_s: How long its calls wait for a server that is away or a disk that is full, in
-            seconds.
+        retry_timeout_s: How long its calls wait for a server that is away or a disk that is
+            full, in seconds.
         waits_to_open: Whether opening waits as well. A mistyped address is better told at once.
 
     Returns:
@@ -196,10 +196,10 @@ def open_storage(
     """
     if isinstance(address, str):
         address = StorageAddress.parse(address)
-    to_open_s = patience_s if waits_to_open else 0.0
-    storage = persist(lambda: _open(address), str(address), lambda: to_open_s)
+    to_open_s = retry_timeout_s if waits_to_open else 0.0
+    storage = retry(lambda: _open(address), str(address), lambda: to_open_s)
     # Its methods come from a decorator.
-    return PatientStorage(storage, str(address), patience_s)  # type: ignore[abstract]
+    return RetryingStorage(storage, str(address), retry_timeout_s)  # type: ignore[abstract]
 
 
 def _open(address: StorageAddress) -> BaseStorage:

@@ -31,7 +31,7 @@ _REDIS_FULL = re.compile(r"not allowed when used memory >|\bMISCONF\b|read only 
 
 
 class StorageAwayError(UserError):
-    """A storage was away for longer than patience lasts."""
+    """A storage was away for longer than `--storage-timeout`."""
 
 
 def outage(error: BaseException) -> str | None:
@@ -69,20 +69,20 @@ def _short(error: object) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-def persist(
+def retry(
     call: Callable[[], Any],
     what: str,
-    patience_s: Callable[[], float],
+    retry_timeout_s: Callable[[], float],
     *,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Any:
-    """Call until it works, it fails for another reason than an outage, or patience ends.
+    """Call until it works, it fails for another reason than an outage, or time is over.
 
     Args:
         call: What to call.
         what: The storage, for messages.
-        patience_s: Says how long to go on trying, in seconds; asked before every pause.
+        retry_timeout_s: Says how long to go on trying, in seconds; asked before every pause.
         clock: Seconds; tests pass their own.
         sleep: Pauses; tests pass their own.
 
@@ -101,14 +101,14 @@ def persist(
             if reason is None:
                 raise
             waited = clock() - start
-            if waited + pause > patience_s():
+            if waited + pause > retry_timeout_s():
                 lasting = f" for {waited:.0f} s" if waited >= 1 else ""
                 raise StorageAwayError(
                     f"storage: {what} cannot be used{lasting} ({reason}); once it can, the same "
                     "command goes on from what is in it"
                 ) from error
             if pause == _FIRST_PAUSE_S:
-                _logger.warning("%s: %s; trying again for %g s", what, reason, patience_s())
+                _logger.warning("%s: %s; trying again for %g s", what, reason, retry_timeout_s())
             sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_S)
         else:
@@ -117,11 +117,11 @@ def persist(
             return result
 
 
-def _delegating(cls: type[PatientStorage]) -> type[PatientStorage]:
+def _delegating(cls: type[RetryingStorage]) -> type[RetryingStorage]:
     """Give the class every public method of Optuna's storages, whatever their number."""
 
     def delegate(name: str) -> Callable[..., Any]:
-        def method(self: PatientStorage, *args: Any, **kwargs: Any) -> Any:
+        def method(self: RetryingStorage, *args: Any, **kwargs: Any) -> Any:
             if self._gave_up is not None and time.monotonic() < self._next_try:
                 raise self._gave_up
             call = getattr(self.storage, name)
@@ -134,13 +134,13 @@ def _delegating(cls: type[PatientStorage]) -> type[PatientStorage]:
                 finally:
                     self._next_try = time.monotonic() + _RESPITE * (time.monotonic() - start)
 
-            def patience_left() -> float:
+            def time_left() -> float:
                 nonlocal failed
                 failed = True
-                return self._patience_left()
+                return self._time_left()
 
             try:
-                result = persist(attempt, self.what, patience_left)
+                result = retry(attempt, self.what, time_left)
             except StorageAwayError as error:
                 self._gave_up = self._gave_up or error
                 raise self._gave_up from error.__cause__
@@ -158,7 +158,7 @@ def _delegating(cls: type[PatientStorage]) -> type[PatientStorage]:
 
 
 @_delegating
-class PatientStorage(BaseStorage):
+class RetryingStorage(BaseStorage):
     """Repeats the calls to another storage while that is away.
 
     A call whose answer was lost may be carried out twice. That is harmless: a second trial that
@@ -168,29 +168,29 @@ class PatientStorage(BaseStorage):
     Attributes:
         storage: The other one.
         what: Its name in messages.
-        patience_s: How long a call may wait for it, in seconds.
+        retry_timeout_s: How long a call may wait for it, in seconds.
         n_outages: How many calls had to wait for it.
     """
 
-    def __init__(self, storage: BaseStorage, what: str, patience_s: float) -> None:
-        self.storage, self.what, self.patience_s = storage, what, patience_s
+    def __init__(self, storage: BaseStorage, what: str, retry_timeout_s: float) -> None:
+        self.storage, self.what, self.retry_timeout_s = storage, what, retry_timeout_s
         self.n_outages = 0
         self._gave_up: StorageAwayError | None = None
         self._next_try = 0.0  # a server that lets us wait is not asked again at once
 
-    def _patience_left(self) -> float:
-        # Whoever cleans up after patience has ended must not wait as long again.
-        return self.patience_s if self._gave_up is None else 0.0
+    def _time_left(self) -> float:
+        # Whoever cleans up after that time must not wait as long again.
+        return self.retry_timeout_s if self._gave_up is None else 0.0
 
 
-def hurry(study: optuna.Study) -> None:
+def stop_retrying(study: optuna.Study) -> None:
     """Let the calls to a study's storage wait no longer, also one that waits now.
 
     Args:
         study: The study.
     """
-    if isinstance(study._storage, PatientStorage):
-        study._storage.patience_s = 0.0
+    if isinstance(study._storage, RetryingStorage):
+        study._storage.retry_timeout_s = 0.0
 
 
 def outages(study: optuna.Study) -> int:
@@ -200,4 +200,4 @@ def outages(study: optuna.Study) -> int:
         study: The study.
     """
     storage = study._storage
-    return storage.n_outages if isinstance(storage, PatientStorage) else 0
+    return storage.n_outages if isinstance(storage, RetryingStorage) else 0

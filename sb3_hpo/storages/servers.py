@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
     from sqlalchemy import Engine
 
-_ANSWER_S = 10  # of a call; then it counts as away, and patience begins
+_ANSWER_S = 10  # of a call; then it counts as away, and is asked again
 _CREATION_ATTEMPTS = 5
 _GRPC_READY_S = 5.0
 _REDIS_ANSWER_S = 5  # it answers in milliseconds

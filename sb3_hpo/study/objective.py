@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.trial import TrialState
 
-from sb3_hpo.algorithms.kwargs import build
+from sb3_hpo.algorithms.kwargs import deserialize_kwargs
 from sb3_hpo.results.trials import KWARGS_OVERRIDE, OUTCOME, RUN, SEED_CURVES, mark_infeasible
 from sb3_hpo.scoring.score_rules import score_rule
-from sb3_hpo.study.trial_runs import SeedGroup, SeedGroups
+from sb3_hpo.study.trial_runs import TrialRunRouter, TrialRuns
 from sb3_hpo.training.batch.structure import CannotBatch
-from sb3_hpo.training.hooks import Hooks, Member, OnStep
+from sb3_hpo.training.hooks import Hooks, OnStep, RunRequest
 from sb3_hpo.training.train import train
 from sb3_hpo.utils.seeding import Stream, derive_seed, derive_seeds
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class TrialOutcome:
     """What to tell the study about a trial.
 
     Attributes:
@@ -44,8 +44,8 @@ class Verdict:
 class Objective:
     """Runs one trial in this process.
 
-    `judge` says what to tell the study. Calling the objective itself follows Optuna's protocol,
-    so that it can be handed to `study.optimize`.
+    `run_trial` says what to tell the study. Calling the objective itself follows Optuna's
+    protocol, so that it can be handed to `study.optimize`.
     """
 
     def __init__(
@@ -86,77 +86,77 @@ class Objective:
             optuna.TrialPruned: The trial was pruned, diverged, or went over its limits.
             KeyboardInterrupt: It was stopped from outside.
         """
-        verdict = self.judge(trial)
-        if verdict.state is TrialState.PRUNED:
-            raise optuna.TrialPruned(verdict.record.reason or "pruned")
-        if verdict.value is None:
-            raise KeyboardInterrupt(verdict.record.reason)
-        return verdict.value
+        outcome = self.run_trial(trial)
+        if outcome.state is TrialState.PRUNED:
+            raise optuna.TrialPruned(outcome.record.reason or "pruned")
+        if outcome.value is None:
+            raise KeyboardInterrupt(outcome.record.reason)
+        return outcome.value
 
-    def judge(self, trial: optuna.Trial) -> Verdict:
+    def run_trial(self, trial: optuna.Trial) -> TrialOutcome:
         """Train the trial's sample and say what came of it.
 
         Args:
             trial: A running trial; its record is written to its user attributes.
 
         Returns:
-            The verdict; an exception of the environment or the code passes through.
+            The outcome; an exception of the environment or the code passes through.
         """
-        outcomes: list[Verdict | Exception] = []
-        self.judge_all([trial], lambda _, outcome: outcomes.append(outcome))
+        outcomes: list[TrialOutcome | Exception] = []
+        self.run_trials([trial], lambda _, outcome: outcomes.append(outcome))
         (outcome,) = outcomes
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
 
-    def judge_all(
+    def run_trials(
         self,
         trials: Sequence[optuna.Trial],
-        take: Callable[[optuna.Trial, Verdict | Exception], None],
+        on_result: Callable[[optuna.Trial, TrialOutcome | Exception], None],
     ) -> None:
         """Train the samples of one trial, or of several together.
 
         Args:
             trials: Running trials.
-            take: Called once with each trial and its verdict, or the exception that its
+            on_result: Called once with each trial and its outcome, or the exception that its
                 environment or the code has raised, as soon as its last run has ended.
 
         Raises:
-            CannotBatch: Several trials cannot be trained together. None of those that `take` has
-                not been called with has learned anything.
+            CannotBatch: Several trials cannot be trained together. None of those that
+                `on_result` has not been called with has learned anything.
         """
-        groups: list[SeedGroup] = []
-        members: list[Member] = []
+        all_runs: list[TrialRuns] = []
+        requests: list[RunRequest] = []
         for trial in trials:
             try:
                 kwargs = self.sample(trial)
             except Exception as error:  # noqa: BLE001 - of the user's search space
-                take(trial, error)
+                on_result(trial, error)
                 continue
-            groups.append(SeedGroup(trial, self._config.n_seeds, self._config.n_timesteps))
-            members += [Member(kwargs, seed) for seed in self._training_seeds(trial)]
-        if not groups:
+            all_runs.append(TrialRuns(trial, self._config.n_seeds, self._config.n_timesteps))
+            requests += [RunRequest(kwargs, seed) for seed in self._training_seeds(trial)]
+        if not all_runs:
             return
 
-        def conclude(group: SeedGroup, error: Exception | None) -> None:
-            take(group.trial, self._outcome(group) if error is None else error)
+        def on_trial_end(runs: TrialRuns, error: Exception | None) -> None:
+            on_result(runs.trial, self._outcome_or_error(runs) if error is None else error)
 
         def on_alone(reason: str) -> None:
-            if len(groups) > 1:
+            if len(all_runs) > 1:
                 raise CannotBatch(reason)
 
-        said = SeedGroups(groups, conclude)
+        router = TrialRunRouter(all_runs, on_trial_end)
         hooks = Hooks(
-            on_evaluation=said.on_evaluation,
+            on_evaluation=router.on_evaluation,
             on_step=self._on_step,
-            on_end=said.on_end,
-            on_error=said.on_error,
+            on_end=router.on_end,
+            on_error=router.on_error,
             on_alone=on_alone,
             tensorboard_dir=self._logs_of(trials[0]),
             verbose=self._config.verbose,
         )
-        for _ in train(self._config, members, self._episode_seeds, hooks):
-            pass  # `said` has heard of it
+        for _ in train(self._config, requests, self._episode_seeds, hooks):
+            pass  # `router` has heard of it
 
     def _training_seeds(self, trial: optuna.Trial) -> list[int]:
         n_seeds = self._config.n_seeds
@@ -173,32 +173,32 @@ class Objective:
         # every dimension out of TPE's joint search space.
         kwargs = self._sample(trial)
         if KWARGS_OVERRIDE in trial.user_attrs:
-            kwargs = build(trial.user_attrs[KWARGS_OVERRIDE])
+            kwargs = deserialize_kwargs(trial.user_attrs[KWARGS_OVERRIDE])
         return kwargs
 
-    def _outcome(self, group: SeedGroup) -> Verdict | Exception:
+    def _outcome_or_error(self, runs: TrialRuns) -> TrialOutcome | Exception:
         try:
-            return self._verdict(group)
+            return self._outcome(runs)
         except Exception as error:  # noqa: BLE001 - of the user's score rule
             return error
 
-    def _verdict(self, group: SeedGroup) -> Verdict:
-        trial, record = group.trial, group.record()
+    def _outcome(self, runs: TrialRuns) -> TrialOutcome:
+        trial, record = runs.trial, runs.record()
         trial.set_user_attr(RUN, record.to_dict())
-        if len(group.records) > 1:
-            trial.set_user_attr(SEED_CURVES, group.curves())
+        if len(runs.records) > 1:
+            trial.set_user_attr(SEED_CURVES, runs.curves())
         if record.outcome in ("diverged", "oom", "timeout"):
             mark_infeasible(trial, record.outcome, record.reason)
-            return Verdict(TrialState.PRUNED, None, record)
+            return TrialOutcome(TrialState.PRUNED, None, record)
         trial.set_user_attr(OUTCOME, record.outcome)
         if record.outcome == "interrupted":
-            return Verdict(TrialState.FAIL, None, record)
+            return TrialOutcome(TrialState.FAIL, None, record)
         if record.outcome == "dropped":
-            return Verdict(TrialState.PRUNED, None, record)
+            return TrialOutcome(TrialState.PRUNED, None, record)
         value = float(self._score([evaluation.value for evaluation in record.evaluations]))
         if not math.isfinite(value):
             raise ValueError(f"the score rule {self._config.score!r} returned {value}")
-        return Verdict(TrialState.COMPLETE, value, record)
+        return TrialOutcome(TrialState.COMPLETE, value, record)
 
     def _logs_of(self, trial: optuna.Trial) -> Path | None:
         if not self._config.tensorboard or self._run_dir is None:

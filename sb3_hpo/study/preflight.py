@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from optuna.distributions import CategoricalDistribution
 
 from sb3_hpo.algorithms.registry import load_algorithm
-from sb3_hpo.envs.problem import probe
+from sb3_hpo.envs.problem import probe_env
 from sb3_hpo.spaces.bind import bind_space
 from sb3_hpo.spaces.points import draw_at
 from sb3_hpo.study.search.grid import choices_of
@@ -43,7 +43,7 @@ def prepare(config: StudyConfig) -> BoundSpace:
         check_installed("tensorboard: it", ["tensorboard"], extra="tensorboard")
     load_algorithm(config.algo)
     check_device(config.device)
-    problem = probe(config)
+    problem = probe_env(config)
     check_problem(config, problem)
     space = bind_space(config, problem)
     if config.sampler == "grid":
@@ -60,7 +60,7 @@ def model_choices(config: StudyConfig) -> tuple[str, str]:
     Returns:
         Their names.
     """
-    space = probe(config).observation_space
+    space = probe_env(config).observation_space
     return (
         config.policy or choose_policy(load_algorithm(config.algo), space),
         config.device or choose_device(space),

@@ -14,8 +14,8 @@ from sb3_hpo.results.trials import (
     CONFIG,
     DEFAULT_POINT,
     FINISHED,
-    HOME,
     KWARGS_OVERRIDE,
+    OWNER,
     SESSION_START,
     SOURCE,
     STOP,
@@ -33,20 +33,23 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sb3_hpo.spaces.bound_space import BoundSpace
-    from sb3_hpo.storages.location import Place
+    from sb3_hpo.storages.location import StudyLocation
 
 _CREATOR_GRACE_S = 5.0
 _CREATOR_POLL_S = 0.1
 
 
 def create_or_resume(
-    config: StudyConfig, place: Place, space: BoundSpace, points: Sequence[EnqueuedPoint] = ()
+    config: StudyConfig,
+    location: StudyLocation,
+    space: BoundSpace,
+    points: Sequence[EnqueuedPoint] = (),
 ) -> optuna.Study:
     """Create the study with its first trials enqueued, or open it if it is there.
 
     Args:
         config: The study's configuration.
-        place: Where it lives.
+        location: Where it lives.
         space: The bound search space.
         points: The user's points; those that the study has not seen yet are enqueued.
 
@@ -57,38 +60,38 @@ def create_or_resume(
         UserError: It is there with another configuration; the difference is shown. Or there is no
             room for it, or no storage.
     """
-    check_free_space((place.file or place.run_dir).parent, config.n_trials)
-    if place.file is not None:
-        place.file.parent.mkdir(parents=True, exist_ok=True)
+    check_free_space((location.file or location.run_dir).parent, config.n_trials)
+    if location.file is not None:
+        location.file.parent.mkdir(parents=True, exist_ok=True)
     try:
         study = optuna.create_study(
-            storage=place.open(),
-            study_name=place.name,
+            storage=location.open(),
+            study_name=location.name,
             direction="maximize",
             sampler=LateSeededSampler(config),
             pruner=build_pruner(config),
         )
     except optuna.exceptions.DuplicatedStudyError:
-        study = open_study(config, place)
+        study = open_study(config, location)
         _wait_for_creator(study)
         # Without both, its creator was killed before it had written anything.
         if CONFIG in study.user_attrs or trials_of(study):
             check_same(config, study)
-    place.run_dir.mkdir(parents=True, exist_ok=True)
+    location.run_dir.mkdir(parents=True, exist_ok=True)
     study.set_user_attr(CONFIG, config.plain())
     study.set_user_attr(STOP, None)
     # In Optuna's own way of noting when a trial ended: local time without a zone.
     study.set_user_attr(SESSION_START, datetime.now().isoformat())  # noqa: DTZ005
-    if study.user_attrs.get(HOME) is None:
+    if study.user_attrs.get(OWNER) is None:
         _enqueue(study, _first_points(space))
-        study.set_user_attr(HOME, _here(place))
+        study.set_user_attr(OWNER, _here(location))
     _enqueue(study, points)
     return study
 
 
 def open_study(
     config: StudyConfig,
-    place: Place,
+    location: StudyLocation,
     space: BoundSpace | None = None,
     *,
     waits_to_open: bool = False,
@@ -97,7 +100,7 @@ def open_study(
 
     Args:
         config: The study's configuration.
-        place: Where it lives.
+        location: Where it lives.
         space: The bound search space; needed to ask for trials.
         waits_to_open: Whether to wait for a storage that is away.
 
@@ -105,14 +108,14 @@ def open_study(
         The study.
     """
     return optuna.load_study(
-        storage=place.open(waits_to_open=waits_to_open),
-        study_name=place.name,
+        storage=location.open(waits_to_open=waits_to_open),
+        study_name=location.name,
         sampler=LateSeededSampler(config, space.dimensions if space is not None else None),
         pruner=build_pruner(config),
     )
 
 
-def is_home(study: optuna.Study, place: Place) -> bool:
+def is_owner(study: optuna.Study, location: StudyLocation) -> bool:
     """Return whether the study's answer is to be written in this run folder.
 
     That is the folder where the study was created. Workers that join from another one must not
@@ -120,19 +123,21 @@ def is_home(study: optuna.Study, place: Place) -> bool:
 
     Args:
         study: The study.
-        place: Where this command works.
+        location: Where this command works.
     """
-    return study.user_attrs.get(HOME) == _here(place) or (place.run_dir / CONFIG_FILE).exists()
+    return (
+        study.user_attrs.get(OWNER) == _here(location) or (location.run_dir / CONFIG_FILE).exists()
+    )
 
 
-def _here(place: Place) -> dict[str, str]:
-    return {"host": socket.gethostname(), "run_dir": str(place.run_dir)}
+def _here(location: StudyLocation) -> dict[str, str]:
+    return {"host": socket.gethostname(), "run_dir": str(location.run_dir)}
 
 
 def _wait_for_creator(study: optuna.Study) -> None:
     """Let the command that creates the study at this moment enqueue its first trials."""
     give_up = time.monotonic() + _CREATOR_GRACE_S
-    while study.user_attrs.get(HOME) is None and time.monotonic() < give_up:
+    while study.user_attrs.get(OWNER) is None and time.monotonic() < give_up:
         if any(trial.state in FINISHED for trial in trials_of(study)):
             return  # made before studies had a home, or by another tool
         time.sleep(_CREATOR_POLL_S)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _GRAVEST_FIRST = ("interrupted", "oom", "timeout", "diverged", "dropped", "finished")
 
 
-class SeedGroup:
+class TrialRuns:
     """A trial's runs, one a training seed; its value is their mean.
 
     Attributes:
@@ -99,48 +99,51 @@ class SeedGroup:
         )
 
 
-class SeedGroups:
-    """Passes on what is said of single runs to the trials that they belong to.
+class TrialRunRouter:
+    """Passes on what is told of single runs to the trials that they belong to.
 
     Its `on_...` methods are those that `Hooks` wants.
     """
 
     def __init__(
-        self, groups: Sequence[SeedGroup], conclude: Callable[[SeedGroup, Exception | None], None]
+        self,
+        trials: Sequence[TrialRuns],
+        on_trial_end: Callable[[TrialRuns, Exception | None], None],
     ) -> None:
         """Prepare.
 
         Args:
-            groups: One a trial; runs are numbered through them, seed by seed.
-            conclude: Called once a trial, when all its runs have ended or with the first error.
+            trials: Their runs are numbered through, seed by seed.
+            on_trial_end: Called once a trial, when all its runs have ended or with the first
+                error.
         """
-        self._conclude = conclude
-        self._place = [(group, seed) for group in groups for seed in range(group.n_seeds)]
+        self._on_trial_end = on_trial_end
+        self._runs = [(trial, seed) for trial in trials for seed in range(trial.n_seeds)]
 
     def on_evaluation(self, evaluations: Mapping[int, Evaluation]) -> Collection[int]:
         """Take a run's evaluation; return all runs of its trial if that is to be pruned."""
         ((index, evaluation),) = evaluations.items()
-        group, seed = self._place[index]
-        return self._all_of(group) if group.report(seed, evaluation) else ()
+        trial, seed = self._runs[index]
+        return self._all_of(trial) if trial.report(seed, evaluation) else ()
 
     def on_end(self, index: int, record: RunRecord) -> Collection[int]:
         """Take a run's record; return all runs of its trial if that has come to its end by it."""
-        group, seed = self._place[index]
-        group.end(seed, record)
-        if group.has_ended:
-            self._conclude(group, None)
-        return () if record.outcome == "finished" else self._all_of(group)
+        trial, seed = self._runs[index]
+        trial.end(seed, record)
+        if trial.has_ended:
+            self._on_trial_end(trial, None)
+        return () if record.outcome == "finished" else self._all_of(trial)
 
     def on_error(self, index: int, error: Exception) -> Collection[int]:
         """Take what a bug has raised in a run; return all runs of its trial."""
-        group, _ = self._place[index]
-        if not group.has_failed:
-            group.has_failed = True
-            self._conclude(group, error)
-        return self._all_of(group)
+        trial, _ = self._runs[index]
+        if not trial.has_failed:
+            trial.has_failed = True
+            self._on_trial_end(trial, error)
+        return self._all_of(trial)
 
-    def _all_of(self, group: SeedGroup) -> Collection[int]:
-        return [index for index, (other, _) in enumerate(self._place) if other is group]
+    def _all_of(self, trial: TrialRuns) -> Collection[int]:
+        return [index for index, (other, _) in enumerate(self._runs) if other is trial]
 
 
 def _join(evaluations: list[Evaluation]) -> Evaluation:

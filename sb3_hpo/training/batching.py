@@ -12,20 +12,20 @@ if TYPE_CHECKING:
     from sb3_hpo.config.training_config import TrainingConfig
 
 
-CHEAP = 0.6
-"""Up to this price (`price_together`), races give each candidate more seeds.
+CHEAP_COST_RATIO = 0.6
+"""Up to this ratio (`batch_cost_ratio`), races give each candidate more seeds.
 
 Replayed on recorded curves (scripts/benchmark_decisions.py) with 128 run-equivalents, more seeds
 at 0.53 gain 0.010 of what there is to gain; with 64, they lose 0.002 at 0.53 and 0.008 at 0.8.
 """
 
 
-def check_batch(config: TrainingConfig, n_members: int) -> None:
+def check_batch(config: TrainingConfig, n_runs: int) -> None:
     """Check what is known before there are models.
 
     Args:
-        config: What the members share.
-        n_members: How many are to be trained together.
+        config: What the runs share.
+        n_runs: How many are to be trained together.
 
     Raises:
         CannotBatch: They have to be trained one after the other.
@@ -33,13 +33,13 @@ def check_batch(config: TrainingConfig, n_members: int) -> None:
     find_learner(load_algorithm(config.algo))
     if config.her:
         raise CannotBatch("hindsight replay relabels episode by episode")
-    if n_members > 1 and config.n_eval_envs == 0:
+    if n_runs > 1 and config.n_eval_envs == 0:
         raise CannotBatch("with `n_eval_envs` 0 there is one environment at a time")
-    if n_members > 1 and config.vec_env == "subproc":
+    if n_runs > 1 and config.vec_env == "subproc":
         raise CannotBatch("the environments of each run have processes of their own")
 
 
-def price_together(config: TrainingConfig) -> float:
+def batch_cost_ratio(config: TrainingConfig) -> float:
     """Return what another run in the same batch costs, in runs alone: 1 where there is no batch.
 
     Args:
@@ -51,4 +51,4 @@ def price_together(config: TrainingConfig) -> float:
         check_batch(config, 2)
     except CannotBatch:
         return 1.0
-    return find_learner(load_algorithm(config.algo)).price
+    return find_learner(load_algorithm(config.algo)).cost_ratio

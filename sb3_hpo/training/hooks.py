@@ -1,4 +1,4 @@
-"""What a caller of `training` gives it: members, and what to call while they are trained."""
+"""What a caller of `train` gives it: the runs wanted, and what to call meanwhile."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
-# Called at every grid step with each member's index and evaluation; returns those to drop.
+# Called at every grid step with each run's index and evaluation; returns those to drop.
 OnEvaluation = Callable[[Mapping[int, Evaluation]], Collection[int]]
 # Called at every environment step with the steps so far; may raise StopRun.
 OnStep = Callable[[int], None]
@@ -40,7 +40,7 @@ class StopRun(Exception):  # noqa: N818 - an outcome, not an error
 
 
 @dataclass(frozen=True)
-class Member:
+class RunRequest:
     """One run of several that share a configuration.
 
     Attributes:
@@ -57,12 +57,12 @@ class Hooks:
     """What the caller wants to see and do while a run goes on.
 
     Attributes:
-        on_evaluation: Called at every grid step; returns the members to drop.
+        on_evaluation: Called at every grid step; returns the runs to drop.
         on_step: Called at every step of training and evaluation; may raise `StopRun`.
-        on_end: Called with a member's index and record at its end; returns the members to drop.
-        on_error: Called with a member's index and what a bug raised; returns the members to drop,
+        on_end: Called with a run's index and record at its end; returns the runs to drop.
+        on_error: Called with a run's index and what a bug raised; returns the runs to drop,
             or raises it again, which ends all of them.
-        on_alone: Called with the reason why members are trained one after the other.
+        on_alone: Called with the reason why runs are trained one after the other.
         callbacks: SB3 callbacks of the user's own.
         tensorboard_dir: Folder for SB3's TensorBoard logs.
         verbose: Whether SB3 prints.

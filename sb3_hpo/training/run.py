@@ -1,4 +1,4 @@
-"""One training run from start to end: what `training` repeats for every member."""
+"""One training run from start to end: what `train` repeats for every request."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
-from sb3_hpo.algorithms.kwargs import build, describe, merge
+from sb3_hpo.algorithms.kwargs import deserialize_kwargs, merge, serialize_kwargs
 from sb3_hpo.algorithms.registry import default_gamma, load_algorithm
 from sb3_hpo.envs.factory import find_vec_normalize, make_evaluation_envs, make_training_envs
 from sb3_hpo.results.run_record import Evaluation, Outcome, RunRecord
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from sb3_hpo.config.training_config import TrainingConfig
     from sb3_hpo.training.episodes import EpisodePlan
-    from sb3_hpo.training.hooks import Hooks, Member, OnStep
+    from sb3_hpo.training.hooks import Hooks, OnStep, RunRequest
 
 _logger = logging.getLogger(__name__)
 _NAN_IN_DISTRIBUTION = re.compile(r"Expected parameter .* but found invalid values", re.DOTALL)
@@ -48,7 +48,7 @@ class TrainedRun:
     """The end of a run.
 
     Attributes:
-        index: Which member's.
+        index: Which request's.
         record: What happened.
         model: The model with its final policy; its environments are closed once the next run
             is asked for. None if the run ended before there was a model.
@@ -61,7 +61,7 @@ class TrainedRun:
     vec_normalize: VecNormalize | None = field(repr=False)
 
 
-class Company:
+class SharedClock:
     """The runs that are trained together, which share the time."""
 
     def __init__(
@@ -96,29 +96,29 @@ class Company:
 
 
 class Run:
-    """One member's run; owns its environments and model."""
+    """One run; owns its environments and model."""
 
     def __init__(
         self,
         config: TrainingConfig,
-        member: Member,
+        request: RunRequest,
         plan: EpisodePlan,
         hooks: Hooks,
         index: int,
         dropped: set[int],
     ) -> None:
-        self._config, self._member, self._plan = config, member, plan
+        self._config, self._request, self._plan = config, request, plan
         self._hooks, self.index, self.dropped = hooks, index, dropped
         self._envs: list[VecEnv] = []
         self._model: BaseAlgorithm | None = None
         self._curve: list[Evaluation] = []
         self._kwargs: dict[str, Any] = {}
 
-    def execute(self, company: Company | None = None) -> TrainedRun:
+    def execute(self, clock: SharedClock | None = None) -> TrainedRun:
         """Build, train and evaluate.
 
         Args:
-            company: The runs it is trained together with.
+            clock: The runs it is trained together with.
 
         Returns:
             The run.
@@ -127,12 +127,12 @@ class Run:
             CannotBatch: The runs cannot be trained together; nothing has been learned.
             Exception: Whatever a bug in the environment or elsewhere raises.
         """
-        company = company or Company()
+        clock = clock or SharedClock()
         outcome: Outcome = "finished"
         reason: str | None = None
         try:
-            company.join(self.build(company.n_runs))
-            self._learn(company.n_runs)
+            clock.join(self.build(clock.n_runs))
+            self._learn(clock.n_runs)
         except CannotBatch:
             raise
         except StopRun as stop:
@@ -145,10 +145,10 @@ class Run:
         except Exception as error:  # noqa: BLE001 - raised again if it is a bug
             outcome, reason = self._classify(error)
         finally:
-            seconds = company.leave()
+            seconds = clock.leave()
         model = self._model
         record = RunRecord(
-            seed=self._member.seed,
+            seed=self._request.seed,
             outcome=outcome,
             reason=reason,
             evaluations=tuple(self._curve),
@@ -157,7 +157,7 @@ class Run:
             seconds=seconds,
             kwargs=self._kwargs,
             n_threads=self._config.n_threads,
-            n_together=company.n_runs,
+            n_together=clock.n_runs,
             versions=versions(),
         )
         statistics = find_vec_normalize(None if model is None else model.get_env())
@@ -177,12 +177,14 @@ class Run:
             CannotBatch: One of them does, but not so many.
         """
         config = self._config
-        kwargs = merge(self._member.kwargs, {"policy_kwargs": build(config.policy_kwargs)})
+        kwargs = merge(
+            self._request.kwargs, {"policy_kwargs": deserialize_kwargs(config.policy_kwargs)}
+        )
         if config.her:
             kwargs.setdefault("replay_buffer_class", HerReplayBuffer)
         if not kwargs["policy_kwargs"]:
             del kwargs["policy_kwargs"]
-        self._kwargs = describe(kwargs)
+        self._kwargs = serialize_kwargs(kwargs)
         algorithm_class = load_algorithm(config.algo)
         gamma = kwargs.get("gamma", default_gamma(algorithm_class))
         venv = make_training_envs(config, gamma)
@@ -198,11 +200,13 @@ class Run:
         self._model = algorithm_class(
             config.policy or choose_policy(algorithm_class, venv.observation_space),
             venv,
-            seed=self._member.seed,
+            seed=self._request.seed,
             device=config.device or choose_device(venv.observation_space),
             verbose=int(self._hooks.verbose),
             tensorboard_log=None if tensorboard is None else str(tensorboard),
-            **build(self._kwargs),  # new objects: SB3 writes into the dicts it is given
+            **deserialize_kwargs(
+                self._kwargs
+            ),  # new objects: SB3 writes into the dicts it is given
         )
         return self._model
 

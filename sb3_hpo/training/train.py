@@ -14,9 +14,9 @@ from sb3_hpo.training.batch.batch import Batch
 from sb3_hpo.training.batch.structure import CannotBatch
 from sb3_hpo.training.batching import check_batch
 from sb3_hpo.training.episodes import MIN_EPISODE_CAP, EpisodePlan
-from sb3_hpo.training.hooks import Hooks, Member, StopRun
+from sb3_hpo.training.hooks import Hooks, RunRequest, StopRun
 from sb3_hpo.training.models import torch_threads
-from sb3_hpo.training.run import Company, Run, TrainedRun
+from sb3_hpo.training.run import Run, SharedClock, TrainedRun
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 def train(
     config: TrainingConfig,
-    members: Sequence[Member],
+    requests: Sequence[RunRequest],
     episode_seeds: Sequence[int],
     hooks: Hooks | None = None,
 ) -> Generator[TrainedRun]:
-    """Train and evaluate the members: together where they can be, else one after the other.
+    """Train and evaluate runs: together where they can be, else one after the other.
 
     Together, or alone but long, they are computed in traced graphs (`training.batch`): what SB3
     makes of each of them up to the rounding of sums. Else, and with `config.exact`, they are
@@ -40,12 +40,12 @@ def train(
 
     Args:
         config: What they share: environment, budget, evaluation, policy.
-        members: Their hyperparameters and seeds.
+        requests: Their hyperparameters and seeds.
         episode_seeds: Start states of the evaluation episodes, the same for all.
         hooks: What to call meanwhile.
 
     Yields:
-        One run a member, in order, but for those whose errors `hooks.on_error` has taken.
+        One run a request, in order, but for those whose errors `hooks.on_error` has taken.
         Outcomes that belong to the hyperparameters or the caller (diverged, out of memory,
         dropped, stopped) are in its record.
 
@@ -60,7 +60,7 @@ def train(
         max_episode_steps=max(config.n_timesteps, MIN_EPISODE_CAP),
     )
     dropped: set[int] = set()
-    runs = [Run(config, member, plan, hooks, i, dropped) for i, member in enumerate(members)]
+    runs = [Run(config, request, plan, hooks, i, dropped) for i, request in enumerate(requests)]
     ended: dict[int, TrainedRun | None] = {}
     try:
         with torch_threads(config.n_threads):
@@ -107,7 +107,7 @@ def _train_together(
     """
 
     def execute(run: Run) -> None:
-        ended[run.index] = _execute(run, hooks, company)
+        ended[run.index] = _execute(run, hooks, clock)
 
     def join(model: BaseAlgorithm) -> bool:
         batch.join(model)
@@ -119,7 +119,7 @@ def _train_together(
         check_batch(config, len(runs))
         _check_hooks(hooks)
         batch = Batch([partial(execute, run) for run in runs], config.n_timesteps)
-        company = Company(len(runs), join)
+        clock = SharedClock(len(runs), join)
         batch.run()
     except CannotBatch as reason:
         for run in runs:
@@ -131,9 +131,9 @@ def _train_together(
     return True
 
 
-def _execute(run: Run, hooks: Hooks, company: Company | None = None) -> TrainedRun | None:
+def _execute(run: Run, hooks: Hooks, clock: SharedClock | None = None) -> TrainedRun | None:
     try:
-        trained = run.execute(company)
+        trained = run.execute(clock)
     except CannotBatch:
         raise
     except Exception as error:  # noqa: BLE001 - raised again, unless the caller takes it
@@ -154,7 +154,9 @@ def build_once(config: TrainingConfig, kwargs: Mapping[str, Any]) -> None:
         Exception: Whatever building raises.
     """
     alone = config.model_copy(update={"n_envs": 1, "n_eval_envs": 0, "vec_env": "dummy"})
-    run = Run(alone, Member(kwargs, seed=0), EpisodePlan(episode_seeds=(0,)), Hooks(), 0, set())
+    run = Run(
+        alone, RunRequest(kwargs, seed=0), EpisodePlan(episode_seeds=(0,)), Hooks(), 0, set()
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about a rollout of one environment only
         try:

@@ -62,12 +62,12 @@ def quiet_optuna(*, verbose: bool = False) -> None:
     optuna.logging.set_verbosity(optuna.logging.INFO if verbose else optuna.logging.WARNING)
 
 
-def say(console: Console, text: str) -> None:
+def echo(console: Console, text: str) -> None:
     """Print a line as it is: no markup, no colours, no emoji (`env.py:100:` has one), no wraps."""
     console.print(printable(text), highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
-def near(path: Path) -> Path:
+def relative_path(path: Path) -> Path:
     """Return the path as seen from here, if it is below here."""
     here = Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path

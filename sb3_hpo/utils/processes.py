@@ -157,11 +157,11 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def stop_signals(take: Callable[[signal.Signals], None]) -> Iterator[None]:
+def stop_signals(on_signal: Callable[[signal.Signals], None]) -> Iterator[None]:
     """Call a function for every SIGINT and SIGTERM, then restore the handlers there were.
 
     Args:
-        take: Gets the signal. Outside the main thread, where Python allows no handlers, it is
+        on_signal: Gets the signal. Outside the main thread, where Python allows no handlers, it is
             never called.
     """
     if threading.current_thread() is not threading.main_thread():
@@ -169,7 +169,7 @@ def stop_signals(take: Callable[[signal.Signals], None]) -> Iterator[None]:
         return
 
     def handle(number: int, _frame: FrameType | None) -> None:
-        take(signal.Signals(number))
+        on_signal(signal.Signals(number))
 
     before = {number: signal.signal(number, handle) for number in STOP_SIGNALS}
     try:

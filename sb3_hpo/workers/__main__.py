@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 import optuna
 
 from sb3_hpo.config.study_config import make_config
-from sb3_hpo.storages.location import Place
+from sb3_hpo.storages.location import StudyLocation
 from sb3_hpo.storages.open import StorageAddress
 from sb3_hpo.study.objective import Objective
 from sb3_hpo.study.preflight import prepare
 from sb3_hpo.study.study import open_study
 from sb3_hpo.utils.console import quiet_optuna, run_command
 from sb3_hpo.utils.processes import DONE, STORAGE, end_hung_orphan, leave, stop_signals
-from sb3_hpo.workers.loop import run_trials
-from sb3_hpo.workers.monitor import Watch
+from sb3_hpo.workers.loop import run_loop
+from sb3_hpo.workers.monitor import TrialMonitor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,17 +52,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _work(arguments: argparse.Namespace) -> int:
     address = StorageAddress.parse(os.environ[STORAGE])
     config = make_config(json.loads(arguments.config))
-    place = Place(arguments.study_name, arguments.run_dir, address, config.storage_timeout)
+    location = StudyLocation(
+        arguments.study_name, arguments.run_dir, address, config.storage_timeout
+    )
     _talk(verbose=config.verbose)
     end_hung_orphan(arguments.parent)
-    watch = Watch(
+    monitor = TrialMonitor(
         config, deadline=arguments.deadline, orphaned=lambda: os.getppid() != arguments.parent
     )
-    with stop_signals(watch.take_signal):
+    with stop_signals(monitor.on_signal):
         space = prepare(config)
-        study = open_study(config, place, space, waits_to_open=True)
-        objective = Objective(config, space.sample, on_step=watch.on_step, run_dir=place.run_dir)
-        reason = run_trials(study, objective, config, watch, arguments.name)
+        study = open_study(config, location, space, waits_to_open=True)
+        objective = Objective(
+            config, space.sample, on_step=monitor.on_step, run_dir=location.run_dir
+        )
+        reason = run_loop(study, objective, config, monitor, arguments.name)
     logging.getLogger(__name__).info("ends: %s", reason or "the study is complete")
     return DONE
 

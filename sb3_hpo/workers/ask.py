@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.trial import FixedTrial, TrialState
 
-from sb3_hpo.algorithms.kwargs import describe
+from sb3_hpo.algorithms.kwargs import serialize_kwargs
 from sb3_hpo.results.trials import FIXED_PARAMS, OUTCOME, WORKER, enqueued_point, trials_of
 from sb3_hpo.storages.retrying import StorageAwayError
 from sb3_hpo.training.batch.structure import structural_params
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 
-def claim(study: optuna.Study, n_trials: int, worker: str) -> optuna.Trial | None:
+def ask(study: optuna.Study, n_trials: int, worker: str) -> optuna.Trial | None:
     """Ask for a trial, and give it back if it is surplus: the study has enough without it.
 
     Or it is a point of `--enqueue` that two commands have enqueued at the same moment.
@@ -58,7 +58,7 @@ def claim(study: optuna.Study, n_trials: int, worker: str) -> optuna.Trial | Non
     return None
 
 
-def claim_group(
+def ask_group(
     study: optuna.Study,
     objective: Objective,
     config: StudyConfig,
@@ -80,7 +80,7 @@ def claim_group(
     Returns:
         Trials by whom they are to be trained with; none if the study has enough.
     """
-    first = claim(study, config.n_trials, worker)
+    first = ask(study, config.n_trials, worker)
     if first is None:
         return []
     if n_most == 1 or _is_enqueued(study, first):
@@ -100,7 +100,7 @@ def claim_group(
     apart: list[optuna.Trial] = []
     with _sampling_with(study, fixed):
         while len(group) < n_most and not apart:
-            trial = claim(study, config.n_trials, worker)
+            trial = ask(study, config.n_trials, worker)
             if trial is None:
                 break
             (apart if _is_enqueued(study, trial) else group).append(trial)
@@ -115,7 +115,7 @@ def _is_enqueued(study: optuna.Study, trial: optuna.Trial) -> bool:
 
 def _replay(objective: Objective, params: Mapping[str, Any]) -> Mapping[str, Any]:
     trial: Any = FixedTrial(dict(params))
-    described: dict[str, Any] = describe(objective.sample(trial))
+    described: dict[str, Any] = serialize_kwargs(objective.sample(trial))
     return described
 
 

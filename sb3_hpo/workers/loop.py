@@ -1,4 +1,4 @@
-"""The ask/tell loop of one process: claim a trial, run it, tell what became of it."""
+"""The ask/tell loop of one process: ask for a trial, run it, tell what became of it."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from sb3_hpo.storages.retrying import StorageAwayError
 from sb3_hpo.training.batch.structure import CannotBatch
 from sb3_hpo.training.batching import check_batch
 from sb3_hpo.utils.formatting import tail
-from sb3_hpo.workers.ask import claim_group
+from sb3_hpo.workers.ask import ask_group
 from sb3_hpo.workers.lost_trials import StaleTrials, find_lost, hand_back, handle_loss
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sb3_hpo.config.study_config import StudyConfig
-    from sb3_hpo.study.objective import Objective, Verdict
-    from sb3_hpo.workers.monitor import Watch
+    from sb3_hpo.study.objective import Objective, TrialOutcome
+    from sb3_hpo.workers.monitor import TrialMonitor
 
 _logger = logging.getLogger(__name__)
 
@@ -43,16 +43,20 @@ _MAX_SAME_ERROR = 3
 _MAX_REFUSED = 2
 
 
-def run_trials(
-    study: optuna.Study, objective: Objective, config: StudyConfig, watch: Watch, worker: str
+def run_loop(
+    study: optuna.Study,
+    objective: Objective,
+    config: StudyConfig,
+    monitor: TrialMonitor,
+    worker: str,
 ) -> str | None:
     """Run trials until the study has as many finished ones as asked for.
 
     Args:
         study: The study, opened in this process.
-        objective: What judges a trial; it calls `watch.on_step`.
+        objective: Runs a trial; it calls `monitor.on_step`.
         config: The study's configuration.
-        watch: Says when to stop.
+        monitor: Says when to stop.
         worker: Name of this process, unique over all machines and starts.
 
     Returns:
@@ -61,7 +65,7 @@ def run_trials(
     stale = StaleTrials(config)
     n_together, _ = trials_together(config)
     n_refused = 0  # batches in a row; what refuses several seems to be common to all trials
-    while (reason := watch.stop_reason(study)) is None:
+    while (reason := monitor.stop_reason(study)) is None:
         trials = trials_of(study)
         for trial in find_lost(study, stale, trials):
             _logger.warning("trial %d shows no progress; handing it on", trial.number)
@@ -73,8 +77,8 @@ def run_trials(
             time.sleep(_POLL_S)  # stay: a worker that runs one of the last trials may die
             continue
         n_most = min(n_together, config.n_trials - counts.finished - counts.running)
-        groups = claim_group(study, objective, config, worker, n_most)
-        was_refused = _run_all(study, groups, objective, config, watch)
+        groups = ask_group(study, objective, config, worker, n_most)
+        was_refused = _run_all(study, groups, objective, config, monitor)
         if any(len(group) > 1 for group in groups):
             n_refused = n_refused + 1 if was_refused else 0
             if n_refused == _MAX_REFUSED:
@@ -110,27 +114,27 @@ def _run_all(
     groups: Sequence[Sequence[optuna.Trial]],
     objective: Objective,
     config: StudyConfig,
-    watch: Watch,
+    monitor: TrialMonitor,
 ) -> bool:
-    """Run claimed trials; return whether some that were to be trained together could not be."""
+    """Run trials; return whether some that were to be trained together could not be."""
     was_refused = False
 
-    def take(trial: optuna.Trial, outcome: Verdict | Exception) -> None:
-        watch.end(trial)
+    def on_result(trial: optuna.Trial, outcome: TrialOutcome | Exception) -> None:
+        monitor.end(trial)
         if isinstance(outcome, Exception):
-            _take_error(study, trial, outcome, config)
+            _on_error(study, trial, outcome, config)
         else:
             _tell(study, trial, outcome)
 
-    watch.begin(study, [trial for group in groups for trial in group])
+    monitor.begin(study, [trial for group in groups for trial in group])
     rest = deque(groups)
     while rest:
-        group = [trial for trial in rest.popleft() if trial in watch.watched]
+        group = [trial for trial in rest.popleft() if trial in monitor.trials]
         if not group:
             continue
-        watch.give_time(len(group))
+        monitor.give_time(len(group))
         try:
-            objective.judge_all(group, take)
+            objective.run_trials(group, on_result)
         except StorageAwayError:
             raise
         except CannotBatch as reason:
@@ -139,35 +143,35 @@ def _run_all(
             rest.extendleft([trial] for trial in reversed(group))
         except Exception as error:  # noqa: BLE001 - of what is common to the runs
             if len(group) == 1:
-                take(group[0], error)
+                on_result(group[0], error)
             else:
-                _give_up_together(study, group, error, watch)
+                _give_up_together(study, group, error, monitor)
     return was_refused
 
 
 def _give_up_together(
-    study: optuna.Study, group: Sequence[optuna.Trial], error: Exception, watch: Watch
+    study: optuna.Study, group: Sequence[optuna.Trial], error: Exception, monitor: TrialMonitor
 ) -> None:
     """Let trials that failed as a batch be tried again, each alone."""
     _logger.error("trials could not be trained together", exc_info=error)
     for trial in group:
-        if trial in watch.watched:
-            watch.end(trial)
+        if trial in monitor.trials:
+            monitor.end(trial)
             handle_loss(study, trials_of(study)[trial.number])
 
 
-def _tell(study: optuna.Study, trial: optuna.Trial, verdict: Verdict) -> None:
+def _tell(study: optuna.Study, trial: optuna.Trial, outcome: TrialOutcome) -> None:
     try:
-        if verdict.state is TrialState.FAIL:
-            hand_back(study, trials_of(study)[trial.number], verdict.record.outcome)
+        if outcome.state is TrialState.FAIL:
+            hand_back(study, trials_of(study)[trial.number], outcome.record.outcome)
         else:
-            study.tell(trial, verdict.value, state=verdict.state, skip_if_finished=True)
+            study.tell(trial, outcome.value, state=outcome.state, skip_if_finished=True)
     except optuna.exceptions.UpdateFinishedTrialError:
         _log_revoked(trial)
         return
     _logger.info(
         "trial %d: %s, value %s, %.1f s",
-        trial.number, verdict.record.outcome, verdict.value, verdict.record.seconds,
+        trial.number, outcome.record.outcome, outcome.value, outcome.record.seconds,
     )  # fmt: skip
 
 
@@ -176,7 +180,7 @@ def _log_revoked(trial: optuna.Trial) -> None:
     _logger.warning("trial %d was given to another worker; dropped here", trial.number)
 
 
-def _take_error(
+def _on_error(
     study: optuna.Study, trial: optuna.Trial, error: Exception, config: StudyConfig
 ) -> None:
     if isinstance(error, optuna.exceptions.UpdateFinishedTrialError):

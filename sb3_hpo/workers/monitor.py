@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import optuna
 
 from sb3_hpo.results.trials import BEAT, STOP, TIME_OVER
-from sb3_hpo.storages.retrying import hurry
+from sb3_hpo.storages.retrying import stop_retrying
 from sb3_hpo.training.hooks import StopRun
 from sb3_hpo.utils.processes import end_copy_of
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _STOP_CHECK_S = 2.0
 
 
-class Watch:
+class TrialMonitor:
     """Knows why this process should stop, and shows that its trial makes progress."""
 
     def __init__(
@@ -53,7 +53,7 @@ class Watch:
         self._beat, self._n_together = 0, 1
 
     def begin(self, study: optuna.Study, trials: Sequence[optuna.Trial]) -> None:
-        """Start watching trials that this process has claimed and trains together."""
+        """Start watching trials that this process has asked for and trains together."""
         self._study, self._trials, self._stop = study, list(trials), None
         self._next_beat = self._clock() + self._config.beat_interval
         self._beat = 0
@@ -68,7 +68,7 @@ class Watch:
         self._n_together = n_trials
 
     @property
-    def watched(self) -> list[optuna.Trial]:
+    def trials(self) -> list[optuna.Trial]:
         """The trials that have not ended."""
         return list(self._trials)
 
@@ -128,10 +128,10 @@ class Watch:
         except optuna.exceptions.UpdateFinishedTrialError:
             self.end(trial)  # given to another worker; its own next report will end it
 
-    def take_signal(self, received: signal.Signals) -> None:
+    def on_signal(self, received: signal.Signals) -> None:
         """Let the first signal end the trial cleanly and the second one end it at once."""
         if self._signal is not None:
             raise KeyboardInterrupt
         self._signal = f"received {received.name}"
         if self._study is not None:
-            hurry(self._study)
+            stop_retrying(self._study)

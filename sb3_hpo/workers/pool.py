@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING
 from optuna.trial import TrialState
 
 from sb3_hpo.results.trials import FINISHED, RUN, WORKER, trials_of
-from sb3_hpo.storages.retrying import hurry
+from sb3_hpo.storages.retrying import stop_retrying
 from sb3_hpo.utils.processes import DONE, STORAGE, start_module, stop_signals
 from sb3_hpo.workers.lost_trials import StaleTrials, find_lost, hand_back, handle_loss, write_off
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from sb3_hpo.config.study_config import StudyConfig
-    from sb3_hpo.storages.location import Place
+    from sb3_hpo.storages.location import StudyLocation
 
 _POLL_S = 0.3
 _MAX_DEATHS = 3
@@ -62,17 +62,21 @@ class Workers:
     """The worker processes of one study on this machine."""
 
     def __init__(
-        self, study: optuna.Study, config: StudyConfig, place: Place, deadline: float | None
+        self,
+        study: optuna.Study,
+        config: StudyConfig,
+        location: StudyLocation,
+        deadline: float | None,
     ) -> None:
         """Prepare; nothing is started yet.
 
         Args:
             study: The study, opened in this process, to look after lost trials.
             config: Its configuration.
-            place: Where it lives.
+            location: Where it lives.
             deadline: When the search ends, in seconds since the epoch.
         """
-        self._study, self._config, self._place = study, config, place
+        self._study, self._config, self._place = study, config, location
         self._deadline = deadline
         self._stale = StaleTrials(config)
         self._result = WorkersResult()
@@ -92,7 +96,7 @@ class Workers:
 
         def take(number: signal.Signals) -> None:
             received.append(number)
-            hurry(self._study)
+            stop_retrying(self._study)
 
         with stop_signals(take):
             try:
@@ -112,15 +116,15 @@ class Workers:
         return _Worker(index, log, self._spawn(name, log), name)
 
     def _spawn(self, name: str, log: IO[bytes]) -> subprocess.Popen[bytes]:
-        place = self._place
+        location = self._place
         arguments = ["--config", json.dumps(self._config.plain()),
-                     "--study-name", place.name, "--run-dir", str(place.run_dir),
+                     "--study-name", location.name, "--run-dir", str(location.run_dir),
                      "--name", name, "--parent", str(os.getpid())]  # fmt: skip
         if self._deadline is not None:
             arguments += ["--deadline", str(self._deadline)]
         return start_module(
             "sb3_hpo.workers", arguments,
-            n_threads=self._config.n_threads, log=log, variables={STORAGE: place.address.text},
+            n_threads=self._config.n_threads, log=log, variables={STORAGE: location.address.text},
         )  # fmt: skip
 
     def _obey(self, received: list[signal.Signals], workers: list[_Worker]) -> None:
@@ -207,7 +211,7 @@ class Workers:
 
 
 def _count_together(own: list[FrozenTrial], trials: list[FrozenTrial]) -> int:
-    """Count the trials that a worker has claimed together with those that it runs now."""
+    """Count the trials that a worker has asked for together with those that it runs now."""
     start = min(trial.datetime_start for trial in own if trial.datetime_start is not None)
     name = own[0].user_attrs[WORKER]
     return sum(

@@ -27,7 +27,7 @@ from sb3_hpo.results.trials import (
     record_of,
     trials_of,
 )
-from sb3_hpo.utils.console import say
+from sb3_hpo.utils.console import echo
 from sb3_hpo.utils.formatting import plural, printable
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class Progress:
             done = f"[{self._n_finished}/{self._n_trials}] "
             best = best_trials(self._study, 1)
             end = f"; best {best[0].value:.1f} (trial {best[0].number})" if best else ""
-            say(self._console, f"{done}{line}{end}")
+            echo(self._console, f"{done}{line}{end}")
 
     def _view(self, trials: list[FrozenTrial]) -> Group:
         counts = count_trials(trials)

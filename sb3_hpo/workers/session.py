@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sb3_hpo.algorithms.trust import strangers
 from sb3_hpo.results.trials import (
     CONFIG,
-    HOME,
+    OWNER,
     STOP,
     STOPPED,
     TIME_OVER,
@@ -17,11 +17,11 @@ from sb3_hpo.results.trials import (
     count_trials,
     trials_of,
 )
-from sb3_hpo.storages.existing import find_address, find_study, home_of
-from sb3_hpo.storages.location import Place
+from sb3_hpo.storages.existing import find_address, find_run_dir, find_study
+from sb3_hpo.storages.location import StudyLocation
 from sb3_hpo.study.preflight import prepare
 from sb3_hpo.study.study import check_same, open_study
-from sb3_hpo.utils.console import near, say
+from sb3_hpo.utils.console import echo, relative_path
 from sb3_hpo.utils.errors import UserError
 from sb3_hpo.utils.formatting import plural
 from sb3_hpo.utils.processes import n_cores
@@ -45,23 +45,23 @@ _SEARCH_SHARE = 0.65  # of --timeout; the rest is for the re-evaluation
 def search(
     study: optuna.Study,
     config: StudyConfig,
-    place: Place,
+    location: StudyLocation,
     space: BoundSpace,
     console: Console,
     *,
     start: float,
-    at_home: bool,
+    owns_study: bool,
 ) -> int:
     """Run the trials that are left.
 
     Args:
         study: The study.
         config: Its configuration.
-        place: Where it lives.
+        location: Where it lives.
         space: Its search space.
         console: Where progress is shown.
         start: When the command began, in seconds since the epoch.
-        at_home: Whether this command speaks for the study: the end of its time is everybody's.
+        owns_study: Whether this command speaks for the study: the end of its time is everybody's.
 
     Returns:
         The exit status: 0 complete, out of time or stopped by the user; 1 given up; 130 or 143
@@ -69,25 +69,25 @@ def search(
     """
     n_left = config.n_trials - count_trials(trials_of(study)).finished
     if n_left <= 0:
-        say(console, f"It is complete. For more trials: --n-trials {2 * config.n_trials}; "
+        echo(console, f"It is complete. For more trials: --n-trials {2 * config.n_trials}; "
                      "to start anew: another --seed or --study-name.")  # fmt: skip
         return 0
     n_workers = min(config.n_workers or n_cores(), n_left)
-    if place.address.kind == "sqlite" and n_workers > 1:
+    if location.address.kind == "sqlite" and n_workers > 1:
         n_workers = 1
-        say(console, "sqlite:/// holds one worker; a journal file (the default) holds many.")
-    say(console, f"{plural(n_left, 'trial')} of {config.n_timesteps:,} steps to go, over "
+        echo(console, "sqlite:/// holds one worker; a journal file (the default) holds many.")
+    echo(console, f"{plural(n_left, 'trial')} of {config.n_timesteps:,} steps to go, over "
                  f"{plural(len(space.dimensions), 'dimension')}, on "
                  f"{plural(n_workers, 'worker')}")  # fmt: skip
     if (reason := trials_together(config)[1]) is not None:
-        say(console, f"They are trained one at a time: {reason}.")
+        echo(console, f"They are trained one at a time: {reason}.")
     deadline = None
     if config.timeout is not None:
         deadline = start + config.timeout * (_SEARCH_SHARE if config.reevaluate else 1)
     with Progress(study, config.n_trials, console) as progress:
-        ended = Workers(study, config, place, deadline).run(n_workers, progress.tick)
+        ended = Workers(study, config, location, deadline).run(n_workers, progress.tick)
     is_over = deadline is not None and time.time() >= deadline
-    if ended.signal is None and is_over and at_home:
+    if ended.signal is None and is_over and owns_study:
         study.set_user_attr(STOP, study.user_attrs.get(STOP) or TIME_OVER)  # for all that joined
     return _say_why_it_ended(study, config, ended, console, is_over=is_over)
 
@@ -102,7 +102,7 @@ def _say_why_it_ended(
 ) -> int:
     """Say why there are not as many trials as asked for, if so; return the exit status."""
     if ended.signal is not None:
-        say(console, "Interrupted; the same command goes on from here.")
+        echo(console, "Interrupted; the same command goes on from here.")
         return 128 + ended.signal
     if count_trials(trials_of(study)).finished >= config.n_trials:
         return 0
@@ -110,28 +110,30 @@ def _say_why_it_ended(
     if problem is None:
         problem = TIME_OVER if is_over else "its workers ended without saying why; see their logs"
     if problem == USED_UP:
-        say(console, f"The search ends: {problem}.")
+        echo(console, f"The search ends: {problem}.")
         return 0
     if problem in (STOPPED, TIME_OVER):
-        say(console, f"The search ends: {problem}. The same command goes on from here.")
+        echo(console, f"The search ends: {problem}. The same command goes on from here.")
         return 0
-    say(console, f"Given up: {problem}")
+    echo(console, f"Given up: {problem}")
     return 1
 
 
-def say_where_the_answer_is(study: optuna.Study, place: Place, console: Console) -> None:
+def say_where_the_answer_is(
+    study: optuna.Study, location: StudyLocation, console: Console
+) -> None:
     """Say who re-evaluates a study that this command has only worked for.
 
     Args:
         study: The study.
-        place: Where this command works.
+        location: Where this command works.
         console: Where to print.
     """
-    home = study.user_attrs.get(HOME)
+    home = study.user_attrs.get(OWNER)
     where = f" in {home['run_dir']} on {home['host']}" if home else ""
-    say(console, f"Its answer is found by the command that created it{where}; or here, by "
-                 f"python -m sb3_hpo.reevaluate --storage {place.address} "
-                 f"--study-name {place.name}"
+    echo(console, f"Its answer is found by the command that created it{where}; or here, by "
+                 f"python -m sb3_hpo.reevaluate --storage {location.address} "
+                 f"--study-name {location.name}"
                  f"{' --trust' * bool(strangers(study.user_attrs[CONFIG]))}")  # fmt: skip
 
 
@@ -155,21 +157,24 @@ def join(options: Options, console: Console) -> int:
     here: dict[str, Any] = {
         "storage": str(address),
         "study_name": found.study_name,
-        "run_dir": str(home_of(storage, found, options.values.get("run_dir"))),
+        "run_dir": str(find_run_dir(storage, found, options.values.get("run_dir"))),
     }
     own = {"n_workers": None, "timeout": None} | options.values | here
     config = replace(options, values=own).config(stored)
     config = config.model_copy(update={"storage": address.text})
     check_same(config, found)
     _check_goes_on(found, config)
-    place = Place.of(config)
+    location = StudyLocation.of(config)
     space = prepare(config)
-    with place.reserved():
-        study = open_study(config, place)
-        place.run_dir.mkdir(parents=True, exist_ok=True)
-        say(console, f"joining study {place.name}; logs are in {near(place.run_dir)}")
-        status = search(study, config, place, space, console, start=start, at_home=False)
-    say_where_the_answer_is(study, place, console)
+    with location.reserved():
+        study = open_study(config, location)
+        location.run_dir.mkdir(parents=True, exist_ok=True)
+        echo(
+            console,
+            f"joining study {location.name}; logs are in {relative_path(location.run_dir)}",
+        )
+        status = search(study, config, location, space, console, start=start, owns_study=False)
+    say_where_the_answer_is(study, location, console)
     return status
 
 
@@ -199,7 +204,7 @@ def stop(options: Options, console: Console) -> int:
     _, study, _ = _find(options)
     n_running = count_trials(trials_of(study)).running
     study.set_user_attr(STOP, STOPPED)
-    say(console, f"study {study.study_name}: its search ends, and {plural(n_running, 'trial')} "
+    echo(console, f"study {study.study_name}: its search ends, and {plural(n_running, 'trial')} "
                  "with it; the command that started it goes on from there")  # fmt: skip
     return 0
 

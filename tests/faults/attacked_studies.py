@@ -16,13 +16,13 @@ from optuna.trial import FrozenTrial, TrialState
 from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.results.trials import FINISHED, trials_of
 from sb3_hpo.storages.existing import find_study
-from sb3_hpo.storages.location import Place
+from sb3_hpo.storages.location import StudyLocation
 from sb3_hpo.study.objective import Objective
 from sb3_hpo.study.preflight import prepare
 from sb3_hpo.study.study import create_or_resume
 from sb3_hpo.utils.errors import UserError
-from sb3_hpo.workers.loop import run_trials
-from sb3_hpo.workers.monitor import Watch
+from sb3_hpo.workers.loop import run_loop
+from sb3_hpo.workers.monitor import TrialMonitor
 from tests.faults.faulty_envs import PACE
 from tests.faults.figures import Figures, Ledger
 from tests.own_processes import pids_of
@@ -211,11 +211,11 @@ class AttackedStudy:
         """Remember the finished trials, to be compared at the end."""
         self._ledger.note(self.trials())
 
-    def judge(self, figures: Figures) -> None:
+    def run_trial(self, figures: Figures) -> None:
         """Add this study to the figures, after its last command has ended."""
         assert [command.workers() for command in self.commands if command.workers()] == []
         self._study = None  # read the storage anew, not what was seen of it
-        figures.judge(self.trials(), self.n_trials, self._ledger)
+        figures.run_trial(self.trials(), self.n_trials, self._ledger)
 
     def end(self) -> None:
         """Kill whatever is left of it."""
@@ -226,7 +226,7 @@ class AttackedStudy:
 def work_in_process(config: StudyConfig) -> None:
     """Do in this process what the command and its worker do in two; the study is complete then."""
     space = prepare(config)
-    study = create_or_resume(config, Place.of(config), space)
-    watch = Watch(config)
+    study = create_or_resume(config, StudyLocation.of(config), space)
+    watch = TrialMonitor(config)
     objective = Objective(config, space.sample, on_step=watch.on_step)
-    assert run_trials(study, objective, config, watch, "here:0:1") is None
+    assert run_loop(study, objective, config, watch, "here:0:1") is None

@@ -57,7 +57,7 @@ class ServedStudy(AttackedStudy):
     def trials(self) -> list[FrozenTrial]:
         if self._study is None:
             try:
-                self._study = find_study(self.storage, "attacked", patience_s=PATIENCE_S)
+                self._study = find_study(self.storage, "attacked", retry_timeout_s=PATIENCE_S)
             except UserError:
                 return []  # no command has made it yet
         return trials_of(self._study)
@@ -98,10 +98,10 @@ class ServedStudy(AttackedStudy):
         """Start the command again, and judge the study after its end."""
         command = self.start()
         assert command.wait() == 0, command.output
-        self.judge(figures)
+        self.run_trial(figures)
 
-    def judge(self, figures: Figures) -> None:
-        super().judge(figures)
+    def run_trial(self, figures: Figures) -> None:
+        super().run_trial(figures)
         trials = self.trials()
         waiting = [trial.number for trial in trials if trial.state is TrialState.WAITING]
         if waiting:

@@ -301,5 +301,5 @@ def serve(journal: str, port: int) -> None:
 
     from sb3_hpo.storages.open import open_storage
 
-    storage = open_storage(journal, patience_s=60)
+    storage = open_storage(journal, retry_timeout_s=60)
     run_grpc_proxy_server(storage, host="127.0.0.1", port=port)

@@ -80,7 +80,7 @@ def test_small_drill(kind: type[Server], serve: Serve, conclude: Conclude) -> No
     server, study = serve(kind, n_trials=SMALL.n_trials)
     figures = Figures(f"{kind.name}: a kill and a restart")
     figures.injected = SMALL.run(study, server, server.stop)
-    study.judge(figures)
+    study.run_trial(figures)
     assert (figures.injected, figures.hit >= 1) == (2, True)
     conclude(figures)
 
@@ -109,7 +109,7 @@ def test_full_drill(
     server, study = serve(kind, options, n_trials=FULL.n_trials)
     figures = Figures(f"{kind.name}: kills and a {end.__name__}")
     figures.injected = FULL.run(study, server, lambda: end(server))
-    study.judge(figures)
+    study.run_trial(figures)
     assert (figures.injected, figures.hit >= 4) == (6, True)
     conclude(figures)
 
@@ -194,7 +194,7 @@ def test_server_that_froze_for_a_while_is_waited_for(
     server.thaw()
     assert command.wait() == 0, command.output
     figures = Figures(f"{kind.name}: frozen for a while", injected=1)
-    study.judge(figures)
+    study.run_trial(figures)
     conclude(figures)
 
 
@@ -209,7 +209,7 @@ def test_joined_workers_share_the_total_and_leave_the_answer_to_the_first(
     second = study.start_other("elsewhere", "--join", "--n-workers", "2")
     assert (first.wait(), second.wait()) == (0, 0), second.output
     figures = Figures(f"{kind.name}: --join", injected=1)
-    study.judge(figures)
+    study.run_trial(figures)
     assert len({trial.user_attrs["worker"] for trial in study.finished()}) == 4
     assert (study.folder / "run" / "best.yaml").exists()
     assert not (study.folder / "elsewhere" / "best.yaml").exists()
@@ -247,7 +247,7 @@ def test_two_commands_at_once_on_an_empty_database_make_one_study(
     commands = [study.start("here"), study.start("there")]
     assert [command.wait() for command in commands] == [0, 0], commands[1].output
     figures = Figures(f"{kind.name}: two commands at once", injected=1)
-    study.judge(figures)
+    study.run_trial(figures)
     answers = [(study.folder / name / "best.yaml").exists() for name in ("here", "there")]
     assert sorted(answers) == [False, True]
     conclude(figures)
@@ -314,7 +314,7 @@ def test_mariadb_user_who_may_not_widen_columns_is_told_who_may(serve: Serve) ->
     server.stop()
     server.start()
     with pytest.raises(UserError) as caught:
-        open_storage(server.url, patience_s=60)
+        open_storage(server.url, retry_timeout_s=60)
     assert str(caught.value) == (
         f"storage: mysql+pymysql://***@127.0.0.1:{server.port}/studies holds at most 64 kB of "
         "what a trial records, and its user may not change that; let its owner run: ALTER TABLE "
@@ -344,7 +344,7 @@ def test_call_to_a_server_that_froze_ends_with_patience(
         "sb3_hpo.storages.retrying._RESPITE", 0
     )  # it is asked again as soon as it thaws
     server, _ = serve(kind)
-    study = optuna.create_study(storage=open_storage(server.url, patience_s=2))
+    study = optuna.create_study(storage=open_storage(server.url, retry_timeout_s=2))
     server.freeze()
     start = time.monotonic()
     with pytest.raises(UserError, match=r"^storage: \S+ cannot be used for \d+ s \(.+\); once it"):
@@ -359,7 +359,7 @@ def test_call_to_a_server_that_froze_ends_with_patience(
 def test_redis_whose_memory_is_full_is_waited_for(serve: Serve) -> None:
     server, _ = serve(Redis)
     client = redis.Redis(port=server.port)
-    study = optuna.create_study(storage=open_storage(server.url, patience_s=60))
+    study = optuna.create_study(storage=open_storage(server.url, retry_timeout_s=60))
     client.config_set("maxmemory", 1_000_000)
     threading.Timer(1, lambda: client.config_set("maxmemory", 0)).start()
     study.set_user_attr("key", LONG)
@@ -455,7 +455,7 @@ def test_sqlite_holds_one_worker_of_one_command(tmp_path: Path, conclude: Conclu
     assert first.wait() == 0, first.output
     assert len({trial.user_attrs["worker"] for trial in study.finished()}) == 1
     figures = Figures("sqlite: a second command", injected=1)
-    study.judge(figures)
+    study.run_trial(figures)
     conclude(figures)
 
 

@@ -20,7 +20,7 @@ from optuna.trial import TrialState
 
 from sb3_hpo.doctor.journal_repair.lines import Damage, Operation, parse
 from sb3_hpo.doctor.journal_repair.lost_numbers import Lost, Made, Named, count_lost
-from sb3_hpo.results.trials import CONFIG, HOME, REASON, WORKER
+from sb3_hpo.results.trials import CONFIG, OWNER, REASON, WORKER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -171,7 +171,7 @@ def _study_for(damage: Damage, items: list[_Item], number: int) -> Operation:
 
 def _name_by(attributes: dict[str, Any]) -> str:
     """Return the name that a study has by its attributes, or an empty one."""
-    config, home = attributes.get(CONFIG), attributes.get(HOME)
+    config, home = attributes.get(CONFIG), attributes.get(OWNER)
     if isinstance(config, dict) and config.get("study_name"):
         return str(config["study_name"])
     return PurePath(str(home.get("run_dir", ""))).name if isinstance(home, dict) else ""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from sb3_hpo.config.study_config import StudyConfig
-    from sb3_hpo.results.study_result import Answer
+    from sb3_hpo.results.study_result import StudyResult
     from sb3_hpo.scoring.statistics import Array
 
 End = Literal["lower", "upper"]
@@ -128,14 +128,14 @@ class Evidence:
     Attributes:
         study: The study.
         config: Its configuration.
-        answer: What its re-evaluation says.
+        result: What its re-evaluation says.
         trials: The finished trials, in time order, without repetitions of lost ones.
         dimensions: The parameters that had more than one value to choose from.
     """
 
     study: optuna.Study
     config: StudyConfig
-    answer: Answer
+    result: StudyResult
     trials: tuple[FrozenTrial, ...]
     dimensions: tuple[Dimension, ...]
 
@@ -145,13 +145,13 @@ class Evidence:
         return sorted(filter(is_complete, self.trials), key=rank)
 
 
-def gather(study: optuna.Study, config: StudyConfig, answer: Answer) -> Evidence:
+def gather(study: optuna.Study, config: StudyConfig, result: StudyResult) -> Evidence:
     """Collect what the rules look at.
 
     Args:
         study: The study, also a running one.
         config: Its configuration.
-        answer: What is known of it.
+        result: What is known of it.
 
     Returns:
         The evidence. A parameter whose range has changed within the study is judged by the
@@ -167,7 +167,7 @@ def gather(study: optuna.Study, config: StudyConfig, answer: Answer) -> Evidence
         for name, item in newest.items()
         if not item.single()
     )
-    return Evidence(study, config, answer, trials, dimensions)
+    return Evidence(study, config, result, trials, dimensions)
 
 
 def is_complete(trial: FrozenTrial) -> bool:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sb3_hpo.config.study_config import StudyConfig
     from sb3_hpo.report.advice.evidence import Evidence
     from sb3_hpo.results.run_record import RunRecord
-    from sb3_hpo.results.study_result import Answer, Tested
+    from sb3_hpo.results.study_result import StudyResult, TestResult
 
 MIN_RUNS = 5  # of one configuration or one kind, to tell a difference between runs from chance
 MIN_TESTED = 3  # seeds: the interval says the rest
@@ -47,18 +47,18 @@ FAR_SDS = 4.0
 MIN_GOOD = 3  # seeds, to have a spread
 
 
-def advise(study: optuna.Study, config: StudyConfig, answer: Answer) -> list[Advice]:
+def advise(study: optuna.Study, config: StudyConfig, result: StudyResult) -> list[Advice]:
     """Say what would make the next study, or this one's answer, better.
 
     Args:
         study: The study, also a running one.
         config: Its configuration.
-        answer: What is known of it.
+        result: What is known of it.
 
     Returns:
         The most useful first; empty where the data say nothing for sure.
     """
-    evidence = gather(study, config, answer)
+    evidence = gather(study, config, result)
     advice: list[Advice] = []
     for rule in _RULES:
         said = rule(evidence)
@@ -68,7 +68,7 @@ def advise(study: optuna.Study, config: StudyConfig, answer: Answer) -> list[Adv
 
 def endless(evidence: Evidence) -> Advice | None:
     """Say so if evaluations were cut: what they measured depends on where."""
-    winner = evidence.answer.winner
+    winner = evidence.result.winner
     records = [record for t in evidence.complete if (record := record_of(t)) is not None]
     evaluations = [evaluation for record in records for evaluation in record.evaluations]
     if winner is not None:
@@ -86,11 +86,11 @@ def endless(evidence: Evidence) -> Advice | None:
 
 def default_not_beaten(evidence: Evidence) -> Advice | None:
     """Say so if tuning has brought nothing, or nothing that is sure."""
-    winner, gain = evidence.answer.winner, evidence.answer.gain
+    winner, gain = evidence.result.winner, evidence.result.gain
     if winner is None or len(winner.runs) < MIN_TESTED:
         return None
     n_trials = _n_trials(evidence, 2)
-    if gain is None or evidence.answer.beats_default:
+    if gain is None or evidence.result.beats_default:
         return None
     ends = ""
     if gain.interval is not None:
@@ -109,7 +109,7 @@ def default_not_beaten(evidence: Evidence) -> Advice | None:
 
 def unstable(evidence: Evidence) -> list[Advice]:
     """Say so if some seeds of the winner break, or end far below the others."""
-    winner = evidence.answer.winner
+    winner = evidence.result.winner
     if winner is None:
         return []
     found = [_fallen_seeds(evidence, winner)]
@@ -127,7 +127,7 @@ def unstable(evidence: Evidence) -> list[Advice]:
     ]
 
 
-def _fallen_seeds(evidence: Evidence, winner: Tested) -> tuple[int, str]:
+def _fallen_seeds(evidence: Evidence, winner: TestResult) -> tuple[int, str]:
     """Count the finished seeds that fail, and say how."""
     whole = np.asarray([run.final is not None for run in winner.runs])
     means, (name, score) = seed_means(winner.scores)[whole], _untuned(evidence, winner)
@@ -143,11 +143,11 @@ def _fallen_seeds(evidence: Evidence, winner: Tested) -> tuple[int, str]:
     )
 
 
-def _untuned(evidence: Evidence, winner: Tested) -> tuple[str, float]:
+def _untuned(evidence: Evidence, winner: TestResult) -> tuple[str, float]:
     """Return the name and the score of what the winner is surely better than; -inf: nothing."""
-    answer = evidence.answer
-    if answer.default is not None and answer.beats_default:
-        return "SB3's default", answer.default.iqm.value
+    result = evidence.result
+    if result.default is not None and result.beats_default:
+        return "SB3's default", result.default.iqm.value
     values = [trial.value or 0.0 for trial in evidence.complete]
     median = float(np.median(values)) if len(values) >= MIN_RUNS else math.inf
     low = -math.inf if winner.iqm.interval is None else winner.iqm.interval[0]
@@ -156,7 +156,7 @@ def _untuned(evidence: Evidence, winner: Tested) -> tuple[str, float]:
 
 def longer(evidence: Evidence) -> Advice | None:
     """Say so if runs were still getting better when their budget ended."""
-    winner, config = evidence.answer.winner, evidence.config
+    winner, config = evidence.result.winner, evidence.config
     runs = [] if winner is None else [run.record for run in winner.runs if run.final is not None]
     whose = f"the {len(runs)} test runs of the winner"
     if len(runs) < MIN_RUNS:
@@ -195,14 +195,14 @@ def _rise(run: RunRecord, n_timesteps: int) -> float | None:
 def more_seeds(evidence: Evidence) -> Advice | None:
     """Say so if the best trials differ by less than one configuration's seeds do."""
     values = [trial.value or 0.0 for trial in evidence.complete]
-    noise = _noise(evidence.answer)
+    noise = _noise(evidence.result)
     if len(values) < 2 * N_TOP or noise is None:
         return None
     spread = values[0] - values[N_TOP - 1]
     if noise <= max(spread, MATERIAL * (values[0] - float(np.median(values)))):
         return None
     config = evidence.config
-    top = min(len(values), 2 * (config.top or max(N_TOP, len(evidence.answer.raced))))
+    top = min(len(values), 2 * (config.top or max(N_TOP, len(evidence.result.raced))))
     return Advice(
         "more_seeds",
         f"The best {N_TOP} trial values lie within {spread:.1f}, but scores of one configuration "
@@ -211,11 +211,11 @@ def more_seeds(evidence: Evidence) -> Advice | None:
     )
 
 
-def _noise(answer: Answer) -> float | None:
+def _noise(result: StudyResult) -> float | None:
     """Return the standard deviation of a score over training seeds, if enough runs tell it."""
-    groups = [np.asarray(scores) for _, scores in answer.raced]
-    if answer.winner is not None and sum(map(len, groups)) - len(groups) < MIN_RUNS - 1:
-        groups = [seed_means(answer.winner.scores)]
+    groups = [np.asarray(scores) for _, scores in result.raced]
+    if result.winner is not None and sum(map(len, groups)) - len(groups) < MIN_RUNS - 1:
+        groups = [seed_means(result.winner.scores)]
     groups = [group[np.isfinite(group)] for group in groups]
     groups = [group for group in groups if len(group) > 1]
     freedom = sum(len(group) - 1 for group in groups)
@@ -226,8 +226,8 @@ def _noise(answer: Answer) -> float | None:
 
 def more_trials(evidence: Evidence) -> Advice | None:
     """Say so if the search was too short, or was ended while it still improved."""
-    n, n_free = evidence.answer.counts.finished, len(evidence.dimensions)
-    if not n or evidence.answer.counts.running or more_seeds(evidence) is not None:
+    n, n_free = evidence.result.counts.finished, len(evidence.dimensions)
+    if not n or evidence.result.counts.running or more_seeds(evidence) is not None:
         return None
     enough = min(TRIALS_PER_DIMENSION * n_free, MAX_TRIALS_ASKED)
     if n < enough:
@@ -244,7 +244,7 @@ def more_trials(evidence: Evidence) -> Advice | None:
 
 def _n_trials(evidence: Evidence, factor: float) -> str:
     """Return the flag for so many times as many trials, or for as many as were wanted anyway."""
-    more = math.ceil(factor * evidence.answer.counts.finished)
+    more = math.ceil(factor * evidence.result.counts.finished)
     return f"--n-trials {max(more, evidence.config.n_trials)}"
 
 
@@ -259,13 +259,13 @@ def _late_step(evidence: Evidence) -> float | None:
     filled = values + [min(values)] * (len(first) - len(values))
     lead = max(values) - float(np.median(filled))
     step = (evidence.complete[0].value or 0.0) - max(values)
-    noise = _noise(evidence.answer) or 0.0
+    noise = _noise(evidence.result) or 0.0
     return step if step > max(MARKED_LEAD * lead, noise) else None
 
 
 def optimism(evidence: Evidence) -> Advice | None:
     """Say so if the winner's trial value promised more than test seeds keep."""
-    winner = evidence.answer.winner
+    winner = evidence.result.winner
     value = None if winner is None else winner.candidate.trial_value
     if winner is None or value is None or winner.iqm.interval is None:
         return None

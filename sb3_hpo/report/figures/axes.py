@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Scale:
+class Axis:
     """An axis of places: values, their decimal logarithms, or the numbers of choices.
 
     Attributes:
@@ -33,7 +33,7 @@ class Scale:
     choices: tuple[Any, ...] = ()
 
     @classmethod
-    def of(cls, distribution: BaseDistribution) -> Scale:
+    def of(cls, distribution: BaseDistribution) -> Axis:
         """Make the scale of a distribution.
 
         Args:

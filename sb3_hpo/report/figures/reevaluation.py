@@ -30,8 +30,8 @@ from sb3_hpo.utils.formatting import interval, number, plural
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sb3_hpo.report.pages.trial_curves import Past
-    from sb3_hpo.results.study_result import Answer, Tested
+    from sb3_hpo.report.pages.trial_curves import SearchHistory
+    from sb3_hpo.results.study_result import StudyResult, TestResult
     from sb3_hpo.scoring.statistics import Estimate
 
 _ROW, _GAP, _TOP, _BOTTOM = 46, 92, 62, 52  # pixels
@@ -49,43 +49,43 @@ class _Row:
     trial_value: float | None
 
 
-def scores(answer: Answer, past: Past) -> Drawn:
+def scores(result: StudyResult, history: SearchHistory) -> Drawn:
     """Draw the scores of test and race: every seed a dot, intervals, the trial values.
 
     Args:
-        answer: What is known.
-        past: The search.
+        result: What is known.
+        history: The search.
     """
-    tests = [tested for tested in (answer.winner, answer.default) if tested is not None]
-    if not tests and not answer.raced:
+    tests = [tested for tested in (result.winner, result.default) if tested is not None]
+    if not tests and not result.raced:
         return "No scores of race and test: nothing has been re-evaluated yet."
-    values: dict[int | None, float | None] = {c.number: c.value for c in past.courses}
-    judged = [_test_row(tested, tested is answer.winner) for tested in tests]
+    values: dict[int | None, float | None] = {c.number: c.value for c in history.curves}
+    judged = [_test_row(tested, tested is result.winner) for tested in tests]
     raced = [
         _race_row(
-            past.candidate_name(candidate.trial),
+            history.candidate_name(candidate.trial),
             runs,
             values.get(candidate.trial),
-            chosen=past.winner_known and candidate.trial == past.leader,
+            chosen=history.winner_known and candidate.trial == history.leader,
         )
-        for candidate, runs in answer.raced
+        for candidate, runs in result.raced
     ]
     panels = []
     if judged:
         title = "<b>Test</b>: final policies of unseen training seeds on unseen episodes"
-        panels.append((judged, title, f"mean {past.quantity} of a final policy"))
+        panels.append((judged, title, f"mean {history.quantity} of a final policy"))
     if raced:
         title = "<b>Race</b>, which chose: scores of learning curves from fresh training seeds"
-        panels.append((raced, title, f"score of a learning curve ({past.quantity})"))
+        panels.append((raced, title, f"score of a learning curve ({history.quantity})"))
     figure = _stack(panels)
-    broken = sum(not math.isfinite(score) for _, runs in answer.raced for score in runs)
+    broken = sum(not math.isfinite(score) for _, runs in result.raced for score in runs)
     if broken:
         note = f"{plural(broken, 'race run')} broke without a score."
         figure = Figure(figure.data, figure.layout, f"{figure.note} {note}".strip())
     return figure
 
 
-def _test_row(tested: Tested, chosen: bool) -> _Row:
+def _test_row(tested: TestResult, chosen: bool) -> _Row:
     iqm = tested.iqm
     return _Row(
         label=f"{tested.candidate.name} (winner)" if chosen else tested.candidate.name,
@@ -201,18 +201,18 @@ def _diamond(estimate: Estimate, place: int, colour: str, *, in_legend: bool) ->
     return dots([estimate.value], [place], name, marker=look, error_x=bar, **more)
 
 
-def curves(answer: Answer, quantity: str) -> Drawn:
+def curves(result: StudyResult, quantity: str) -> Drawn:
     """Draw the learning curves of the winner's test runs, SB3's default beside them.
 
     Args:
-        answer: What is known.
+        result: What is known.
         quantity: What is maximised.
     """
-    if answer.winner is None:
+    if result.winner is None:
         return "No learning curves of the winner: no trial has been re-evaluated yet."
-    pairs = [(answer.winner, WINNER)]
-    if answer.default is not None:
-        pairs.append((answer.default, DEFAULT))
+    pairs = [(result.winner, WINNER)]
+    if result.default is not None:
+        pairs.append((result.default, DEFAULT))
     traces: list[dict[str, Any]] = []
     for tested, colour in reversed(pairs):
         traces += _band(tested, colour)
@@ -229,7 +229,7 @@ def curves(answer: Answer, quantity: str) -> Drawn:
     )
 
 
-def _band(tested: Tested, colour: str) -> list[dict[str, Any]]:
+def _band(tested: TestResult, colour: str) -> list[dict[str, Any]]:
     """Return a line for the IQM over seeds, a band for the middle half, every seed faint."""
     by_step: dict[int, list[float]] = {}
     x: list[int | None] = []

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.trial import TrialState
 
-from sb3_hpo.report.figures.axes import Scale, shortened
+from sb3_hpo.report.figures.axes import Axis, shortened
 from sb3_hpo.report.figures.plotting import (
     COMPLETE,
     GOOD,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
 
-    from sb3_hpo.report.pages.trial_curves import Past
+    from sb3_hpo.report.pages.trial_curves import SearchHistory
 
 MIN_TRIALS = 10  # below, a tenth of the trials is none, and importances are chance
 _COLUMNS = 3
@@ -136,12 +136,12 @@ def importances(points: Points) -> Drawn:
     return Figure([bars], layout(height, xaxis=x, yaxis=y, margin=margin, bargap=0.35), note)
 
 
-def slices(points: Points, past: Past) -> Drawn:
+def slices(points: Points, history: SearchHistory) -> Drawn:
     """Draw the trial values over each dimension.
 
     Args:
         points: What was tried.
-        past: The search.
+        history: The search.
     """
     if len(points.trials) < 2 or not points.dimensions:
         return _too_few("slices", points)
@@ -151,21 +151,21 @@ def slices(points: Points, past: Past) -> Drawn:
     page["legend"] |= {"y": 1 + 12 / (_ROW_HEIGHT * n_rows)}
     data: list[dict[str, Any]] = []
     for index, (name, distribution) in enumerate(points.dimensions.items()):
-        scale = Scale.of(distribution)
+        scale = Axis.of(distribution)
         suffix = "" if index == 0 else str(index + 1)
         row, column = divmod(index, _COLUMNS)
         bottom, top = 1 - (row + 1) / n_rows, 1 - row / n_rows
-        title = f"trial value ({past.quantity})" if column == 0 else ""
+        title = f"trial value ({history.quantity})" if column == 0 else ""
         y = axis(title, range=limits, showticklabels=column == 0, anchor=f"x{suffix}")
         y["domain"] = [bottom + _BELOW_SLICE / (_ROW_HEIGHT * n_rows), top]
         page[f"xaxis{suffix}"] = _slice_axis(name, scale, column) | {"anchor": f"y{suffix}"}
         page[f"yaxis{suffix}"] = y if index == 0 else y | {"matches": "y"}
         axes = {"xaxis": f"x{suffix}", "yaxis": f"y{suffix}", "showlegend": index == 0}
-        data += [{**trace, **axes} for trace in _slice(points, past, name, scale, limits[0])]
+        data += [{**trace, **axes} for trace in _slice(points, history, name, scale, limits[0])]
     return Figure(data, page, f"{_left_out(points)} {note}".strip())
 
 
-def _slice_axis(name: str, scale: Scale, column: int) -> dict[str, Any]:
+def _slice_axis(name: str, scale: Axis, column: int) -> dict[str, Any]:
     room = _SLICE_LETTERS // max(1, len(scale.choices))
     left = column / _COLUMNS + (0.0 if column == 0 else 0.02)
     return axis(
@@ -194,22 +194,22 @@ def _left_out(points: Points) -> str:
     )
 
 
-def _groups(points: Points, past: Past) -> list[tuple[str, str, list[FrozenTrial]]]:
+def _groups(points: Points, history: SearchHistory) -> list[tuple[str, str, list[FrozenTrial]]]:
     """Return name, colour and trials of: the rest, the best tenth, the leader."""
-    leader = [trial for trial in points.trials if trial.number == past.leader]
-    best = [t for t in points.trials[: points.n_best] if t.number != past.leader]
-    rest = [t for t in points.trials[points.n_best :] if t.number != past.leader]
-    name = "winner" if past.winner_known else "best so far"
+    leader = [trial for trial in points.trials if trial.number == history.leader]
+    best = [t for t in points.trials[: points.n_best] if t.number != history.leader]
+    rest = [t for t in points.trials[points.n_best :] if t.number != history.leader]
+    name = "winner" if history.winner_known else "best so far"
     groups = [("other complete trials", COMPLETE, rest), ("best tenth", GOOD, best)]
-    groups.append((f"trial {past.leader} ({name})", WINNER, leader))
+    groups.append((f"trial {history.leader} ({name})", WINNER, leader))
     return [group for group in groups if group[2]]
 
 
 def _slice(
-    points: Points, past: Past, name: str, scale: Scale, low: float
+    points: Points, history: SearchHistory, name: str, scale: Axis, low: float
 ) -> list[dict[str, Any]]:
     traces = []
-    for label, colour, group in _groups(points, past):
+    for label, colour, group in _groups(points, history):
         having = [trial for trial in group if name in trial.params]
         text = [
             f"trial {t.number}: {number(t.value or 0.0)}<br>{name} = {readable(t.params[name])}"
@@ -226,20 +226,20 @@ def _slice(
     return traces
 
 
-def parallel(points: Points, past: Past) -> Drawn:
+def parallel(points: Points, history: SearchHistory) -> Drawn:
     """Draw each trial as a line across all dimensions, up to its value.
 
     Args:
         points: What was tried.
-        past: The search.
+        history: The search.
     """
     if len(points.trials) < 2 or not points.dimensions:
         return _too_few("parallel coordinates", points)
     limits, note = bounds([trial.value or 0.0 for trial in points.trials], room=0)
-    scales = {name: Scale.of(d) for name, d in points.dimensions.items()}
+    scales = {name: Axis.of(d) for name, d in points.dimensions.items()}
     data: list[dict[str, Any]] = []
     looks = {COMPLETE: (1, 0.3), GOOD: (1.8, 0.8), WINNER: (3.5, 1.0)}
-    for label, colour, group in _groups(points, past):
+    for label, colour, group in _groups(points, history):
         x: list[float | None] = []
         y: list[float | None] = []
         text: list[str] = []
@@ -257,12 +257,12 @@ def parallel(points: Points, past: Past) -> Drawn:
     return Figure(data, page, note)
 
 
-def _share(scale: Scale, trial: FrozenTrial, name: str) -> float:
+def _share(scale: Axis, trial: FrozenTrial, name: str) -> float:
     return scale.share(scale.place(trial.params[name]) + scale.jitter(trial.number))
 
 
 def _parallel_page(
-    names: list[str], scales: Sequence[Scale], limits: Sequence[float]
+    names: list[str], scales: Sequence[Axis], limits: Sequence[float]
 ) -> dict[str, Any]:
     places = list(range(len(names) + 1))
     rule = {"type": "line", "y0": 0, "y1": 1, "layer": "below", "line": {"color": "#b8bec6"}}

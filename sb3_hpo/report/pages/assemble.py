@@ -11,7 +11,7 @@ from sb3_hpo.report.pages.document import Block, Code, Items, Picture, Section, 
 from sb3_hpo.report.pages.html import to_html
 from sb3_hpo.report.pages.markdown import to_markdown
 from sb3_hpo.report.pages.results import answer_section, flat, scores_section
-from sb3_hpo.report.pages.trial_curves import read_past
+from sb3_hpo.report.pages.trial_curves import read_history
 from sb3_hpo.results.trials import best_trials, record_of
 from sb3_hpo.utils.errors import check_installed
 from sb3_hpo.utils.files import write_atomically
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from sb3_hpo.config.study_config import StudyConfig
     from sb3_hpo.report.advice.evidence import Advice
-    from sb3_hpo.report.pages.trial_curves import Past
-    from sb3_hpo.results.study_result import Answer
+    from sb3_hpo.report.pages.trial_curves import SearchHistory
+    from sb3_hpo.results.study_result import StudyResult
 
 PAGE = "report.html"
 _N_BEST = 5
@@ -37,7 +37,7 @@ def write_pages(
     run_dir: Path,
     study: optuna.Study,
     config: StudyConfig | None,
-    answer: Answer,
+    result: StudyResult,
     advice: Sequence[Advice],
 ) -> list[Path]:
     """Write the report of a study, also of a running one.
@@ -46,7 +46,7 @@ def write_pages(
         run_dir: Where to; the folder must exist.
         study: The study.
         config: Its configuration; None for a study of another tool.
-        answer: What is known.
+        result: What is known.
         advice: What to do next.
 
     Returns:
@@ -55,7 +55,7 @@ def write_pages(
     title = study.study_name
     if config is not None:
         title += f": {config.algo} on {config.env}"
-    sections = make_sections(study, config, answer, advice)
+    sections = make_sections(study, config, result, advice)
     paths = [run_dir / "report.md"]
     write_atomically(paths[0], to_markdown(title, sections))
     if importlib.util.find_spec("plotly") is not None:
@@ -77,57 +77,57 @@ def plotly_js() -> str:
 
 
 def make_sections(
-    study: optuna.Study, config: StudyConfig | None, answer: Answer, advice: Sequence[Advice]
+    study: optuna.Study, config: StudyConfig | None, result: StudyResult, advice: Sequence[Advice]
 ) -> list[Section]:
     """Return what the report says, in the order that a reader wants.
 
     Args:
         study: The study.
         config: Its configuration; None for a study of another tool.
-        answer: What is known.
+        result: What is known.
         advice: What to do next.
     """
-    past = read_past(study, answer, metric=None if config is None else config.metric)
+    history = read_history(study, result, metric=None if config is None else config.metric)
     lines = tuple(item.text for item in advice)
     return [
-        answer_section(study, config, answer, past),
-        scores_section(answer, past),
-        _search_section(study, past),
-        _space_section(study, past),
+        answer_section(study, config, result, history),
+        scores_section(result, history),
+        _search_section(study, history),
+        _space_section(study, history),
         Section("Advice", (Items(lines) if lines else Text("Nothing to advise."),)),
-        cost_section(study, past, answer),
-        setting_section(study, config, answer),
+        cost_section(study, history, result),
+        setting_section(study, config, result),
         *([] if config is None else [_use_section()]),
     ]
 
 
-def _search_section(study: optuna.Study, past: Past) -> Section:
+def _search_section(study: optuna.Study, history: SearchHistory) -> Section:
     blocks: list[Block] = [
         Picture(
             "History",
-            search.history(past),
+            search.value_history(history),
             "Trials in order of completion. A pruned trial is drawn at its last evaluation, "
             "which does not compare with the trial value of a complete one.",
         ),
         Picture(
             "Learning curves of all trials",
-            search.trial_curves(past),
+            search.trial_curves(history),
             "One training seed each; the best by trial value are named.",
         ),
     ]
     if best := best_trials(study, _N_BEST):
-        courses = {course.number: course for course in past.courses}
+        curves = {curve.number: curve for curve in history.curves}
         rows = []
         for trial in best:
-            course = courses[trial.number]
-            last = number(course.values[-1]) if course.values else "-"
-            rows.append((past.name(course), number(trial.value or 0.0), last))
+            curve = curves[trial.number]
+            last = number(curve.values[-1]) if curve.values else "-"
+            rows.append((history.name(curve), number(trial.value or 0.0), last))
         blocks.append(Table(("best trials", "trial value", "last evaluation"), tuple(rows)))
-        blocks += _compared(best, past)
+        blocks += _compared(best, history)
     return Section("The search", tuple(blocks))
 
 
-def _compared(trials: Sequence[FrozenTrial], past: Past) -> list[Block]:
+def _compared(trials: Sequence[FrozenTrial], history: SearchHistory) -> list[Block]:
     """Return the arguments of trials side by side."""
     columns = []
     for trial in trials:
@@ -137,11 +137,11 @@ def _compared(trials: Sequence[FrozenTrial], past: Past) -> list[Block]:
         columns.append((dict(flat(kwargs)), "-" if record is None else "default"))
     names = list(dict.fromkeys(name for column, _ in columns for name in column))
     rows = tuple((n, *(column.get(n, absent) for column, absent in columns)) for n in names)
-    header = ("argument", *(past.candidate_name(trial.number) for trial in trials))
+    header = ("argument", *(history.candidate_name(trial.number) for trial in trials))
     return [Table(header, rows)] if rows else []
 
 
-def _space_section(study: optuna.Study, past: Past) -> Section:
+def _space_section(study: optuna.Study, history: SearchHistory) -> Section:
     points = space.read_points(study)
     shares = tuple((name, f"{100 * share:.0f} %") for name, share in points.importances.items())
     blocks: list[Block] = [
@@ -153,12 +153,12 @@ def _space_section(study: optuna.Study, past: Past) -> Section:
         ),
         Picture(
             "Slices",
-            space.slices(points, past),
+            space.slices(points, history),
             "Each COMPLETE trial, over the whole range of each dimension.",
         ),
         Picture(
             "Parallel coordinates",
-            space.parallel(points, past),
+            space.parallel(points, history),
             "Each line is a COMPLETE trial, from its hyperparameters to its value at the right.",
         ),
     ]

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
     from sb3_hpo.config.study_config import StudyConfig
-    from sb3_hpo.report.pages.trial_curves import Course, Past
-    from sb3_hpo.results.study_result import Answer, Spent
+    from sb3_hpo.report.pages.trial_curves import SearchHistory, TrialCurve
+    from sb3_hpo.results.study_result import Cost, StudyResult
 
 _OUTCOMES = {
     "finished": "complete",
@@ -56,18 +56,18 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
 
 
-def cost_section(study: optuna.Study, past: Past, answer: Answer) -> Section:
+def cost_section(study: optuna.Study, history: SearchHistory, result: StudyResult) -> Section:
     """Say what everything cost, pruned, lost and re-evaluated runs included.
 
     Args:
         study: The study.
-        past: Its trials.
-        answer: What is known.
+        history: Its trials.
+        result: What is known.
     """
     stages = (
-        ("search", answer.search),
-        ("race", answer.race),
-        ("test of winner and default", answer.test),
+        ("search", result.search),
+        ("race", result.race),
+        ("test of winner and default", result.test),
     )
     rows = [(name, *_amounts(spent)) for name, spent in stages]
     n_steps = sum(spent.n_steps for _, spent in stages)
@@ -81,11 +81,13 @@ def cost_section(study: optuna.Study, past: Past, answer: Answer) -> Section:
         ),
         Table(("stage", "runs", "environment steps", "wall time"), tuple(rows)),
         Text("The trials of the search, by what became of them:"),
-        Table(("outcome", "trials", "environment steps", "wall time"), _by_outcome(past.courses)),
+        Table(
+            ("outcome", "trials", "environment steps", "wall time"), _by_outcome(history.curves)
+        ),
     ]
-    unknown = [c for c in past.courses if c.n_steps is None and c.steps]
+    unknown = [c for c in history.curves if c.n_steps is None and c.steps]
     if unknown:
-        steps = sum(course.steps[-1] for course in unknown)
+        steps = sum(curve.steps[-1] for curve in unknown)
         sentence = (
             f"{plural(len(unknown), 'trial')} left no record of the cost (still running, lost "
             "with the worker, or made by another tool) and are not counted; the last steps they "
@@ -97,21 +99,21 @@ def cost_section(study: optuna.Study, past: Past, answer: Answer) -> Section:
     return Section("What it cost", tuple(blocks))
 
 
-def _amounts(spent: Spent) -> tuple[str, str, str]:
+def _amounts(spent: Cost) -> tuple[str, str, str]:
     return f"{spent.n_runs:,}", f"{spent.n_steps:,}", duration(spent.seconds)
 
 
-def _by_outcome(courses: Sequence[Course]) -> tuple[tuple[str, ...], ...]:
+def _by_outcome(curves: Sequence[TrialCurve]) -> tuple[tuple[str, ...], ...]:
     order = [*_OUTCOMES]
     outcomes = sorted(
-        {course.outcome for course in courses},
+        {curve.outcome for curve in curves},
         key=lambda outcome: order.index(outcome) if outcome in order else len(order),
     )
     rows = []
     for outcome in outcomes:
-        group = [course for course in courses if course.outcome == outcome]
-        steps = [course.n_steps for course in group if course.n_steps is not None]
-        seconds = sum(course.seconds or 0.0 for course in group)
+        group = [curve for curve in curves if curve.outcome == outcome]
+        steps = [curve.n_steps for curve in group if curve.n_steps is not None]
+        seconds = sum(curve.seconds or 0.0 for curve in group)
         spent = (f"{sum(steps):,}", duration(seconds)) if steps else ("not recorded", "")
         rows.append((_OUTCOMES.get(outcome, outcome), f"{len(group):,}", *spent))
     return tuple(rows)
@@ -131,13 +133,15 @@ def _errors(study: optuna.Study) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def setting_section(study: optuna.Study, config: StudyConfig | None, answer: Answer) -> Section:
+def setting_section(
+    study: optuna.Study, config: StudyConfig | None, result: StudyResult
+) -> Section:
     """Say what was run: algorithm, environment, evaluation, seeds, versions, search space.
 
     Args:
         study: The study.
         config: Its configuration; None for a study of another tool.
-        answer: What is known; its runs know their versions.
+        result: What is known; its runs know their versions.
     """
     blocks: list[Block] = []
     if CONFIG not in study.user_attrs:
@@ -158,7 +162,7 @@ def setting_section(study: optuna.Study, config: StudyConfig | None, answer: Ans
             Table(("stream", "first seeds"), _seeds(config)),
         ]
     blocks += [
-        *_versions(study, answer),
+        *_versions(study, result),
         Text("The search space, as its trials sampled it:"),
         *_space(study),
     ]
@@ -197,9 +201,9 @@ def _seeds(config: StudyConfig) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _versions(study: optuna.Study, answer: Answer) -> list[Block]:
+def _versions(study: optuna.Study, result: StudyResult) -> list[Block]:
     records = [record for trial in trials_of(study) if (record := record_of(trial))]
-    for tested in (answer.winner, answer.default):
+    for tested in (result.winner, result.default):
         records += [run.record for run in tested.runs] if tested else []
     sets = {tuple(sorted(record.versions.items())) for record in records}
     if not sets:

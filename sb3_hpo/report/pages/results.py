@@ -15,38 +15,38 @@ if TYPE_CHECKING:
     import optuna
 
     from sb3_hpo.config.study_config import StudyConfig
-    from sb3_hpo.report.pages.trial_curves import Past
-    from sb3_hpo.results.study_result import Answer, Tested
+    from sb3_hpo.report.pages.trial_curves import SearchHistory
+    from sb3_hpo.results.study_result import StudyResult, TestResult
     from sb3_hpo.scoring.statistics import Estimate
 
 
 def answer_section(
-    study: optuna.Study, config: StudyConfig | None, answer: Answer, past: Past
+    study: optuna.Study, config: StudyConfig | None, result: StudyResult, history: SearchHistory
 ) -> Section:
     """Give the answer in words and numbers, or say why there is none yet.
 
     Args:
         study: The study.
         config: Its configuration; None for a study of another tool.
-        answer: What is known.
-        past: The search.
+        result: What is known.
+        history: The search.
     """
     blocks: list[Block] = []
-    if answer.winner is not None and config is not None:
-        blocks += _result(config, answer, past)
-        winner = answer.winner.candidate
+    if result.winner is not None and config is not None:
+        blocks += _result(config, result, history)
+        winner = result.winner.candidate
         blocks += _hyperparameters(f"Hyperparameters of {winner.name}", winner.kwargs)
     elif best := best_trials(study, 1):
         value = number(best[0].value or 0.0)
         fact = ("Best trial value, not re-evaluated", value, f"trial {best[0].number}")
-        why = " ".join(answer.what_broke) or "Not re-evaluated."
+        why = " ".join(result.what_broke) or "Not re-evaluated."
         blocks += [Facts((fact,), is_result=False), Text(f"{why} {CAUTION}")]
         record = record_of(best[0])
         kwargs = best[0].params if record is None else record.kwargs
         blocks += _hyperparameters(f"Hyperparameters of trial {best[0].number}", kwargs)
     else:
         blocks.append(Text("There is no answer yet: no trial is COMPLETE."))
-    counts = answer.counts
+    counts = result.counts
     n = counts.finished if config is None else config.n_trials
     wanted = "" if config is None else f"{counts.finished} of "
     state = f"{wanted}{plural(n, 'trial')} {'is' if n == 1 else 'are'} finished"
@@ -55,26 +55,26 @@ def answer_section(
     return Section("The answer", (*blocks, Text(f"{state}.")))
 
 
-def _result(config: StudyConfig, answer: Answer, past: Past) -> list[Block]:
+def _result(config: StudyConfig, result: StudyResult, history: SearchHistory) -> list[Block]:
     """Say what the test of the winner showed."""
-    tested = answer.winner
+    tested = result.winner
     if tested is None:
         return []
     n_seeds = len(tested.runs)
     facts = [
-        (f"Re-evaluated IQM of the {past.quantity}", *_with_interval(tested)),
+        (f"Re-evaluated IQM of the {history.quantity}", *_with_interval(tested)),
         ("Mean", number(tested.mean), ""),
         ("Median", number(tested.median), ""),
         ("Worst seed", number(tested.worst), f"of {n_seeds}"),
     ]
-    if answer.improvement is not None:
-        facts.append(_improvement(answer.improvement))
-    if answer.default is not None:
-        facts.append(("SB3's default, IQM", *_with_interval(answer.default)))
-    if answer.optimism is not None:
-        value = answer.optimism + tested.iqm.value
+    if result.improvement is not None:
+        facts.append(_improvement(result.improvement))
+    if result.default is not None:
+        facts.append(("SB3's default, IQM", *_with_interval(result.default)))
+    if result.optimism is not None:
+        value = result.optimism + tested.iqm.value
         facts.append(
-            ("Optimism", number(answer.optimism), f"trial value {number(value)} less this IQM")
+            ("Optimism", number(result.optimism), f"trial value {number(value)} less this IQM")
         )
     sentence = (
         f"`{config.algo}` on `{config.env}` with the hyperparameters of {tested.candidate.name}, "
@@ -94,7 +94,7 @@ def _result(config: StudyConfig, answer: Answer, past: Past) -> list[Block]:
             f" {plural(tested.n_broken, 'run')} broke (diverged or out of memory), to count with "
             "the lowest return of any episode."
         )
-    return [Facts(tuple(facts)), Text(sentence), Text(_verdict(answer, tested))]
+    return [Facts(tuple(facts)), Text(sentence), Text(_verdict(result, tested))]
 
 
 def _improvement(improvement: Estimate) -> tuple[str, str, str]:
@@ -107,7 +107,7 @@ def _improvement(improvement: Estimate) -> tuple[str, str, str]:
     return name, value, f"95 % interval {low:.0f} to {high:.0f} %"
 
 
-def _with_interval(tested: Tested) -> tuple[str, str]:
+def _with_interval(tested: TestResult) -> tuple[str, str]:
     """Return the IQM and what is said beside it."""
     seeds = f"{plural(len(tested.runs), 'seed')} of {tested.n_steps:,} steps"
     iqm = tested.iqm
@@ -116,20 +116,20 @@ def _with_interval(tested: Tested) -> tuple[str, str]:
     return number(iqm.value), f"95 % interval {interval(iqm.interval)}, {seeds}"
 
 
-def _verdict(answer: Answer, tested: Tested) -> str:
-    if answer.broken:
-        return " ".join(answer.what_broke)
-    if answer.gain is None or answer.default is None:
+def _verdict(result: StudyResult, tested: TestResult) -> str:
+    if result.broken:
+        return " ".join(result.what_broke)
+    if result.gain is None or result.default is None:
         return "SB3's default has not been tested yet: how much tuning brings is not known."
-    gain, default = answer.gain, answer.default
+    gain, default = result.gain, result.default
     size = number(gain.value)
     if gain.interval is not None:
         size += f" (95 % interval {interval(gain.interval)})"
-        if answer.beats_default:
+        if result.beats_default:
             return f"It beats SB3's default by {size} in IQM."
         if gain.interval[1] < 0:
             return f"It is worse than SB3's default, by {size} in IQM: use the default."
-    elif answer.beats_default:
+    elif result.beats_default:
         return (
             f"It beats SB3's default: each of its {len(tested.runs)} runs is better than all "
             f"{len(default.runs)} of the default, and the IQMs differ by {size}."
@@ -158,14 +158,14 @@ def flat(kwargs: dict[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
-def scores_section(answer: Answer, past: Past) -> Section:
+def scores_section(result: StudyResult, history: SearchHistory) -> Section:
     """Show every run of race and test.
 
     Args:
-        answer: What is known.
-        past: The search.
+        result: What is known.
+        history: The search.
     """
-    tests = [tested for tested in (answer.winner, answer.default) if tested is not None]
+    tests = [tested for tested in (result.winner, result.default) if tested is not None]
     blocks: list[Block] = []
     if tests:
         header = (
@@ -182,33 +182,33 @@ def scores_section(answer: Answer, past: Past) -> Section:
     blocks.append(
         Picture(
             "Every seed of test and race",
-            reevaluation.scores(answer, past),
+            reevaluation.scores(result, history),
             "A dot is one training seed; a diamond is the IQM (test) or the mean (race), its bar "
             "the IQM's 95 % interval, from five seeds on; the upright line is the trial value, "
             "from one seed of the search.",
-            _race_table(answer, past),
+            _race_table(result, history),
         )
     )
     blocks.append(
         Picture(
             "Learning curves of the test runs",
-            reevaluation.curves(answer, past.quantity),
+            reevaluation.curves(result, history.quantity),
             "Thick: IQM over seeds. Shaded: the middle half of the seeds. Thin: each seed.",
         )
     )
     return Section("Race and test", tuple(blocks))
 
 
-def _race_table(answer: Answer, past: Past) -> Table | None:
-    values = {course.number: course.value for course in past.courses}
+def _race_table(result: StudyResult, history: SearchHistory) -> Table | None:
+    values = {curve.number: curve.value for curve in history.curves}
     rows = []
-    for candidate, runs in answer.raced:
+    for candidate, runs in result.raced:
         value = None if candidate.trial is None else values.get(candidate.trial)
         scores = ", ".join(map(_number_or_dash, runs))
         mean = _number_or_dash(sum(runs) / len(runs))
         rows.append(
             (
-                past.candidate_name(candidate.trial),
+                history.candidate_name(candidate.trial),
                 _number_or_dash(value),
                 mean,
                 str(len(runs)),
@@ -219,7 +219,7 @@ def _race_table(answer: Answer, past: Past) -> Table | None:
     return Table(header, tuple(rows)) if rows else None
 
 
-def _test_row(tested: Tested) -> tuple[str, ...]:
+def _test_row(tested: TestResult) -> tuple[str, ...]:
     iqm = tested.iqm
     return (
         tested.candidate.name,

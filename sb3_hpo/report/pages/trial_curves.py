@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
-    from sb3_hpo.results.study_result import Answer
+    from sb3_hpo.results.study_result import StudyResult
 
 Kind = Literal["complete", "pruned", "infeasible", "running", "failed"]
 
 
 @dataclass(frozen=True)
-class Course:
+class TrialCurve:
     """How one trial went.
 
     Attributes:
@@ -54,18 +54,18 @@ class Course:
 
 
 @dataclass(frozen=True)
-class Past:
+class SearchHistory:
     """What all figures of the search need.
 
     Attributes:
-        courses: One a trial, in order of completion; unfinished ones last.
+        curves: One a trial, in order of completion; unfinished ones last.
         leader: Number of the winner, or of the best trial while there is no winner; None
             without a COMPLETE trial.
         winner_known: Whether the leader was chosen and re-evaluated.
         quantity: What is maximised: "return", or the name of the metric.
     """
 
-    courses: tuple[Course, ...] = field(repr=False)
+    curves: tuple[TrialCurve, ...] = field(repr=False)
     leader: int | None
     winner_known: bool
     quantity: str
@@ -73,26 +73,28 @@ class Past:
     @property
     def step(self) -> str:
         """What a step of a learning curve is: known only where there are records."""
-        recorded = any(course.n_steps is not None for course in self.courses)
+        recorded = any(curve.n_steps is not None for curve in self.curves)
         return "environment steps of the trial" if recorded else "step, as the trial reported it"
 
     def candidate_name(self, trial: int | None) -> str:
         """Return a trial's name without its rank; None stands for SB3's default."""
         return "SB3's default" if trial is None else f"trial {trial}"
 
-    def name(self, course: Course) -> str:
+    def name(self, curve: TrialCurve) -> str:
         """Return a trial's name with its rank, if it leads."""
-        if course.number == self.leader:
-            return f"trial {course.number} ({'winner' if self.winner_known else 'best so far'})"
-        return "default point" if course.is_default else f"trial {course.number}"
+        if curve.number == self.leader:
+            return f"trial {curve.number} ({'winner' if self.winner_known else 'best so far'})"
+        return "default point" if curve.is_default else f"trial {curve.number}"
 
 
-def read_past(study: optuna.Study, answer: Answer, metric: str | None = None) -> Past:
+def read_history(
+    study: optuna.Study, result: StudyResult, metric: str | None = None
+) -> SearchHistory:
     """Read what the figures need, once.
 
     Args:
         study: The study, also a running one, also one of another tool.
-        answer: What is known.
+        result: What is known.
         metric: What was maximised, if not the return.
 
     Returns:
@@ -101,12 +103,12 @@ def read_past(study: optuna.Study, answer: Answer, metric: str | None = None) ->
     trials = sorted(trials_of(study), key=_completion)
     best = best_trials(study, 1)
     leader = best[0].number if best else None
-    if answer.winner is not None:
-        leader = answer.winner.candidate.trial
-    return Past(
-        courses=tuple(map(_course, trials)),
+    if result.winner is not None:
+        leader = result.winner.candidate.trial
+    return SearchHistory(
+        curves=tuple(map(_course, trials)),
         leader=leader,
-        winner_known=answer.winner is not None,
+        winner_known=result.winner is not None,
         quantity=metric or "return",
     )
 
@@ -116,7 +118,7 @@ def _completion(trial: FrozenTrial) -> tuple[bool, float, int]:
     return done is None, 0.0 if done is None else done.timestamp(), trial.number
 
 
-def _course(trial: FrozenTrial) -> Course:
+def _course(trial: FrozenTrial) -> TrialCurve:
     record = record_of(trial)
     if record is None:
         points = sorted(trial.intermediate_values.items())
@@ -125,7 +127,7 @@ def _course(trial: FrozenTrial) -> Course:
     points = [(step, value) for step, value in points if math.isfinite(value)]
     complete = trial.state is TrialState.COMPLETE
     value = trial.value if complete and math.isfinite(trial.value or 0.0) else None
-    return Course(
+    return TrialCurve(
         number=trial.number,
         kind=_kind(trial),
         is_default=trial.user_attrs.get(SOURCE) == DEFAULT_POINT,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sb3_hpo.algorithms.trust import check_trusted, named_modules
 from sb3_hpo.spaces.dimensions import check_inside, to_dimension
 from sb3_hpo.spaces.enqueue.nearest import params_near
-from sb3_hpo.spaces.enqueue.zoo_file import is_zoo_file, read_entry
+from sb3_hpo.spaces.enqueue.zoo_file import is_zoo_file, read_zoo_entry
 from sb3_hpo.spaces.points import nearest_point
 from sb3_hpo.utils.errors import UserError, unknown_name
 from sb3_hpo.utils.files import read_yaml_mapping
@@ -60,7 +60,7 @@ def read_enqueued(path: Path, space: BoundSpace) -> EnqueuedPoint:
         nearest = nearest_point(values["params"], space.dimensions)
         return EnqueuedPoint(path.name, nearest, values["kwargs"])
     if is_zoo_file(values):
-        entry = read_entry(values, f"enqueue: {path}", space.config, space.action_space)
+        entry = read_zoo_entry(values, f"enqueue: {path}", space.config, space.action_space)
         if entry.differences:
             logger.warning(
                 "%s: %s: the trial runs as the study does, not as the entry says: %s",

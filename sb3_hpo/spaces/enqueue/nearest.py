@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.distributions import CategoricalDistribution, IntDistribution
 
-from sb3_hpo.algorithms.kwargs import describe
+from sb3_hpo.algorithms.kwargs import serialize_kwargs
 from sb3_hpo.spaces.dimensions import is_shared, names_held_by, short_name, to_dimension
 from sb3_hpo.spaces.points import draw_at, nearest_point
 from sb3_hpo.utils.errors import UserError
@@ -78,7 +78,7 @@ def _find(
     best: tuple[float, Any] = (1.0, None)
     for candidate in _candidates(name, held, target, space.dimensions[name]):
         trial = draw_at({**params, name: candidate})
-        made = describe(space.sample(trial))
+        made = serialize_kwargs(space.sample(trial))
         made = {**made.get("policy_kwargs", {}), **made}
         if name in trial.params:
             distance = max(_distance(made.get(key), target[key]) for key in held)

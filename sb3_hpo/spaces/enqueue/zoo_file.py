@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sb3_hpo.algorithms.constructor import SCHEDULES, check_limits, check_name, spell
-from sb3_hpo.algorithms.kwargs import build
+from sb3_hpo.algorithms.constructor import SCHEDULES, check_limits, check_name, parse_kwarg
+from sb3_hpo.algorithms.kwargs import deserialize_kwargs
 from sb3_hpo.algorithms.trust import check_trusted, named_modules
 from sb3_hpo.spaces.yaml_space import action_noise
 from sb3_hpo.utils.errors import UserError, unknown_name
@@ -59,7 +59,7 @@ def is_zoo_file(values: Mapping[str, Any]) -> bool:
     )
 
 
-def read_entry(
+def read_zoo_entry(
     values: Mapping[str, Any], where: str, config: StudyConfig, action_space: gym.Space[Any]
 ) -> ZooEntry:
     """Read the entry for the study's environment.
@@ -93,7 +93,7 @@ def read_entry(
             kwargs[key] = _read_value(key, value)
             check_limits(key, kwargs[key])
             check_trusted(kwargs[key], named_modules(config.plain()), "not trusted")
-            build(kwargs[key])  # what it imports must be there
+            deserialize_kwargs(kwargs[key])  # what it imports must be there
         except UserError as error:
             mistakes.append(f"{where}: {name}.{key}: {error}")
     try:
@@ -110,7 +110,7 @@ def _read_value(key: str, value: Any) -> Any:
         return _Expression(value).read()
     if key in SCHEDULES and isinstance(value, str):
         value = re.sub(r"^linear_", "lin_", value)
-    return spell(key, value)
+    return parse_kwarg(key, value)
 
 
 def _add_noise(kwargs: dict[str, Any], action_space: gym.Space[Any]) -> None:
@@ -188,7 +188,7 @@ class _Expression:
 
     def _describe(self, node: ast.expr, key: str) -> Any:
         if isinstance(node, ast.Constant) and isinstance(node.value, _CONSTANTS):
-            return spell(key, node.value)
+            return parse_kwarg(key, node.value)
         if isinstance(node, ast.List):
             return [self._describe(item, key) for item in node.elts]
         if isinstance(node, ast.Tuple):
@@ -202,7 +202,7 @@ class _Expression:
         if isinstance(node, ast.Name | ast.Attribute):
             # Names of classes, as a table knows them: what comes of it is text, not an object.
             try:
-                return spell(f"{key}_class", ast.unparse(node))
+                return parse_kwarg(f"{key}_class", ast.unparse(node))
             except UserError:
                 pass
         raise self._refuse(node)

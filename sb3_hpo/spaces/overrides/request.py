@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
 from sb3_hpo.space_syntax.entries import Choices, Constant, Range
-from sb3_hpo.space_syntax.hydra import read_entry
+from sb3_hpo.space_syntax.hydra import parse_entry
 from sb3_hpo.spaces.dimensions import find_dimension
 from sb3_hpo.utils.errors import UserError, unknown_name
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Wishes:
+class OverrideRequest:
     """The changes of one place, by dimension or by SB3's names.
 
     Attributes:
@@ -40,14 +40,14 @@ class Wishes:
     place: str = ""
 
 
-def wishes_of_options(config: StudyConfig) -> Wishes:
-    """Return the wishes in `--fixed`, `--range`, `--choices` and `--drop`.
+def request_of_options(config: StudyConfig) -> OverrideRequest:
+    """Return what is in `--fixed`, `--range`, `--choices` and `--drop`.
 
     Args:
         config: The study's configuration.
     """
     ranges, choices = _with_dots(config.range), _with_dots(config.choices)
-    return Wishes(config.fixed, ranges, choices, config.drop)
+    return OverrideRequest(config.fixed, ranges, choices, config.drop)
 
 
 def _with_dots(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -79,29 +79,31 @@ def range_spec(value: Any) -> Mapping[str, Any]:
     return value
 
 
-def wishes_of_file(names: Mapping[str, Any], dimensions: Mapping[str, BaseDistribution]) -> Wishes:
-    """Return the wishes in a file that is based on a shipped space.
+def request_of_file(
+    names: Mapping[str, Any], dimensions: Mapping[str, BaseDistribution]
+) -> OverrideRequest:
+    """Return what is in a file that is based on a shipped space.
 
     Args:
         names: Plain entries by name; a dimension that is not among them is dropped.
         dimensions: Of the shipped space.
     """
-    wishes: dict[str, dict[str, Any]] = {"fixed": {}, "range": {}, "choices": {}}
+    request: dict[str, dict[str, Any]] = {"fixed": {}, "range": {}, "choices": {}}
     known, kept = set(), []
     for name, value in names.items():
-        entry = read_entry(value)
+        entry = parse_entry(value)
         dimension = find_dimension(name, dimensions)
         known.add(dimension)
         if isinstance(entry, Constant):
-            wishes["fixed"][name] = entry.value
+            request["fixed"][name] = entry.value
         elif dimension is not None and _is_same(entry, dimensions[dimension], name == dimension):
             kept.append(dimension)
         elif isinstance(entry, Range):
-            wishes["range"][name] = {"log": False, "step": None, **entry.plain()}
+            request["range"][name] = {"log": False, "step": None, **entry.plain()}
         else:
-            wishes["choices"][name] = list(entry.by_name.values())
+            request["choices"][name] = list(entry.by_name.values())
     drop = [name for name in dimensions if name not in known]
-    return Wishes(**wishes, drop=drop, kept=kept, place="space")
+    return OverrideRequest(**request, drop=drop, kept=kept, place="space")
 
 
 def _is_same(entry: Range | Choices, distribution: BaseDistribution, is_own_name: bool) -> bool:

@@ -1,4 +1,4 @@
-"""Wishes, understood in the dimensions of a search space and checked."""
+"""Requested overrides in the dimensions of a search space, checked."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from optuna.distributions import (
 from sb3_hpo.algorithms.constructor import (
     check_limits,
     constructor_defaults,
+    parse_kwarg,
     policy_arguments,
-    spell,
 )
 from sb3_hpo.space_syntax.entries import Range, make_choices, storable
 from sb3_hpo.spaces.dimensions import (
@@ -29,19 +29,19 @@ from sb3_hpo.spaces.dimensions import (
     to_dimension,
 )
 from sb3_hpo.spaces.overrides.request import range_spec
-from sb3_hpo.spaces.overrides.trial_proxy import Choice, Overrides
+from sb3_hpo.spaces.overrides.trial_proxy import ResolvedOverrides, UserChoice
 from sb3_hpo.utils.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from sb3_hpo.config.study_config import StudyConfig
-    from sb3_hpo.spaces.overrides.request import Wishes
+    from sb3_hpo.spaces.overrides.request import OverrideRequest
 
 
 @dataclass(frozen=True)
-class Given:
-    """The space that the wishes are about.
+class OverrideContext:
+    """The space that the request is about.
 
     Attributes:
         config: The study's configuration.
@@ -56,12 +56,12 @@ class Given:
     find_all: Callable[[], Collection[str]] = tuple
 
 
-def understand(wishes: Wishes, given: Given) -> Overrides:
-    """Find what each wish means for a space.
+def resolve_overrides(request: OverrideRequest, context: OverrideContext) -> ResolvedOverrides:
+    """Find what each override means for a space.
 
     Args:
-        wishes: The wishes.
-        given: The space.
+        request: The overrides, as the user has written them.
+        context: The space.
 
     Returns:
         The changes.
@@ -69,51 +69,51 @@ def understand(wishes: Wishes, given: Given) -> Overrides:
     Raises:
         UserError: All unknown names and impossible values in one line.
     """
-    reader = _Reader(given)
+    resolver = _OverrideResolver(context)
     mistakes = []
     kinds = {
-        "fixed": (wishes.fixed, reader.fix),
-        "range": (wishes.range, reader.set_range),
-        "choices": (wishes.choices, reader.set_choices),
-        "drop": (dict.fromkeys(wishes.drop), reader.drop),
+        "fixed": (request.fixed, resolver.fix),
+        "range": (request.range, resolver.set_range),
+        "choices": (request.choices, resolver.set_choices),
+        "drop": (dict.fromkeys(request.drop), resolver.drop),
     }
     for kind, (items, take) in kinds.items():
         for name, value in items.items():
             try:
                 take(name, value)
             except UserError as error:
-                mistakes.append(f"{wishes.place or kind}.{name}: {error}")
+                mistakes.append(f"{request.place or kind}.{name}: {error}")
     if mistakes:
         raise UserError("; ".join(mistakes))
-    reader.bound_updates(f"{wishes.place or 'fixed'}.")
-    reader.end_schedules(wishes.kept)
-    return reader.overrides()
+    resolver.bound_updates(f"{request.place or 'fixed'}.")
+    resolver.end_schedules(request.kept)
+    return resolver.overrides()
 
 
-class _Reader:
-    """Takes wishes one by one."""
+class _OverrideResolver:
+    """Takes overrides one by one."""
 
-    def __init__(self, given: Given) -> None:
-        self._config, self._dimensions = given.config, given.dimensions
-        self._given = given
-        self._arguments = constructor_defaults(given.config.algo)
+    def __init__(self, context: OverrideContext) -> None:
+        self._config, self._dimensions = context.config, context.dimensions
+        self._context = context
+        self._arguments = constructor_defaults(context.config.algo)
         self._held: dict[str, Any] = {}
         self._idle: dict[str, Any] = {}
         self._changed: dict[str, BaseDistribution] = {}
-        self._choices: dict[str, dict[Any, Choice]] = {}
+        self._choices: dict[str, dict[Any, UserChoice]] = {}
         self._kwargs: dict[str, Any] = {}
         self._dropped: list[str] = []
         self._exact: dict[str, Any] = {}
-        for name in given.config.policy_kwargs:  # the user's wins: sampling it had no effect
+        for name in context.config.policy_kwargs:  # the user's wins: sampling it had no effect
             dimension = find_dimension(f"policy_kwargs.{name}", self._dimensions)
             if dimension is not None:
                 self._idle[dimension] = self._any_value(dimension)
 
-    def overrides(self) -> Overrides:
-        """Return what was understood."""
+    def overrides(self) -> ResolvedOverrides:
+        """Return what they come to."""
         held = {**self._idle, **self._held}
         changed = {name: item for name, item in self._changed.items() if name not in held}
-        return Overrides(
+        return ResolvedOverrides(
             held,
             changed,
             self._choices,
@@ -129,7 +129,7 @@ class _Reader:
             self._check_argument(name)
             check_limits(name, value)
             check_budget(name, value, self._config)
-            self._kwargs[name] = self._exact[name] = spell(name, value)
+            self._kwargs[name] = self._exact[name] = parse_kwarg(name, value)
             self._silence(deciding(name, self._dimensions))
             return
         self._check_free(dimension[0])
@@ -180,7 +180,7 @@ class _Reader:
         dimension = self._searched(name)
         old = self._dimensions[dimension]
         values = make_choices(values).by_name.values()
-        choices: dict[Any, Choice] = {}
+        choices: dict[Any, UserChoice] = {}
         for value in values:
             if isinstance(old, CategoricalDistribution):
                 key, choice = self._choose(dimension, value)
@@ -188,27 +188,27 @@ class _Reader:
                 found = to_dimension(name, value, self._dimensions)
                 key = value if found is None else found[1]
                 check_budget(dimension, key, self._config)
-                choice = Choice(key, exact={name: value})
+                choice = UserChoice(key, exact={name: value})
             choices[key] = choice
         self._changed[dimension] = CategoricalDistribution(list(choices))
         self._choices[dimension] = choices
 
-    def _choose(self, dimension: str, value: Any) -> tuple[Any, Choice]:
+    def _choose(self, dimension: str, value: Any) -> tuple[Any, UserChoice]:
         """Understand one of the choices of a dimension that had choices."""
         old = _choices_of(self._dimensions[dimension])
         if any(value == item and type(value) is type(item) for item in old):
-            return value, Choice(value)
+            return value, UserChoice(value)
         true = short_name(dimension)
         if isinstance(value, int | float) and not isinstance(value, bool) and _has_numbers(old):
             check_limits(true, value)
-            return value, Choice(value)
+            return value, UserChoice(value)
         # Anything else replaces what the space makes of one of its own choices.
         path = None if is_shared(dimension) else self._argument_path(true)
         is_word = isinstance(value, str) and not true.endswith(("_fn", "_class"))
         if path is None or is_word or isinstance(value, int | float):
             raise UserError(f"must be among {list(old)}, but got {value!r}")
-        literal = {path: spell(true, value)}
-        return storable(value), Choice(self._any_value(dimension), literal=literal)
+        literal = {path: parse_kwarg(true, value)}
+        return storable(value), UserChoice(self._any_value(dimension), literal=literal)
 
     def drop(self, name: str, _: Any = None) -> None:
         """Leave an argument to SB3."""
@@ -222,7 +222,7 @@ class _Reader:
             return
         self._check_free(dimension)
         path = None if is_shared(dimension) else self._argument_path(short_name(dimension))
-        if path is None and dimension not in self._given.defaults:
+        if path is None and dimension not in self._context.defaults:
             raise UserError("has no default of SB3's: fix it, or drop what it belongs to")
         if path is not None:
             default = self._arguments.get(path)
@@ -282,8 +282,8 @@ class _Reader:
         self._idle.update({name: self._any_value(name) for name in known})
 
     def _any_value(self, dimension: str) -> Any:
-        if dimension in self._given.defaults:
-            return self._given.defaults[dimension]
+        if dimension in self._context.defaults:
+            return self._context.defaults[dimension]
         distribution = self._dimensions[dimension]
         if isinstance(distribution, CategoricalDistribution):
             return distribution.choices[0]
@@ -306,7 +306,7 @@ class _Reader:
         """Say why a name cannot be searched otherwise, and what can be done."""
         if others := deciding(name, self._dimensions):
             return UserError(f"is decided by {' and '.join(others)}: change that, or fix {name}")
-        if self._config.space is None and find_dimension(name, self._given.find_all()):
+        if self._config.space is None and find_dimension(name, self._context.find_all()):
             return UserError("is not searched in a space of this size: add --space-size full")
         if self._argument_path(name.removeprefix("policy_kwargs.")) is not None:
             return UserError("is not searched, so it has SB3's default: hold it with --fixed")

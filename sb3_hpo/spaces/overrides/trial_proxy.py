@@ -14,7 +14,7 @@ from optuna.distributions import (
 )
 
 from sb3_hpo.algorithms.constructor import put, take_out
-from sb3_hpo.algorithms.kwargs import build
+from sb3_hpo.algorithms.kwargs import deserialize_kwargs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +25,7 @@ Sample = Callable[[Any], dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class Choice:
+class UserChoice:
     """What a choice of the user's stands for.
 
     Attributes:
@@ -40,7 +40,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Overrides:
+class ResolvedOverrides:
     """The user's changes, sorted by where they take effect.
 
     Attributes:
@@ -55,7 +55,7 @@ class Overrides:
 
     held: Mapping[str, Any] = field(default_factory=dict)
     changed: Mapping[str, BaseDistribution] = field(default_factory=dict)
-    choices: Mapping[str, Mapping[Any, Choice]] = field(default_factory=dict)
+    choices: Mapping[str, Mapping[Any, UserChoice]] = field(default_factory=dict)
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     dropped: Collection[str] = ()
     exact: Mapping[str, Any] = field(default_factory=dict)
@@ -80,7 +80,7 @@ class Overrides:
             if name in kwargs and (kwargs[name] is None or isinstance(kwargs[name], int | float)):
                 kwargs[name] = value
         for name, description in {**proxy.literal, **self.kwargs}.items():
-            put(kwargs, name, build(description))
+            put(kwargs, name, deserialize_kwargs(description))
         for name in self.dropped:
             take_out(kwargs, name)
         return kwargs
@@ -89,7 +89,7 @@ class Overrides:
 class _OverriddenTrial:
     """A trial that answers for held dimensions itself and asks the real one for the others."""
 
-    def __init__(self, trial: TrialLike, overrides: Overrides) -> None:
+    def __init__(self, trial: TrialLike, overrides: ResolvedOverrides) -> None:
         self._trial, self._overrides = trial, overrides
         self.exact = dict(overrides.exact)
         self.literal: dict[str, Any] = {}

@@ -20,7 +20,7 @@ class TD3Learner(OffPolicyLearner):
 
     acting = "actor"
     structure = (*OffPolicyLearner.structure, "policy_delay")
-    price = 0.76  # of nets of 256, mostly arithmetic, which nothing saves
+    cost_ratio = 0.76  # of nets of 256, mostly arithmetic, which nothing saves
 
     def __init__(self, models: Sequence[Any], streams: Sequence[np.random.RandomState]) -> None:
         """Take the models' networks over.

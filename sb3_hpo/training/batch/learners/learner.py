@@ -36,13 +36,13 @@ class Learner(abc.ABC):
 
     Attributes:
         structure: Attributes of the models that must be equal.
-        price: What another member of a batch costs, in runs alone, with SB3's default networks on
-            CartPole or Pendulum (scripts/benchmark.py cost).
+        cost_ratio: What another member of a batch costs, in runs alone, with SB3's default
+            networks on CartPole or Pendulum (scripts/benchmark.py cost).
         models: The models, by row.
     """
 
     structure: ClassVar[tuple[str, ...]] = ()
-    price: ClassVar[float]
+    cost_ratio: ClassVar[float]
 
     def __init__(self, models: Sequence[Any]) -> None:
         """Take the models' networks over.

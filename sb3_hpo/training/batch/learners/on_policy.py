@@ -138,7 +138,7 @@ class A2CLearner(OnPolicyLearner):
     """A2C: one step on the whole rollout."""
 
     structure = ("n_steps", "normalize_advantage")
-    price = 0.53  # 38 % of a run is stepping CartPole, which nothing saves
+    cost_ratio = 0.53  # 38 % of a run is stepping CartPole, which nothing saves
 
     @staticmethod
     def n_gradient_steps(model: Any, n_vec_steps: int) -> int:  # noqa: D102 - as declared
@@ -188,7 +188,7 @@ class PPOLearner(OnPolicyLearner):
     """PPO: epochs of minibatches, with an early stop for each member by its `target_kl`."""
 
     structure = ("n_steps", "batch_size", "n_epochs", "normalize_advantage", "clip_range_vf")
-    price = 0.26
+    cost_ratio = 0.26
 
     @staticmethod
     def n_gradient_steps(model: Any, n_vec_steps: int) -> int:  # noqa: D102 - as declared

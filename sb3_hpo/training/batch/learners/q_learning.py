@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class _QLearner(OffPolicyLearner):
     """Models whose networks give values of actions."""
 
-    price = 0.33
+    cost_ratio = 0.33
 
     def __init__(self, models: Sequence[Any], streams: Sequence[np.random.RandomState]) -> None:
         super().__init__(models, streams)

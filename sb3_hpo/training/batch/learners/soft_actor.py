@@ -24,7 +24,7 @@ class _SoftActorLearner(OffPolicyLearner):
 
     acting = "actor"
     structure = (*OffPolicyLearner.structure, "target_update_interval")
-    price = 0.79  # of nets of 256, mostly arithmetic, which nothing saves
+    cost_ratio = 0.79  # of nets of 256, mostly arithmetic, which nothing saves
 
     def __init__(self, models: Sequence[Any], streams: Sequence[np.random.RandomState]) -> None:
         super().__init__(models, streams)
