@@ -26,9 +26,9 @@ from sb3_hpo.spaces.bind import bind_space
 from sb3_hpo.spaces.enqueue.enqueued_point import read_enqueued
 from sb3_hpo.storages.existing import find_study
 from sb3_hpo.utils.console import run_command
-from tests.studies import candidates, make_result, make_runs, make_study, study_config
-from tests.test_enqueued import ZOO_PPO
-from tests.test_space_files import HYDRA_DDPG
+from tests.space_syntax_tests.test_yaml_files import HYDRA_DDPG
+from tests.spaces_tests.test_enqueue import ZOO_PPO
+from tests.support.studies import candidates, make_result, make_runs, make_study, study_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -23,11 +23,13 @@ from sb3_hpo.storages.location import StudyLocation
 from sb3_hpo.storages.open import StorageAddress
 from sb3_hpo.utils.errors import UserError
 from sb3_hpo.utils.processes import IN_WORKER
-from tests.studies import DEFAULT_PARAMS, ended_trial, flags_with, study_config
+from tests.support.studies import DEFAULT_PARAMS, ended_trial, flags_with, study_config
 
 TINY = [
-    "--algo", "ppo", "--env", "tests.envs:TargetEnv", "--n-timesteps", "640", "--n-envs", "2",
-    "--n-eval-episodes", "3", "--n-trials", "4", "--space", "tests.envs:sample_target_params",
+    "--algo", "ppo", "--env", "tests.support.envs:TargetEnv", "--n-timesteps", "640", "--n-envs",
+    "2",
+    "--n-eval-episodes", "3", "--n-trials", "4", "--space",
+    "tests.support.envs:sample_target_params",
     "--no-reevaluate", "--no-rehearse",
 ]  # fmt: skip
 
@@ -53,8 +55,11 @@ def load(run_dir: Path) -> optuna.Study:
         (["--fixed.gama", "0.9"], "fixed.gama: unknown parameter 'gama'; did you mean 'gamma'?"),
         (["--algo", "dqn"], "algo: dqn acts in Discrete spaces"),
         (["--algo", "sac", "--env", "CartPole-v1"], "algo: sac acts in Box spaces"),
-        (["--env", "tests.envs:make_failing"], "failed: RuntimeError: no licence server"),
-        (["--env", "tests.envs:RaisingEnv"], "step 5 of 'tests.envs:RaisingEnv', with random act"),
+        (["--env", "tests.support.envs:make_failing"], "failed: RuntimeError: no licence server"),
+        (
+            ["--env", "tests.support.envs:RaisingEnv"],
+            "step 5 of 'tests.support.envs:RaisingEnv', with random act",
+        ),
         (["--env", "no_module:Env"], "no module named 'no_module'"),
         (["--n-trials", "0"], "n_trials: Input should be greater than 0"),
         (["--n-evaluations", "0"], "n_evaluations: Input should be greater than 0"),
@@ -118,7 +123,7 @@ def test_public_names_are_all_importable() -> None:
 def test_answer_of_nothing_is_no_success(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], value: float | None, status: int
 ) -> None:
-    config = study_config(env="tests.envs:TargetEnv", n_trials=2)
+    config = study_config(env="tests.support.envs:TargetEnv", n_trials=2)
     study = optuna.create_study(direction="maximize", study_name="made-up")
     study.add_trial(ended_trial(config, DEFAULT_PARAMS, [], "diverged", "a reward was NaN"))
     if value is not None:
@@ -161,7 +166,10 @@ def test_main_runs_a_study_to_its_end_and_resumes(
 def test_main_repeated_errors_end_with_status_1_and_say_why(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert main(flags_with(TINY, "--env", "tests.envs:RaisingLaterEnv", "--n-trials", "9")) == 1
+    assert (
+        main(flags_with(TINY, "--env", "tests.support.envs:RaisingLaterEnv", "--n-trials", "9"))
+        == 1
+    )
     output = capsys.readouterr().out
     assert "ValueError: the gripper is gone" in output
     assert "Given up: 3 trials failed with ValueError" in output

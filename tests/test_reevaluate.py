@@ -23,12 +23,14 @@ from sb3_hpo.reevaluate import main
 from sb3_hpo.report.__main__ import main as report
 from sb3_hpo.results.reevaluation_runs import Candidate, ReevaluationLog
 from sb3_hpo.train import main as train
-from tests.studies import flags_with, make_study, study_config
+from tests.support.studies import flags_with, make_study, study_config
 
 ROOT = Path(__file__).parent.parent
 TINY = [
-    "--algo", "ppo", "--env", "tests.envs:TargetEnv", "--n-timesteps", "640", "--n-envs", "2",
-    "--n-eval-episodes", "3", "--space", "tests.envs:sample_target_params", "--no-rehearse",
+    "--algo", "ppo", "--env", "tests.support.envs:TargetEnv", "--n-timesteps", "640", "--n-envs",
+    "2",
+    "--n-eval-episodes", "3", "--space", "tests.support.envs:sample_target_params",
+    "--no-rehearse",
 ]  # fmt: skip
 SMALL = ["--top", "2", "--seeds", "3", "--test-episodes", "5"]
 

@@ -7,7 +7,7 @@ import pytest
 from samplers import SpaceContext, sample_ppo_params, sample_sac_params
 from sb3_hpo.testing import check_search_space
 
-TARGET = "tests.envs:TargetEnv"
+TARGET = "tests.support.envs:TargetEnv"
 
 
 def sample_good(trial: Any) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from sb3_hpo.workers.loop import run_loop
 from sb3_hpo.workers.monitor import TrialMonitor
 from tests.faults.faulty_envs import PACE
 from tests.faults.figures import Figures, Ledger
-from tests.own_processes import pids_of
+from tests.support.processes import pids_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +36,7 @@ ROOT = Path(__file__).parents[2]
 PATIENCE_S = 240  # for what must happen sooner or later, on a loaded machine
 OPTIONS: dict[str, Any] = {
     "algo": "ppo", "env": "tests.faults.faulty_envs:PacedEnv", "n_timesteps": 96, "n_envs": 1,
-    "n_evaluations": 6, "n_eval_episodes": 1, "space": "tests.envs:sample_target_params",
+    "n_evaluations": 6, "n_eval_episodes": 1, "space": "tests.support.envs:sample_target_params",
     "pruner": "none", "beat_interval": 1, "stale_after": 20, "n_trials": 6, "n_workers": 2,
 }  # fmt: skip
 

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.envs import KnownReturnEnv, TargetEnv
+from tests.support.envs import KnownReturnEnv, TargetEnv
 
 if TYPE_CHECKING:
     import numpy as np

@@ -18,7 +18,7 @@ from sb3_hpo.storages.existing import find_study
 from sb3_hpo.utils.errors import UserError
 from tests.faults.attacked_studies import PATIENCE_S, ROOT, AttackedStudy, Command, kill, wait_for
 from tests.faults.figures import Figures, Ledger
-from tests.own_processes import pids_of
+from tests.support.processes import pids_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

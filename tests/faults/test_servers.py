@@ -29,7 +29,7 @@ from tests.faults.attacked_studies import ROOT, wait_for
 from tests.faults.figures import Figures
 from tests.faults.server_studies import Drill, OtherCommand, ServedStudy, interrupt
 from tests.faults.servers import PASSWORD, GrpcProxy, MariaDB, PostgreSQL, Redis, Server
-from tests.own_processes import pids_of
+from tests.support.processes import pids_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -411,8 +411,10 @@ def test_finished_study_has_the_password_nowhere(
     server, _ = serve(kind, {"password": PASSWORD})
     url, run_dir, out = form(server.url), tmp_path / "finished", tmp_path / "out"
     words = [
-        "--algo", "ppo", "--env", "tests.envs:TargetEnv", "--n-timesteps", "640", "--n-envs", "2",
-        "--n-eval-episodes", "2", "--space", "tests.envs:sample_target_params", "--n-trials", "3",
+        "--algo", "ppo", "--env", "tests.support.envs:TargetEnv", "--n-timesteps", "640",
+        "--n-envs", "2",
+        "--n-eval-episodes", "2", "--space", "tests.support.envs:sample_target_params",
+        "--n-trials", "3",
         "--n-workers", "1", "--test-seeds", "2", "--test-episodes", "2",
         "--study-name", "finished",
     ]  # fmt: skip

@@ -1,0 +1,353 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import gymnasium as gym
+import numpy as np
+import optuna
+import psutil
+import pytest
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete
+from optuna.trial import TrialState
+from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
+from stable_baselines3.common.buffers import DictReplayBuffer, NStepReplayBuffer, ReplayBuffer
+from stable_baselines3.common.vec_env import DummyVecEnv
+from stable_baselines3.her import HerReplayBuffer
+
+from sb3_hpo.config.study_config import make_config
+from sb3_hpo.study.objective import Objective
+from sb3_hpo.training.memory import (
+    ReplayMemory,
+    available_memory,
+    memory_shortage,
+    replay_memory,
+    workers_here,
+)
+from sb3_hpo.utils.processes import IN_WORKER, start_module
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+STATE = Box(-1, 1, (3,), np.float32)
+MOVE = Box(-1, 1, (2,), np.float32)
+IMAGE = Box(0, 255, (84, 84, 4), np.uint8)
+PARTS = Dict({"image": Box(0, 255, (36, 36, 3), np.uint8), "state": Box(-1, 1, (5,)),
+              "gear": Discrete(4)})  # fmt: skip
+GOALS = Dict(dict.fromkeys(("observation", "achieved_goal", "desired_goal"), STATE))
+NO_TIMEOUTS = {"handle_timeout_termination": False}  # SB3 refuses both together
+
+
+class SpacesEnv(gym.Env[Any, Any]):
+    """Has spaces, and nothing else that a constructor would look at."""
+
+    def __init__(self, observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> None:
+        self.observation_space, self.action_space = observation_space, action_space
+
+
+def make_venv(
+    observations: gym.Space[Any] = STATE, actions: gym.Space[Any] = MOVE, n_envs: int = 1
+) -> DummyVecEnv:
+    return DummyVecEnv([lambda: SpacesEnv(observations, actions)] * n_envs)
+
+
+def array_bytes(buffer: Any) -> int:
+    """Add up what a real buffer of SB3 has allocated."""
+    total = 0
+    for value in vars(buffer).values():
+        for array in value.values() if isinstance(value, dict) else [value]:
+            total += array.nbytes if isinstance(array, np.ndarray) else 0
+    return total
+
+
+@pytest.mark.parametrize("optimize", [False, True])
+@pytest.mark.parametrize("n_envs", [1, 4])
+@pytest.mark.parametrize(
+    ("observations", "actions"),
+    [
+        (STATE, MOVE),
+        (Box(-1, 1, (2, 3), np.float64), Box(-1, 1, (2,), np.float64)),  # actions become float32
+        (IMAGE, Discrete(4)),
+        (Discrete(16), Discrete(4)),
+        (MultiDiscrete([3, 4]), MultiDiscrete([2, 2, 2])),
+        (MultiBinary(6), MultiBinary(3)),
+    ],
+)
+def test_replay_memory_is_what_sb3_allocates(
+    observations: gym.Space[Any], actions: gym.Space[Any], n_envs: int, optimize: bool
+) -> None:
+    kwargs = {"buffer_size": 103, "optimize_memory_usage": optimize,
+              "replay_buffer_kwargs": NO_TIMEOUTS}  # fmt: skip
+    buffer = ReplayBuffer(
+        103, observations, actions, "cpu", n_envs,
+        optimize_memory_usage=optimize, handle_timeout_termination=False,
+    )  # fmt: skip
+    need = replay_memory(SAC, kwargs, observations, actions, n_envs)
+    assert need == ReplayMemory(103 if n_envs == 1 else 100, array_bytes(buffer))
+
+
+@pytest.mark.parametrize("n_envs", [1, 4])
+def test_replay_memory_of_dict_observations_is_what_sb3_allocates(n_envs: int) -> None:
+    buffer = DictReplayBuffer(103, PARTS, MOVE, "cpu", n_envs)
+    need = replay_memory(SAC, {"buffer_size": 103}, PARTS, MOVE, n_envs)
+    assert need == ReplayMemory(103 if n_envs == 1 else 100, array_bytes(buffer))
+
+
+def test_replay_memory_in_numbers() -> None:
+    # Two observations of 12 bytes, an action of 8; reward, done and timeout of 4 each.
+    assert replay_memory(SAC, {"buffer_size": 10}, STATE, MOVE, 1) == ReplayMemory(10, 440)
+    # SB3 keeps a row, whatever the size: here of four environments.
+    assert replay_memory(SAC, {"buffer_size": 2}, STATE, MOVE, 4) == ReplayMemory(4, 176)
+    # Two images of 28,224 bytes, an action of 8, and 12 as above: Atari with SB3's default.
+    atari = replay_memory(DQN, {}, IMAGE, Discrete(4), 1)
+    assert atari == ReplayMemory(1_000_000, 56_468_000_000)
+
+
+@pytest.mark.parametrize("name", ["DDPG", "DQN", "SAC", "TD3", "CrossQ", "QRDQN", "TQC"])
+def test_replay_memory_follows_each_algorithms_default(name: str) -> None:
+    contrib = pytest.importorskip("sb3_contrib")
+    ours: dict[str, Any] = {"DDPG": DDPG, "DQN": DQN, "SAC": SAC, "TD3": TD3}
+    algorithm = ours.get(name) or getattr(contrib, name)
+    actions = Discrete(2) if "DQN" in name else MOVE
+    model = algorithm("MlpPolicy", make_venv(STATE, actions, 4), device="cpu")
+    need = replay_memory(algorithm, {}, STATE, actions, 4)
+    assert need == ReplayMemory(1_000_000, array_bytes(model.replay_buffer))
+
+
+def test_replay_memory_of_n_step_returns_is_what_sb3_allocates() -> None:
+    kwargs = {"buffer_size": 100, "n_steps": 3}
+    model = SAC("MlpPolicy", make_venv(), device="cpu", **kwargs)  # type: ignore[arg-type]
+    assert isinstance(model.replay_buffer, NStepReplayBuffer)
+    need = replay_memory(SAC, kwargs, STATE, MOVE, 1)
+    assert need == ReplayMemory(100, array_bytes(model.replay_buffer))
+
+
+@pytest.mark.parametrize("n_envs", [1, 4])
+def test_replay_memory_of_hindsight_is_its_arrays(n_envs: int) -> None:
+    kwargs = {"buffer_size": 100, "replay_buffer_class": HerReplayBuffer,
+              "replay_buffer_kwargs": {"n_sampled_goal": 2}}  # fmt: skip
+    venv = make_venv(GOALS, MOVE, n_envs)
+    model = SAC("MultiInputPolicy", venv, device="cpu", **kwargs)  # type: ignore[arg-type]
+    need = replay_memory(SAC, kwargs, GOALS, MOVE, n_envs)
+    assert need == ReplayMemory(100, array_bytes(model.replay_buffer))
+
+
+@pytest.mark.parametrize("algorithm", [A2C, PPO])
+def test_replay_memory_of_on_policy_algorithms_is_nothing(algorithm: type[Any]) -> None:
+    assert replay_memory(algorithm, {"n_steps": 10**9}, IMAGE, MOVE, 8) == ReplayMemory(0, 0)
+
+
+class OwnBuffer(ReplayBuffer):
+    """May keep anything anywhere."""
+
+
+class OwnSAC(SAC):
+    """May choose any buffer size."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+
+
+def test_replay_memory_is_not_guessed() -> None:
+    own_buffer = {"buffer_size": 10, "replay_buffer_class": OwnBuffer}
+    assert replay_memory(SAC, own_buffer, STATE, MOVE, 1) is None
+    assert replay_memory(OwnSAC, {}, STATE, MOVE, 1) is None
+    assert replay_memory(OwnSAC, {"buffer_size": 10}, STATE, MOVE, 1) == ReplayMemory(10, 440)
+    # SB3's constructor will say what is wrong with it.
+    assert replay_memory(SAC, {"buffer_size": 1e6}, STATE, MOVE, 1) is None
+
+
+def test_replay_memory_nested_observations_are_refused_in_sb3s_words() -> None:
+    with pytest.raises(NotImplementedError, match="Nested observation spaces"):
+        replay_memory(SAC, {}, Dict({"all": GOALS}), MOVE, 1)
+
+
+def test_replay_memory_counts_what_a_short_run_writes() -> None:
+    for n_timesteps, n_transitions in ((999, 1000), (10_000, 10_000), (2_000_000, 1_000_000)):
+        need = replay_memory(SAC, {}, STATE, MOVE, 4, n_timesteps)
+        assert need == ReplayMemory(n_transitions, 44 * n_transitions)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="pages on first write are Linux's way")
+def test_memory_that_is_never_written_is_never_provided() -> None:
+    process = psutil.Process()
+    before = process.memory_info().rss
+    buffer = ReplayBuffer(30_000, IMAGE, Discrete(4), "cpu")
+    image, one = np.ones((1, *IMAGE.shape), np.uint8), np.ones(1)
+    for _ in range(1000):
+        buffer.add(image, image, one, one, one, [{}])
+    growth = process.memory_info().rss - before
+    need = replay_memory(DQN, {"buffer_size": 30_000}, IMAGE, Discrete(4), 1, n_timesteps=1000)
+    assert need == ReplayMemory(1000, 56_468_000)
+    assert array_bytes(buffer) == 30 * need.n_bytes
+    assert 0.8 * need.n_bytes < growth < 1.5 * need.n_bytes
+
+
+def write(folder: Path, **values: str) -> None:
+    """Write the files of a control group; `_` in a name stands for a dot."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in values.items():
+        (folder / name.replace("_", ".", 1)).write_text(f"{text}\n")
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The root of a file system, on a machine with 10,000 bytes left."""
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=10_000))
+    (tmp_path / "proc/self").mkdir(parents=True)
+    return tmp_path
+
+
+def test_available_memory_without_cgroups_is_the_machines(root: Path) -> None:
+    assert available_memory(root) == 10_000
+
+
+def test_available_memory_v2_is_the_least_up_the_hierarchy(root: Path) -> None:
+    (root / "proc/self/cgroup").write_text("0::/job/step/task\n")
+    top = root / "sys/fs/cgroup"
+    write(top / "job", memory_max="9000", memory_current="2000", memory_stat="anon 2000")
+    write(top / "job/step", memory_max="max", memory_current="100", memory_stat="anon 100")
+    write(top / "job/step/task", memory_max="8000", memory_current="50", memory_stat="anon 50")
+    assert available_memory(root) == 7000
+    (top / "job/memory.max").write_text("max\n")
+    assert available_memory(root) == 7950
+    (top / "job/step/task/memory.max").write_text("max\n")
+    assert available_memory(root) == 10_000
+
+
+def test_available_memory_v2_cached_files_count_as_left(root: Path) -> None:
+    (root / "proc/self/cgroup").write_text("0::/\n")  # a container that sees only its own group
+    stat = "anon 300\nfile 5000\ninactive_file 3000\nactive_file 1500\nslab 12"
+    write(root / "sys/fs/cgroup", memory_max="6000", memory_current="5300", memory_stat=stat)
+    assert available_memory(root) == 6000 - (5300 - 3000 - 1500)
+
+
+def test_available_memory_v2_path_of_the_host_in_a_container(root: Path) -> None:
+    (root / "proc/self/cgroup").write_text("0::/docker/0a1b\n")
+    write(root / "sys/fs/cgroup", memory_max="6000", memory_current="10", memory_stat="anon 10")
+    assert available_memory(root) == 5990
+
+
+def test_available_memory_v1_is_the_least_up_the_hierarchy(root: Path) -> None:
+    text = "9:name=systemd:/\n4:cpu,memory:/job/task\n3:cpuset:/\n0::/\n"
+    (root / "proc/self/cgroup").write_text(text)
+    top = root / "sys/fs/cgroup/memory"
+    unlimited = str(2**63 - 4096)
+    stat = "inactive_file 1\ntotal_inactive_file 400\ntotal_active_file 100"
+    files = {"memory_usage_in_bytes": "1500", "memory_stat": stat}
+    write(top, memory_limit_in_bytes=unlimited, **files)
+    write(top / "job", memory_limit_in_bytes="4000", **files)
+    write(top / "job/task", memory_limit_in_bytes=unlimited, **files)
+    assert available_memory(root) == 4000 - (1500 - 400 - 100)
+
+
+def test_available_memory_over_the_limit_is_none(root: Path) -> None:
+    (root / "proc/self/cgroup").write_text("0::/\n")
+    write(root / "sys/fs/cgroup", memory_max="6000", memory_current="6100", memory_stat="anon 9")
+    assert available_memory(root) == 0
+
+
+def test_available_memory_of_this_machine_is_at_most_what_it_has() -> None:
+    assert 0 < available_memory() <= psutil.virtual_memory().total
+
+
+def test_workers_here_outside_of_a_worker_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(IN_WORKER, raising=False)
+    assert workers_here() == (1, 0)
+
+
+def test_workers_here_counts_siblings_and_what_they_hold(tmp_path: Path) -> None:
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def answer(*arguments: str) -> list[str]:
+        process = start_module(
+            "tests.training_tests.memory_worker", list(arguments), n_threads=1, log=log, talks=True
+        )
+        processes.append(process)
+        assert process.stdout is not None
+        return process.stdout.readline().decode().split()
+
+    with (tmp_path / "log").open("wb") as log:
+        # A child of the same parent that is no worker.
+        processes.append(subprocess.Popen(["sleep", "60"]))
+        try:
+            n_alone, held_alone = map(int, answer("count"))
+            assert answer("hold", "200000000") == ["holding"]
+            n_workers, held = map(int, answer("count"))
+        finally:
+            for process in processes:
+                process.kill()
+                process.communicate()
+    assert (n_alone, n_workers) == (1, 3)
+    assert held_alone == 0
+    assert held == pytest.approx(200_000_000, rel=0.1)
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    def have(available: int, n_workers: int = 1, held: int = 0) -> None:
+        monkeypatch.setattr("sb3_hpo.training.memory.available_memory", lambda: available)
+        monkeypatch.setattr("sb3_hpo.training.memory.workers_here", lambda: (n_workers, held))
+
+    return have
+
+
+def test_memory_shortage_says_what_is_needed_and_how_to_mend_it(
+    machine: Callable[..., None],
+) -> None:
+    machine(21_000_000_000, n_workers=2)
+    venv = make_venv(IMAGE, Discrete(4))
+    assert memory_shortage(DQN, {"buffer_size": 500_000}, venv, 10**7) == (
+        "500,000 transitions in the replay buffer need 28.2 GB in each of 2 workers, but 21.0 GB "
+        "are available; lower buffer_size (--fixed.buffer_size) or --n-workers"
+    )
+    machine(21_000_000_000)
+    assert memory_shortage(DQN, {"buffer_size": 500_000}, venv, 10**7) == (
+        "500,000 transitions in the replay buffer need 28.2 GB, but 21.0 GB are available; "
+        "lower buffer_size (--fixed.buffer_size)"
+    )
+
+
+def test_memory_shortage_begins_where_the_workers_together_need_more(
+    machine: Callable[..., None],
+) -> None:
+    kwargs, venv = {"buffer_size": 1000}, make_venv()  # 44,000 bytes
+    for n_workers, available, held, fits in [
+        (1, 44_000, 0, True),
+        (1, 43_999, 0, False),
+        (2, 87_999, 0, False),
+        (2, 44_000, 44_000, True),  # the other worker has its buffer already
+        (2, 43_999, 44_000, False),
+    ]:
+        machine(available, n_workers, held)
+        assert (memory_shortage(SAC, kwargs, venv, 1000) is None) == fits
+
+
+def test_memory_shortage_leaves_alone_what_it_cannot_tell(machine: Callable[..., None]) -> None:
+    machine(-1)
+    venv = make_venv()
+    assert memory_shortage(PPO, {}, venv, 1000) is None
+    assert memory_shortage(OwnSAC, {}, venv, 1000) is None
+
+
+def sample_huge_buffer(trial: Any) -> dict[str, Any]:
+    return {"gamma": trial.suggest_float("gamma", 0.9, 0.99), "buffer_size": 10**12}
+
+
+def test_judge_trial_with_too_large_a_buffer_is_pruned_with_a_constraint() -> None:
+    study = optuna.create_study(pruner=optuna.pruners.NopPruner())
+    config = make_config({"algo": "sac", "env": "tests.support.envs:TargetEnv",
+    "n_timesteps": 10**12,
+                          "n_eval_episodes": 3})  # fmt: skip
+    verdict = Objective(config, sample_huge_buffer).run_trial(study.ask())
+    assert (verdict.state, verdict.value) == (TrialState.PRUNED, None)
+    (trial,) = study.trials
+    assert trial.constraints == {"oom": 1.0}
+    assert trial.user_attrs["outcome"] == "oom"
+    assert trial.user_attrs["reason"].startswith(
+        "1,000,000,000,000 transitions in the replay buffer need 32,000 GB, but "
+    )
+    assert (verdict.record.n_steps, verdict.record.kwargs["buffer_size"]) == (0, 10**12)
