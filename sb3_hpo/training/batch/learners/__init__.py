@@ -9,3 +9,5 @@
 - `soft_actor`: SAC and TQC
 - `own_modules`: users' own networks, features and distributions
 """
+
+__all__ = ["learner", "registry"]
