@@ -171,3 +171,7 @@ def _config(options: Mapping[str, Any]) -> StudyConfig:
     if "env" not in values and "Box" not in find_algorithm(config.algo).action_spaces:
         return config.model_copy(update={"env": "CartPole-v1"})
     return config
+
+
+if __name__ == "__main__":
+    sys.exit(main())
