@@ -84,8 +84,6 @@ def sample_clipped_params(
     """Sample the keyword arguments that the three PPOs have in common.
 
     Args:
-        trial: The Optuna trial.
-        context: The problem.
         size: How much is searched.
         ranges: The ranges in which they differ.
         net_archs: Hidden layers by name, where they are not the usual ones.

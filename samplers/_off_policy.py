@@ -75,8 +75,6 @@ def sample_off_policy_params(
     """Sample the keyword arguments that all off-policy algorithms have in common.
 
     Args:
-        trial: The Optuna trial.
-        context: The problem.
         size: How much is searched.
         ranges: The ranges in which the algorithms differ.
 
@@ -105,8 +103,6 @@ def sample_net_archs(
     """Sample the hidden layers; in the full space and with relabelled goals also deeper ones.
 
     Args:
-        trial: The Optuna trial.
-        context: The problem.
         size: How much is searched.
         more: Hidden layers by name, beside the usual ones.
 
@@ -131,8 +127,6 @@ def sample_deterministic_actor_params(
     """Sample the keyword arguments that TD3 and DDPG have in common.
 
     Args:
-        trial: The Optuna trial.
-        context: The problem.
         size: How much is searched.
 
     Returns:

@@ -64,8 +64,6 @@ def sample_actor_critic_params(
     """Sample the keyword arguments that A2C and the PPOs have in common.
 
     Args:
-        trial: The Optuna trial.
-        context: The problem.
         size: How much is searched.
         net_archs: Hidden layers by name, where they are not the usual ones.
 
@@ -103,8 +101,6 @@ def sample_policy(
     """Sample the networks of actor and critic, and how the actor explores.
 
     Args:
-        trial: The Optuna trial.
-        context: The problem.
         size: How much is searched.
         net_archs: Hidden layers by name, where they are not the usual ones.
 

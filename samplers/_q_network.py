@@ -56,8 +56,6 @@ def sample_q_network_params(
     """Sample the keyword arguments that DQN and QR-DQN have in common.
 
     Args:
-        trial: The Optuna trial.
-        context: The problem.
         size: How much is searched.
 
     Returns:

@@ -65,8 +65,6 @@ def sample_update_schedule(
     depends on train_freq and on the number of environments.
 
     Args:
-        trial: The Optuna trial.
-        context: The problem.
         size: How much is searched.
         ranges: The ranges in which the algorithms differ.
 
@@ -102,8 +100,6 @@ def sample_replay(
     """Sample the replay buffer, its warm-up and the batches drawn from it.
 
     Args:
-        trial: The Optuna trial.
-        context: The problem.
         size: How much is searched.
         ranges: The ranges in which the algorithms differ.
 

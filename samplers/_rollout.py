@@ -57,8 +57,6 @@ def sample_rollout(
     "full"). What was used is noted as user attributes.
 
     Args:
-        trial: The Optuna trial.
-        context: The problem.
         size: How much is searched.
         ranges: The ranges in which the algorithms differ.
 

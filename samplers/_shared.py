@@ -127,7 +127,6 @@ def max_rollout_steps(context: SpaceContext, *, minimum: int) -> int:
     """Return the longest rollout, in vec-env steps, that fits between two evaluations.
 
     Args:
-        context: The problem.
         minimum: The shortest rollout the space can sample.
 
     Raises:
@@ -162,7 +161,6 @@ def refuse_her(context: SpaceContext, algorithm: str) -> None:
     """Refuse hindsight replay for an algorithm that has no use for it.
 
     Args:
-        context: The problem.
         algorithm: Name of the algorithm, for the message.
 
     Raises:

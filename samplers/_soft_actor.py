@@ -26,9 +26,7 @@ def add_soft_actor_params(
     """Add what the full space has on entropy and state-dependent exploration.
 
     Args:
-        trial: The Optuna trial.
         kwargs: Keyword arguments, with `policy_kwargs`; changed.
-        context: The problem.
         size: How much is searched.
     """
     if not is_at_least(size, "full"):

@@ -34,7 +34,6 @@ def sample_a2c_params(
     updates per environment step, against 0.2 with SB3's default.
 
     Args:
-        trial: The Optuna trial.
         context: The problem; without it, `SpaceContext()`.
         size: "small" has four dimensions: learning_rate, one_minus_gamma, n_steps,
             activation_fn.

@@ -60,7 +60,6 @@ def sample_ars_params(
     cost, and tell less.
 
     Args:
-        trial: The Optuna trial.
         context: The problem; without it, `SpaceContext()`.
         size: "small" has four dimensions: learning_rate, delta_std, n_delta, top_fraction.
 

@@ -47,7 +47,6 @@ def sample_crossq_params(
     but at most a tenth of the budget, or a short run would never get there.
 
     Args:
-        trial: The Optuna trial.
         context: The problem; without it, `SpaceContext()`, that is an unknown action space and
             no state-dependent exploration.
         size: "small" has four dimensions: learning_rate, one_minus_gamma, update_to_data_pow,

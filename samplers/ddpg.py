@@ -32,7 +32,6 @@ def sample_ddpg_params(
     """Sample DDPG's keyword arguments.
 
     Args:
-        trial: The Optuna trial.
         context: The problem; without it, `SpaceContext()`, that is an unknown action space and
             no action noise.
         size: "small" has five dimensions: learning_rate, one_minus_gamma, update_to_data_pow,

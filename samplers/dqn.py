@@ -30,7 +30,6 @@ def sample_dqn_params(
     """Sample DQN's keyword arguments.
 
     Args:
-        trial: The Optuna trial.
         context: The problem; without it, `SpaceContext()`.
         size: "small" has five dimensions: learning_rate, one_minus_gamma, update_to_data_pow,
             target_update_interval, exploration_fraction.

@@ -37,7 +37,6 @@ def sample_ppo_params(
     and `n_epochs`.
 
     Args:
-        trial: The Optuna trial.
         context: The problem; without it, `SpaceContext()`.
         size: "small" has five dimensions: learning_rate, one_minus_gamma, n_steps_pow,
             n_minibatches_pow, activation_fn.

@@ -33,7 +33,6 @@ def sample_qrdqn_params(
     """Sample QR-DQN's keyword arguments: DQN's space and the number of quantiles.
 
     Args:
-        trial: The Optuna trial.
         context: The problem; without it, `SpaceContext()`.
         size: "small" has five dimensions: learning_rate, one_minus_gamma, update_to_data_pow,
             target_update_interval, exploration_fraction.

@@ -44,7 +44,6 @@ def sample_recurrent_ppo_params(
     taste: a last minibatch of one sample makes RecurrentPPO's normalised advantages NaN.
 
     Args:
-        trial: The Optuna trial.
         context: The problem; without it, `SpaceContext()`.
         size: "small" has five dimensions: learning_rate, one_minus_gamma, n_steps_pow,
             n_minibatches_pow, activation_fn.

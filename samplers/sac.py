@@ -36,7 +36,6 @@ def sample_sac_params(
     """Sample SAC's keyword arguments.
 
     Args:
-        trial: The Optuna trial.
         context: The problem; without it, `SpaceContext()`, that is an unknown action space and
             no state-dependent exploration.
         size: "small" has four dimensions: learning_rate, one_minus_gamma, tau,

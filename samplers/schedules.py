@@ -46,7 +46,6 @@ def sample_learning_rate(
     """Sample the learning rate and, in a space that is large enough, how it falls.
 
     Args:
-        trial: The Optuna trial.
         low: Lowest initial rate.
         high: Highest initial rate.
         size: How much is searched.
@@ -70,7 +69,6 @@ def sample_clip_range(trial: TrialLike, *, size: Size) -> ScheduleOrFloat:
     """Sample PPO's clip range (Zoo's range); in the full space also whether it falls.
 
     Args:
-        trial: The Optuna trial.
         size: How much is searched.
 
     Returns:

@@ -34,7 +34,6 @@ def sample_td3_params(
     """Sample TD3's keyword arguments.
 
     Args:
-        trial: The Optuna trial.
         context: The problem; without it, `SpaceContext()`, that is an unknown action space and
             no action noise.
         size: "small" has five dimensions: learning_rate, one_minus_gamma, update_to_data_pow,

@@ -40,7 +40,6 @@ def sample_tqc_params(
     """Sample TQC's keyword arguments.
 
     Args:
-        trial: The Optuna trial.
         context: The problem; without it, `SpaceContext()`, that is an unknown action space and
             no state-dependent exploration.
         size: "small" has five dimensions: learning_rate, one_minus_gamma, tau,

@@ -63,7 +63,6 @@ def sample_trpo_params(
     times where the size is "full".
 
     Args:
-        trial: The Optuna trial.
         context: The problem; without it, `SpaceContext()`.
         size: "small" has five dimensions: learning_rate, one_minus_gamma, n_steps_pow,
             target_kl, activation_fn.

@@ -148,9 +148,6 @@ def measure_all(
         members: Numbers of members, beside SB3's one run.
         repeats: How often.
         scale: Of the cases' budgets.
-
-    Returns:
-        The measurements.
     """
     os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
     numbers = (SB3, *members)
@@ -221,9 +218,6 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     Args:
         head: Titles of the columns.
         rows: Cells.
-
-    Returns:
-        The table.
     """
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -265,9 +259,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, print and write.
-
-    Args:
-        arguments: The options.
 
     Returns:
         0.

@@ -206,9 +206,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Search, train again, print and write.
 
-    Args:
-        arguments: The options.
-
     Returns:
         0, or 1 if a search is missing.
     """

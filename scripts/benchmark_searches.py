@@ -109,9 +109,6 @@ def search_by_tutorial(settings: Settings, folder: Path, n_threads: int | None =
         folder: For its files.
         n_threads: Of torch; None for torch's default.
 
-    Returns:
-        The search.
-
     Raises:
         SearchProblem: There is nothing to show.
     """
@@ -164,9 +161,6 @@ def search_by_us(settings: Settings, folder: Path, batch_trials: int) -> Found:
         settings: What all searches share.
         folder: For its files.
         batch_trials: Trials that a worker trains together.
-
-    Returns:
-        The search.
 
     Raises:
         SearchProblem: There is nothing to show.

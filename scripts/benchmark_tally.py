@@ -60,12 +60,8 @@ def tally(
     """Count what a search's trials were.
 
     Args:
-        trials: The trials.
         start: When the search's process was started, in seconds since the epoch.
         effort: Returns what a trial was; None if it does not count.
-
-    Returns:
-        The sums.
 
     Raises:
         SearchProblem: No trial counts.
@@ -97,7 +93,6 @@ def zoo_effort(trial: FrozenTrial, n_envs: int, n_timesteps: int) -> Effort | No
     that it reported last, inside a rollout.
 
     Args:
-        trial: The trial.
         n_envs: Training environments of one run.
         n_timesteps: The budget.
 

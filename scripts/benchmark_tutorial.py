@@ -64,9 +64,7 @@ def objective(trial: optuna.Trial, env: str, n_timesteps: int) -> float:
     """Train a trial's sample.
 
     Args:
-        trial: The trial.
         env: Id of the environment.
-        n_timesteps: Environment steps.
 
     Returns:
         The last mean return; NaN, which fails the trial, if the policy became NaN.

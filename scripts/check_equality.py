@@ -102,9 +102,6 @@ def compare(together: Array, alone: Array) -> Comparison:
     Args:
         together: Shape [n_runs, n_episodes].
         alone: Shape [n_runs, n_episodes].
-
-    Returns:
-        The comparison.
     """
     from scipy import stats
 
@@ -121,7 +118,6 @@ def train_together(algo: str, case: Case, seeds: Sequence[int]) -> Array:
     """Train all runs in one batch.
 
     Args:
-        algo: The algorithm.
         case: What.
         seeds: Training seeds.
 

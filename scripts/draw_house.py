@@ -59,14 +59,7 @@ class House:
 
 
 def read_house(root: Path) -> House:
-    """Read the rooms of a checkout.
-
-    Args:
-        root: The checkout.
-
-    Returns:
-        The house.
-    """
+    """Read the rooms of a checkout."""
     files = {_name(path, root): path for path in sorted((root / PACKAGE).rglob("*.py"))}
     module_arrows = {
         (name, target)
@@ -141,11 +134,7 @@ def find_cycle(arrows: frozenset[tuple[str, str]]) -> list[str]:
 
 
 def describe(house: House) -> str:
-    """Return the counts as text.
-
-    Args:
-        house: The house.
-    """
+    """Return the counts as text."""
     cycle, inner = find_cycle(house.arrows), find_cycle(house.module_arrows)
     up = ", ".join(f"{a} -> {b}" for a, b in house.up)
     return (
@@ -161,11 +150,7 @@ def _words(cycle: list[str]) -> str:
 
 
 def draw(house: House) -> str:
-    """Return the house as SVG, the highest floor first.
-
-    Args:
-        house: The house.
-    """
+    """Return the house as SVG, the highest floor first."""
     boxes: dict[str, tuple[float, float, float, float]] = {}
     y = 20.0
     for floor in house.floors:

@@ -100,9 +100,6 @@ def check_name(algo: str, name: str, policy: str | None = None) -> None:
 def true_name(dimension: str) -> str:
     """Return what a dimension's name says that it holds.
 
-    Args:
-        dimension: Its name.
-
     >>> true_name("one_minus_gamma"), true_name("n_steps_pow"), true_name("policy_kwargs.net_arch")
     ('gamma', 'n_steps', 'policy_kwargs.net_arch')
     """
@@ -113,7 +110,6 @@ def true_value(dimension: str, value: Any) -> Any:
     """Return what a dimension's value stands for under its true name.
 
     Args:
-        dimension: Its name.
         value: A number, or anything if the dimension's own name is the true one.
 
     >>> true_value("n_steps_pow", 7), true_value("one_minus_gamma", 0.25), true_value("tau", 0.1)
@@ -211,7 +207,6 @@ def put(kwargs: dict[str, Any], name: str, value: Any) -> None:
     Args:
         kwargs: Nested keyword arguments, changed in place.
         name: For instance `policy_kwargs.net_arch`.
-        value: The value.
 
     >>> kwargs = {"policy_kwargs": {"ortho_init": False}}
     >>> put(kwargs, "policy_kwargs.net_arch.pi", [64])

@@ -91,9 +91,6 @@ def find_algorithm(name: str) -> Algorithm:
     Args:
         name: A key of the table, an alias, or `package.module:Class`.
 
-    Returns:
-        The entry.
-
     >>> find_algorithm("my_package:MyPPO").reference
     'my_package:MyPPO'
     >>> find_algorithm("ppo_lstm").reference
@@ -123,9 +120,6 @@ def load_algorithm(algo: str) -> type[BaseAlgorithm]:
 
     Args:
         algo: A name of the table, or `package.module:Class`.
-
-    Returns:
-        The class.
 
     Raises:
         UserError: It is not there.

@@ -100,9 +100,6 @@ def read_options(argv: Sequence[str], program: Program) -> Options:
             earlier ones; mappings such as `fixed` are merged.
         program: The command that they are for.
 
-    Returns:
-        The options.
-
     Raises:
         UserError: A flag has no value, or a file cannot be read.
 

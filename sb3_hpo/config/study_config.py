@@ -221,9 +221,6 @@ def make_config(values: dict[str, Any], *, imports: bool = True) -> StudyConfig:
         imports: Whether what they name is imported, to be checked; not where a study or a file
             is only read, which may be a stranger's.
 
-    Returns:
-        The configuration.
-
     Raises:
         UserError: All mistakes in one line.
 

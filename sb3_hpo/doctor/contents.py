@@ -30,11 +30,7 @@ if TYPE_CHECKING:
 
 
 def config_in(study: optuna.Study) -> dict[str, Any] | None:
-    """Return the configuration that a study carries, as it is; None if another tool made it.
-
-    Args:
-        study: The study.
-    """
+    """Return the configuration that a study carries, as it is; None if another tool made it."""
     config = study.user_attrs.get(CONFIG)
     return (
         config if isinstance(config, dict) and {"algo", "env", "n_trials"} <= set(config) else None
@@ -42,11 +38,7 @@ def config_in(study: optuna.Study) -> dict[str, Any] | None:
 
 
 def n_missing(study: optuna.Study) -> int:
-    """Return how many trials are still to be finished; 0 if that is not for us to say.
-
-    Args:
-        study: The study.
-    """
+    """Return how many trials are still to be finished; 0 if that is not for us to say."""
     config = config_in(study)
     n_wanted = 0 if config is None else int(config["n_trials"])
     return max(0, n_wanted - count_trials(trials_of(study)).finished)
@@ -56,7 +48,6 @@ def describe_file(journal: Journal, n_trials: int) -> list[str]:
     """Say what a journal file is.
 
     Args:
-        journal: The journal.
         n_trials: Trials in all its studies.
 
     Returns:
@@ -79,9 +70,6 @@ def describe_file(journal: Journal, n_trials: int) -> list[str]:
 
 def describe_study(study: optuna.Study) -> list[str]:
     """Say what is in a study.
-
-    Args:
-        study: The study.
 
     Returns:
         Some lines.

@@ -45,7 +45,6 @@ def journal_findings(journal: Journal, *, in_use: bool) -> list[Finding]:
     """Say what is wrong with a journal file.
 
     Args:
-        journal: The journal.
         in_use: Whether a process of this machine works with it now.
 
     Returns:
@@ -117,11 +116,7 @@ class Lock:
 
 
 def find_lock(journal: Path) -> Lock | None:
-    """Return a journal's lock, or None while nobody has locked it.
-
-    Args:
-        journal: The journal.
-    """
+    """Return a journal's lock, or None while nobody has locked it."""
     path = journal.with_name(f"{journal.name}.lock")
     try:
         status = path.lstat()  # Optuna's other kind of lock is a link, perhaps to nowhere
@@ -131,11 +126,7 @@ def find_lock(journal: Path) -> Lock | None:
 
 
 def leftovers(journal: Path) -> list[Path]:
-    """Return what earlier mends and deaths have left beside a journal; it does no harm.
-
-    Args:
-        journal: The journal.
-    """
+    """Return what earlier mends and deaths have left beside a journal; it does no harm."""
     names = (
         f"{glob.escape(journal.name)}.{kind}"
         for kind in ("torn-*", "broken-*", "mended-*", "lock?*")

@@ -45,9 +45,6 @@ class Journal:
 def read_journal(path: Path) -> Journal:
     """Read a journal without changing it, however broken it is.
 
-    Args:
-        path: The file.
-
     Returns:
         What is in it.
     """

@@ -73,11 +73,7 @@ def _content(trial: FrozenTrial) -> str:
 
 
 def running_trials(studies: Iterable[optuna.Study]) -> list[RunningTrial]:
-    """Return the running trials of studies.
-
-    Args:
-        studies: The studies.
-    """
+    """Return the running trials of studies."""
     running = (TrialState.RUNNING,)
     return [  # copies, which stay as they are
         RunningTrial(study, trial)

@@ -84,14 +84,7 @@ def _checked(made: Any, name: str) -> gym.Env[Any, Any]:
 
 
 def env_factory(config: TrainingConfig) -> EnvFactory:
-    """Return the factory that a configuration describes.
-
-    Args:
-        config: The run's configuration.
-
-    Returns:
-        The factory.
-    """
+    """Return the factory that a configuration describes."""
     return EnvFactory(config.env, config.env_kwargs, config.wrapper)
 
 
@@ -99,7 +92,6 @@ def make_training_envs(config: TrainingConfig, gamma: float) -> VecEnv:
     """Make the training environments; with `normalize`, inside VecNormalize.
 
     Args:
-        config: The run's configuration.
         gamma: The discount that VecNormalize scales returns with; the trial's own, otherwise
             retraining with a tuned one would not repeat the trial.
 
@@ -144,9 +136,6 @@ def _stack_frames(venv: VecEnv, n_frames: int) -> VecEnv:
 
 def find_vec_normalize(venv: VecEnv | None) -> VecNormalize | None:
     """Return the VecNormalize among the wrappers of a vector environment.
-
-    Args:
-        venv: The vector environment.
 
     Returns:
         The outermost one, or None.

@@ -46,12 +46,6 @@ class Problem:
 def probe_env(config: TrainingConfig) -> Problem:
     """Make one environment, reset it and close it, to learn what it is before any trial.
 
-    Args:
-        config: The run's configuration.
-
-    Returns:
-        The problem.
-
     Raises:
         UserError: The environment is unknown, or making or resetting it fails.
     """

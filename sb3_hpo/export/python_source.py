@@ -56,9 +56,6 @@ def write(value: Any, name_of: Namer, *, indent: int = 0, used: float = 0) -> st
         indent: Of the line that the expression begins in.
         used: Columns of that line that are taken; -inf to keep all on one line.
 
-    Returns:
-        The expression.
-
     >>> write({"net_arch": [64, 64], "train_freq": {"$tuple": [1, "episode"]}}, str)
     'dict(net_arch=[64, 64], train_freq=(1, "episode"))'
     """
@@ -204,9 +201,6 @@ class Imports:
 
         Args:
             reference: `module:Class`; it may use `math` and `dataclass`.
-
-        Returns:
-            Its source.
         """
         self.module("math")
         self.name("dataclasses:dataclass")

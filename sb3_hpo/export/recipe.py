@@ -127,9 +127,6 @@ class _File(BaseModel):
 def read_recipe(path: Path) -> Recipe:
     """Read a recipe from a file that `write_recipe` or a person wrote.
 
-    Args:
-        path: The file.
-
     Returns:
         The recipe. Only `training`, `kwargs` and `root_seed` must be there.
 
@@ -195,12 +192,7 @@ def recipe_of(study: optuna.Study, config: StudyConfig, trial: FrozenTrial) -> R
     """Make the recipe of a trial.
 
     Args:
-        study: Its study.
-        config: The study's configuration.
         trial: A COMPLETE or PRUNED trial that was trained.
-
-    Returns:
-        The recipe.
 
     Raises:
         UserError: The trial was not trained to its end.
@@ -235,9 +227,6 @@ def load_best(study: optuna.Study | str | Path, study_name: str | None = None) -
             the best value, which is mostly lucky: `reevaluated` is None then.
         study_name: Which study of the journal, where it holds several.
 
-    Returns:
-        The recipe.
-
     Raises:
         UserError: There is no such file, no COMPLETE trial, or the study is another tool's.
     """
@@ -265,9 +254,6 @@ def load_trial(
         study: A study of sb3_hpo, its run folder, or its journal file.
         number: The trial's number, from 0.
         study_name: Which study of the journal, where it holds several.
-
-    Returns:
-        The recipe.
 
     Raises:
         UserError: There is no such file or trial, or the study is another tool's.

@@ -33,7 +33,6 @@ def training_script(recipe: Recipe, policy: str, device: str) -> str:
     """Write a script that trains and evaluates a recipe with Stable-Baselines3 alone.
 
     Args:
-        recipe: The recipe.
         policy: Name of the policy class, as training chooses it (`models.choose_policy`).
         device: Torch device, likewise (`models.choose_device`).
 

@@ -30,7 +30,6 @@ def zoo_yaml(recipe: Recipe, policy: str, device: str) -> str:
     """Write an entry for RL Zoo's `--conf-file`.
 
     Args:
-        recipe: The recipe.
         policy: Name of the policy class, as training chooses it.
         device: Torch device, likewise.
 

@@ -36,7 +36,6 @@ def pick_candidates(
     """Pick the best trials by value, without duplicates, and plan their race.
 
     Args:
-        study: The study.
         config: Its configuration; `top` says how many, if the user does.
         replay: For trials that were not trained by us.
 
@@ -83,7 +82,6 @@ def cost_ratio_of_seeds(study: optuna.Study, config: StudyConfig) -> float:
 
     Args:
         study: The study; where its best trial was SB3's own, its seeds are taken to be so too.
-        config: Its configuration.
     """
     best = next(iter(best_trials(study)), None)
     record = None if best is None else record_of(best)
@@ -91,11 +89,7 @@ def cost_ratio_of_seeds(study: optuna.Study, config: StudyConfig) -> float:
 
 
 def count_different(study: optuna.Study) -> int:
-    """Return how many different configurations the COMPLETE trials of a study of ours have.
-
-    Args:
-        study: The study.
-    """
+    """Return how many different configurations the COMPLETE trials of a study of ours have."""
     records = [record for trial in best_trials(study) if (record := record_of(trial))]
     return len({json.dumps(record.kwargs, sort_keys=True) for record in records})
 

@@ -50,7 +50,6 @@ class Runners:
         """Prepare; processes are started when there is work for them.
 
         Args:
-            config: The study's configuration.
             run_dir: Where logs and models go.
             n_runners: How many runs are trained at a time.
         """

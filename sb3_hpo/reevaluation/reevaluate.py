@@ -47,7 +47,6 @@ def reevaluate(
 
     Args:
         study: The study; it is only read.
-        config: Its configuration.
         run_dir: Where `reevaluation.jsonl` and the models go. Runs that are in that file are not
             trained again.
         console: Where progress is shown.

@@ -50,7 +50,6 @@ def retrain(
     """Train what requests say, together where they can be, and judge the final policies.
 
     Args:
-        config: The study's configuration.
         requests: The runs, all of one candidate; the episodes of their learning curves start from
             the same states.
         hooks: What to call meanwhile; indices are those of the requests.

@@ -50,7 +50,6 @@ class Reevaluation:
         """Prepare.
 
         Args:
-            config: The study's configuration.
             log: The file of finished runs; those in it are not trained again.
             candidates: Best first.
             rounds: Of their race.

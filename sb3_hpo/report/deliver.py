@@ -37,9 +37,6 @@ def write_result(
     """Write everything that a user takes home.
 
     Args:
-        run_dir: The run folder.
-        study: The study.
-        config: Its configuration.
         result: What is known.
         model: Names of policy and device that training chooses.
 
@@ -60,8 +57,6 @@ def make_recipe(study: optuna.Study, config: StudyConfig, result: StudyResult) -
     """Make the recipe of the answer: the tested winner, or the best trial before there is one.
 
     Args:
-        study: The study.
-        config: Its configuration.
         result: What is known.
 
     Returns:
@@ -127,9 +122,6 @@ def deliver(
 
     Args:
         console: Where to print.
-        run_dir: The run folder.
-        study: The study.
-        config: Its configuration.
         result: What is known.
         model: Names of policy and device that training chooses.
     """

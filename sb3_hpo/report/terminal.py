@@ -26,12 +26,8 @@ def best_table(study: optuna.Study, result: StudyResult, n: int = 5) -> Table:
     """Return a table of the best trials, for a terminal.
 
     Args:
-        study: The study.
         result: What is known of them.
         n: Rows at most.
-
-    Returns:
-        The table.
     """
     raced = {candidate.trial: scores for candidate, scores in result.raced}
     table = Table(
@@ -117,9 +113,6 @@ def lines_of_test(tested: TestResult) -> list[str]:
 
     Args:
         tested: Its test.
-
-    Returns:
-        The lines.
     """
     n_seeds = len(tested.runs)
     lines = [
@@ -153,7 +146,6 @@ def print_result(console: Console, study: optuna.Study, result: StudyResult) -> 
 
     Args:
         console: Where to.
-        study: The study.
         result: What is known.
     """
     echo(console, summary(result))

@@ -61,10 +61,6 @@ BASELINE = Candidate(trial=None, kwargs={}, is_baseline=True)
 def training_config(config: Config, candidate: Candidate) -> Config:
     """Return what a candidate is trained in.
 
-    Args:
-        config: The study's configuration.
-        candidate: The candidate.
-
     Returns:
         For trials the configuration as it is. For the baseline what belongs to the problem: the
         environment with its wrappers and stacked frames, hindsight, the policy that was named,
@@ -132,7 +128,6 @@ def make_request(
     """Say how a candidate is trained from one of a stage's seeds.
 
     Args:
-        config: The study's configuration.
         stage: Race and test share no training seed and no episode with each other or the search.
         candidate: What to train.
         seed_index: Which seed; candidates share it, so that none has the luckier ones.
@@ -210,11 +205,7 @@ class ReevaluationLog:
         self._path = path
 
     def append(self, run: ReevaluationRun) -> None:
-        """Write one run, so that nothing can lose it any more.
-
-        Args:
-            run: The run.
-        """
+        """Write one run, so that nothing can lose it any more."""
         self._write(run.to_dict())
 
     def choose(self, winner: Candidate) -> None:
@@ -268,10 +259,7 @@ def runs_of(
     """Return one candidate's runs of one stage, as this configuration would train them.
 
     Args:
-        config: The study's configuration.
         all_runs: All runs, also those of other configurations.
-        stage: The stage.
-        candidate: The candidate.
 
     Returns:
         The runs by seed index.
@@ -289,7 +277,6 @@ def model_folder(run_dir: Path, trial: int | None, seed_index: int, key: str) ->
     """Return where the model of a test run is kept.
 
     Args:
-        run_dir: The run folder.
         trial: Number of the candidate's trial; None for the baseline.
         seed_index: Which test seed.
         key: Of the run: other options make another policy.

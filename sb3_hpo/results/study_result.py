@@ -159,7 +159,6 @@ def with_policy_kwargs(kwargs: dict[str, object], config: StudyConfig) -> dict[s
 
     Args:
         kwargs: Description of arguments.
-        config: The study's configuration.
     """
     merged = merge(kwargs, {"policy_kwargs": config.policy_kwargs})
     if not merged["policy_kwargs"]:
@@ -249,7 +248,6 @@ def read_test(
     """Put together a candidate's test.
 
     Args:
-        config: The study's configuration.
         all_runs: All runs, also other candidates'.
         candidate: Whose test.
 

@@ -131,7 +131,6 @@ def best_trials(study: optuna.Study, n: int | None = None) -> list[FrozenTrial]:
     """Return the feasible COMPLETE trials with the largest values.
 
     Args:
-        study: The study.
         n: How many at most; default: all.
 
     Returns:

@@ -248,7 +248,6 @@ def read_number(key: str, value: Any) -> float:
 
     Args:
         key: What it is, for the message.
-        value: The value.
 
     Raises:
         UserError: It is none.

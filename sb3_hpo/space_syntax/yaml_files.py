@@ -171,7 +171,6 @@ def check_arguments(
     Args:
         names: Plain entries by dotted name.
         where: What messages begin with: the file and a colon, or nothing.
-        algo: The algorithm.
         policy: The user's policy.
         prefixes: Those that were left out.
 

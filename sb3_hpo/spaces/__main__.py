@@ -95,7 +95,6 @@ def space_yaml(space: BoundSpace, size: str) -> str:
     """Write a space as YAML that `--space` reads.
 
     Args:
-        space: The space.
         size: Its size.
 
     Returns:

@@ -58,11 +58,7 @@ def bind_space(config: StudyConfig, problem: Problem) -> BoundSpace:
     """Make the configured search space valid for the configured problem.
 
     Args:
-        config: The study's configuration.
         problem: What the agent faces.
-
-    Returns:
-        The space.
 
     Raises:
         UserError: The budget is too short for the space, an overridden name or value does not

@@ -21,9 +21,6 @@ _N_PROBES = 64
 def comments_of(sample: Callable[[Any], Any]) -> dict[str, str]:
     """Return the comment of each dimension of a search space written in Python.
 
-    Args:
-        sample: The space.
-
     Returns:
         By dimension: the comment beside or above its `suggest_*` call, or else at the call of the
         function that was given the ends of the range. Dimensions without are left out.

@@ -47,9 +47,6 @@ _HOLDS = {
 def names_held_by(dimension: str) -> tuple[str, ...]:
     """Return the SB3 names whose values a dimension decides.
 
-    Args:
-        dimension: Its name.
-
     Returns:
         Constructor arguments or keys of `policy_kwargs`.
 
@@ -60,19 +57,12 @@ def names_held_by(dimension: str) -> tuple[str, ...]:
 
 
 def is_shared(dimension: str) -> bool:
-    """Tell whether a dimension decides an argument together with others, or in words of its own.
-
-    Args:
-        dimension: Its name.
-    """
+    """Tell whether a dimension decides an argument with others, or in words of its own."""
     return dimension in _HOLDS
 
 
 def short_name(dimension: str) -> str:
     """Return what a dimension's name says that it holds, without the group it is in.
-
-    Args:
-        dimension: Its name.
 
     >>> short_name("policy_kwargs.lstm_hidden_size_pow")
     'lstm_hidden_size'
@@ -185,7 +175,6 @@ def check_budget(name: str, value: Any, config: StudyConfig) -> None:
     Args:
         name: The dimension, or an argument that the space does not search.
         value: The value in it; anything but a number passes.
-        config: The study's configuration.
 
     Raises:
         UserError: No rollout would fit between two evaluations, or nothing would be learned.

@@ -74,7 +74,6 @@ def discover_dimensions(sample: Sample, name: str) -> dict[str, BaseDistribution
     """Find the dimensions of a space by drawing from it.
 
     Args:
-        sample: The space.
         name: What the user calls it.
 
     Returns:

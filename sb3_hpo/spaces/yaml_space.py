@@ -48,7 +48,6 @@ class FileSpace:
 
         Args:
             names: Plain entries by dotted name.
-            config: The study's configuration.
             action_space: Of the environment; action noise has its shape.
 
         Raises:
@@ -79,9 +78,6 @@ class FileSpace:
 
     def __call__(self, trial: TrialLike) -> dict[str, Any]:
         """Sample keyword arguments.
-
-        Args:
-            trial: The trial.
 
         Returns:
             Keyword arguments of the algorithm.

@@ -28,9 +28,6 @@ def find_address(storage: str) -> StorageAddress:
     Args:
         storage: What `--storage` takes, or a run folder.
 
-    Returns:
-        Its address.
-
     Raises:
         UserError: There is nothing.
     """
@@ -81,9 +78,6 @@ def find_study(
         name: The study; may be left out where there is one only.
         retry_timeout_s: How long to wait for a storage that is away, in seconds.
 
-    Returns:
-        The study.
-
     Raises:
         UserError: There is no such storage or study; the names that exist are listed.
     """
@@ -113,9 +107,6 @@ def _check_has_studies(address: StorageAddress) -> None:
 def check_maximises(study: optuna.Study) -> None:
     """Refuse a study whose best trials are those with the lowest values.
 
-    Args:
-        study: The study.
-
     Raises:
         UserError: It minimises, or has several objectives.
     """
@@ -136,7 +127,6 @@ def find_run_dir(storage: str, study: optuna.Study, run_dir: str | None = None) 
 
     Args:
         storage: As for `find_study`.
-        study: The study.
         run_dir: The folder, where the user names one.
 
     Returns:

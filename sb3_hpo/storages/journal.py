@@ -174,11 +174,7 @@ class CheckedJournal(JournalStorage):
 
 
 def torn_tail(path: Path) -> bytes:
-    """Return what follows the last line end of a file: empty if the file is whole.
-
-    Args:
-        path: The file.
-    """
+    """Return what follows the last line end of a file: empty if the file is whole."""
     tail = b""
     with path.open("rb") as file:
         end = file.seek(0, os.SEEK_END)

@@ -46,9 +46,6 @@ class StudyLocation:
     def of(cls, config: StudyConfig) -> StudyLocation:
         """Find where the configuration puts its study; writes nothing.
 
-        Args:
-            config: The study's configuration.
-
         Raises:
             UserError: The storage cannot be what the configuration says.
         """

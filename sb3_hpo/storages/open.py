@@ -64,9 +64,6 @@ class StorageAddress:
                 `postgresql://`, `mysql://`, `sqlite:///`, `journal://`. Relative paths are made
                 absolute.
 
-        Returns:
-            The address.
-
         Raises:
             UserError: It is of no known kind, misses a package, or is a file of another sort.
         """

@@ -184,20 +184,12 @@ class RetryingStorage(BaseStorage):
 
 
 def stop_retrying(study: optuna.Study) -> None:
-    """Let the calls to a study's storage wait no longer, also one that waits now.
-
-    Args:
-        study: The study.
-    """
+    """Let the calls to a study's storage wait no longer, also one that waits now."""
     if isinstance(study._storage, RetryingStorage):
         study._storage.retry_timeout_s = 0.0
 
 
 def outages(study: optuna.Study) -> int:
-    """Return how often this process has found a study's storage away.
-
-    Args:
-        study: The study.
-    """
+    """Return how often this process has found a study's storage away."""
     storage = study._storage
     return storage.n_outages if isinstance(storage, RetryingStorage) else 0

@@ -35,8 +35,6 @@ def report_evaluation(trial: optuna.Trial, evaluation: Evaluation, n_timesteps: 
     """Report an evaluation at its nominal step and ask the pruner.
 
     Args:
-        trial: The trial.
-        evaluation: The evaluation.
         n_timesteps: Step at which the run ends.
 
     Returns:

@@ -59,7 +59,6 @@ class Objective:
         """Prepare.
 
         Args:
-            config: The study's configuration.
             sample: From a trial to keyword arguments of the algorithm.
             on_step: Called at every environment step; may raise `StopRun`.
             run_dir: Where `--tensorboard` logs go.

@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 def prepare(config: StudyConfig) -> BoundSpace:
     """Check everything that can be checked before a trial, without writing anything.
 
-    Args:
-        config: The study's configuration.
-
     Returns:
         The bound search space.
 
@@ -54,9 +51,6 @@ def prepare(config: StudyConfig) -> BoundSpace:
 def model_choices(config: StudyConfig) -> tuple[str, str]:
     """Return the policy and the device that training takes for this environment.
 
-    Args:
-        config: The study's configuration.
-
     Returns:
         Their names.
     """
@@ -72,10 +66,6 @@ def try_model(config: StudyConfig, space: BoundSpace) -> None:
 
     One of a first sample, and one for each choice and each end of a range that the user has made.
 
-    Args:
-        config: The study's configuration.
-        space: The bound search space.
-
     Raises:
         UserError: The constructor refuses the policy, its arguments, the device or a sample.
     """
@@ -89,7 +79,6 @@ def try_points(space: BoundSpace, build: Callable[[dict[str, Any]], None]) -> No
     choice of each dimension, and so on.
 
     Args:
-        space: The bound space.
         build: Builds a model of keyword arguments, or raises.
 
     Raises:

@@ -48,7 +48,6 @@ def rehearsal(config: StudyConfig, tell: Callable[[str], None]) -> Iterator[None
     """Rehearse while a block prepares the study.
 
     Args:
-        config: The study's configuration.
         tell: Gets what the user should know, after the block.
 
     Raises:
@@ -70,9 +69,6 @@ def rehearsal(config: StudyConfig, tell: Callable[[str], None]) -> Iterator[None
 
 def rehearse(config: StudyConfig) -> list[str]:
     """Try out what can be tried before any training, in a process of its own.
-
-    Args:
-        config: The study's configuration.
 
     Returns:
         What the user should know.
@@ -158,7 +154,6 @@ def try_out(
     """Walk through the first episode with random actions, and score a made-up learning curve.
 
     Args:
-        config: The study's configuration.
         on_start: Called when the environment is there and the walk begins.
         on_end: Called after it.
 
@@ -305,7 +300,6 @@ def _try_score(config: StudyConfig, level: float) -> None:
     """Call the user's score rule with made-up curves: one that rises, and a flat one.
 
     Args:
-        config: The study's configuration.
         level: A value that an episode can have: a rule may count on its sign.
     """
     if ":" not in config.score:

@@ -48,13 +48,8 @@ def create_or_resume(
     """Create the study with its first trials enqueued, or open it if it is there.
 
     Args:
-        config: The study's configuration.
         location: Where it lives.
-        space: The bound search space.
         points: The user's points; those that the study has not seen yet are enqueued.
-
-    Returns:
-        The study.
 
     Raises:
         UserError: It is there with another configuration; the difference is shown. Or there is no
@@ -99,13 +94,9 @@ def open_study(
     """Open an existing study with the configured sampler and pruner, which Optuna stores not.
 
     Args:
-        config: The study's configuration.
         location: Where it lives.
         space: The bound search space; needed to ask for trials.
         waits_to_open: Whether to wait for a storage that is away.
-
-    Returns:
-        The study.
     """
     return optuna.load_study(
         storage=location.open(waits_to_open=waits_to_open),
@@ -122,7 +113,6 @@ def is_owner(study: optuna.Study, location: StudyLocation) -> bool:
     re-evaluate the same trials again.
 
     Args:
-        study: The study.
         location: Where this command works.
     """
     return (
@@ -148,7 +138,6 @@ def check_same(config: StudyConfig, study: optuna.Study) -> None:
 
     Args:
         config: The configuration now.
-        study: The study.
 
     Raises:
         UserError: Something that changes a value differs; both values are shown.

@@ -32,7 +32,6 @@ class TrialRuns:
         """Prepare.
 
         Args:
-            trial: The trial.
             n_seeds: How many runs.
             n_timesteps: Length of a run in environment steps.
         """

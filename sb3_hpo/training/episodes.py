@@ -79,9 +79,6 @@ def run_episodes(
             others are seeded once with the first seed.
         plan: How to evaluate.
         check: Called at every step; may raise to end the evaluation.
-
-    Returns:
-        The episodes.
     """
     loop = _EpisodeLoop(venv, plan)
     predict = _predictor(model, venv, plan)

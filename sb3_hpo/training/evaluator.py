@@ -172,9 +172,6 @@ def _frozen(venv: VecEnv) -> Iterator[VecNormalize | None]:
 def check_finite_parameters(model: BaseAlgorithm) -> None:
     """Raise if the policy has weights that are not finite.
 
-    Args:
-        model: The model.
-
     Raises:
         Diverged: It has; the message names the first such parameter.
     """

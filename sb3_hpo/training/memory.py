@@ -54,7 +54,6 @@ def replay_memory(
     """Return what a model's replay buffer will take, exactly.
 
     Args:
-        algorithm_class: The algorithm.
         kwargs: Its keyword arguments; for the others its defaults count.
         observation_space: As the algorithm sees it, after VecNormalize.
         action_space: Of the environment.
@@ -222,7 +221,6 @@ def memory_shortage(
     """Say why the replay buffers of all workers, each with this one's, would not fit.
 
     Args:
-        algorithm_class: The algorithm.
         kwargs: Its keyword arguments.
         venv: The training environments.
         n_timesteps: Environment steps of the run.

@@ -37,7 +37,6 @@ def choose_policy(algorithm_class: type[BaseAlgorithm], observation_space: gym.S
     """Return the name of an algorithm's policy class for an observation space.
 
     Args:
-        algorithm_class: The algorithm.
         observation_space: As the agent sees it.
 
     Returns:
@@ -63,7 +62,6 @@ def check_problem(config: TrainingConfig, problem: Problem) -> None:
     """Refuse an algorithm or an option that does not fit the environment.
 
     Args:
-        config: The run's configuration.
         problem: The environment, probed.
 
     Raises:

@@ -120,9 +120,6 @@ class Run:
         Args:
             clock: The runs it is trained together with.
 
-        Returns:
-            The run.
-
         Raises:
             CannotBatch: The runs cannot be trained together; nothing has been learned.
             Exception: Whatever a bug in the environment or elsewhere raises.
@@ -168,9 +165,6 @@ class Run:
 
         Args:
             n_together: How many of the kind there will be in this process.
-
-        Returns:
-            The model.
 
         Raises:
             StopRun: They do not fit into memory.

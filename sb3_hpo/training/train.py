@@ -97,7 +97,6 @@ def _train_together(
 
     Args:
         config: What they share.
-        runs: The runs.
         hooks: What to call meanwhile.
         ended: Gets what came of each; None where `hooks.on_error` has taken its error. Those that
             cannot even be built are in it in any case.

@@ -50,7 +50,6 @@ def one_line(error: BaseException, *, site: bool = False) -> str:
     """Return an error of somebody else's code, for a line about it.
 
     Args:
-        error: The error.
         site: Whether to say where the user's code raised it, or called what raised it.
 
     >>> one_line(ValueError("two lines"))

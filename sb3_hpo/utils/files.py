@@ -82,9 +82,6 @@ def _check_size(values: Any) -> None:
 def read_yaml_mapping(path: Path) -> dict[str, Any]:
     """Read a YAML file that holds one mapping.
 
-    Args:
-        path: The file.
-
     Returns:
         The mapping, empty for an empty file.
 

@@ -75,9 +75,6 @@ def load_reference(text: str) -> Any:
     Args:
         text: `package.module:name`, `path/to/file.py:name`; the name may be dotted.
 
-    Returns:
-        The object.
-
     Raises:
         UserError: The text has no colon, or the module, file or name does not exist.
     """

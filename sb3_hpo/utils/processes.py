@@ -40,15 +40,11 @@ def start_module(
     """Start `python -m module` as a process of its own.
 
     Args:
-        module: The module.
         arguments: Its command line.
         n_threads: Threads of its numerical libraries.
         log: Where its errors go, and its output unless it talks.
         talks: Whether we write to its input and read its output.
         variables: Further environment variables.
-
-    Returns:
-        The process.
     """
     environment = {
         **os.environ,
@@ -120,9 +116,6 @@ def leave(status: int) -> NoReturn:
 
     Python waits at its end for threads and child processes that an environment has started and
     that may never end.
-
-    Args:
-        status: The exit status.
     """
     main = threading.main_thread()
     threads = [thread.daemon for thread in threading.enumerate() if thread is not main]

@@ -46,9 +46,6 @@ def _scrubbed(url: re.Match[str]) -> str:
 def check_url(url: str) -> None:
     """Refuse a URL whose password cannot be told from its host.
 
-    Args:
-        url: The URL.
-
     Raises:
         UserError: A sign that separates the parts of a URL stands in a part.
     """

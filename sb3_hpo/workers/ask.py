@@ -35,7 +35,6 @@ def ask(study: optuna.Study, n_trials: int, worker: str) -> optuna.Trial | None:
     total exact over any number of workers without a coordinator.
 
     Args:
-        study: The study.
         n_trials: How many trials it should have.
         worker: Name of this process.
 
@@ -71,9 +70,7 @@ def ask_group(
     parameters from the same sampler. Points that somebody has enqueued are trained alone.
 
     Args:
-        study: The study.
         objective: What samples.
-        config: The study's configuration.
         worker: Name of this process.
         n_most: How many are wanted at most.
 

@@ -55,7 +55,6 @@ def run_loop(
     Args:
         study: The study, opened in this process.
         objective: Runs a trial; it calls `monitor.on_step`.
-        config: The study's configuration.
         monitor: Says when to stop.
         worker: Name of this process, unique over all machines and starts.
 
@@ -88,11 +87,7 @@ def run_loop(
 
 
 def trials_together(config: StudyConfig) -> tuple[int, str | None]:
-    """Return how many trials a worker trains together at most, and why not those asked for.
-
-    Args:
-        config: The study's configuration.
-    """
+    """Return how many trials a worker trains together at most, and why not those asked for."""
     if config.batch_trials == 1 or config.exact:
         return 1, None
     if config.tensorboard or config.verbose:

@@ -45,7 +45,6 @@ def hand_back(
     """Fail a running trial and enqueue its parameters for another try.
 
     Args:
-        study: The study.
         trial: The running trial, of this or another process.
         outcome: `lost`, `interrupted` or `surplus`, for its record.
         n_losses: How often these parameters have now lost their worker; default: as before.
@@ -70,7 +69,6 @@ def write_off(study: optuna.Study, trial: FrozenTrial, outcome: str, reason: str
     """Prune a running trial of another process, with a constraint that keeps samplers away.
 
     Args:
-        study: The study.
         trial: The running trial.
         outcome: `lost` or `timeout`.
         reason: What happened, in words.
@@ -87,7 +85,6 @@ def handle_loss(study: optuna.Study, trial: FrozenTrial) -> bool:
     """Deal with a running trial whose worker is gone: hand back, or after two losses write off.
 
     Args:
-        study: The study.
         trial: The running trial.
 
     Returns:
@@ -173,7 +170,6 @@ def find_lost(
     whoever finds a stale trial first writes something, and forgets it if that had to wait.
 
     Args:
-        study: The study.
         stale: Watches it.
         trials: All its trials, as they are now.
     """

@@ -37,7 +37,6 @@ class TrialMonitor:
         """Prepare.
 
         Args:
-            config: The study's configuration.
             deadline: When the search ends, on `clock`.
             orphaned: Whether the process that started this one is gone.
             clock: Seconds; tests pass their own.

@@ -72,7 +72,6 @@ class Workers:
 
         Args:
             study: The study, opened in this process, to look after lost trials.
-            config: Its configuration.
             location: Where it lives.
             deadline: When the search ends, in seconds since the epoch.
         """

@@ -51,7 +51,6 @@ class Progress:
         """Prepare.
 
         Args:
-            study: The study.
             n_trials: Finished trials wanted.
             console: Where to write; whether it is a terminal decides how.
             clock: Seconds; tests pass their own.
@@ -157,9 +156,6 @@ def describe_outcome(trial: FrozenTrial) -> str:
 
     Args:
         trial: A finished trial.
-
-    Returns:
-        The line.
     """
     outcome = outcome_of(trial)
     if outcome == "surplus":

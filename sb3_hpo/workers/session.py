@@ -55,10 +55,7 @@ def search(
     """Run the trials that are left.
 
     Args:
-        study: The study.
-        config: Its configuration.
         location: Where it lives.
-        space: Its search space.
         console: Where progress is shown.
         start: When the command began, in seconds since the epoch.
         owns_study: Whether this command speaks for the study: the end of its time is everybody's.
@@ -125,7 +122,6 @@ def say_where_the_answer_is(
     """Say who re-evaluates a study that this command has only worked for.
 
     Args:
-        study: The study.
         location: Where this command works.
         console: Where to print.
     """

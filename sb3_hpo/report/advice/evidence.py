@@ -150,7 +150,6 @@ def gather(study: optuna.Study, config: StudyConfig, result: StudyResult) -> Evi
 
     Args:
         study: The study, also a running one.
-        config: Its configuration.
         result: What is known of it.
 
     Returns:

@@ -52,7 +52,6 @@ def advise(study: optuna.Study, config: StudyConfig, result: StudyResult) -> lis
 
     Args:
         study: The study, also a running one.
-        config: Its configuration.
         result: What is known of it.
 
     Returns:

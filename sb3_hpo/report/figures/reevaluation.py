@@ -54,7 +54,6 @@ def scores(result: StudyResult, history: SearchHistory) -> Drawn:
 
     Args:
         result: What is known.
-        history: The search.
     """
     tests = [tested for tested in (result.winner, result.default) if tested is not None]
     if not tests and not result.raced:

@@ -32,11 +32,7 @@ if TYPE_CHECKING:
 
 
 def value_history(history: SearchHistory) -> Drawn:
-    """Draw trial values and the best so far against the environment steps spent.
-
-    Args:
-        history: The search.
-    """
+    """Draw trial values and the best so far against the environment steps spent."""
     done = [curve for curve in history.curves if curve.kind not in ("running", "failed")]
     if not any(curve.value is not None for curve in done):
         return "No history: no trial is COMPLETE yet."
@@ -128,7 +124,6 @@ def trial_curves(history: SearchHistory, n_named: int = 5) -> Drawn:
     """Draw the learning curves of all trials: pruned ones faint, the best named.
 
     Args:
-        history: The search.
         n_named: How many of the best have a colour of their own.
     """
     with_curve = [curve for curve in history.curves if curve.values]

@@ -72,9 +72,6 @@ class Points:
 def read_points(study: optuna.Study) -> Points:
     """Read the points of the search space that were tried.
 
-    Args:
-        study: The study.
-
     Returns:
         The points. Enqueued configurations are trained as given, whatever was sampled: their
         parameters would mislead.
@@ -141,7 +138,6 @@ def slices(points: Points, history: SearchHistory) -> Drawn:
 
     Args:
         points: What was tried.
-        history: The search.
     """
     if len(points.trials) < 2 or not points.dimensions:
         return _too_few("slices", points)
@@ -231,7 +227,6 @@ def parallel(points: Points, history: SearchHistory) -> Drawn:
 
     Args:
         points: What was tried.
-        history: The search.
     """
     if len(points.trials) < 2 or not points.dimensions:
         return _too_few("parallel coordinates", points)

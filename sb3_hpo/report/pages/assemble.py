@@ -44,7 +44,6 @@ def write_pages(
 
     Args:
         run_dir: Where to; the folder must exist.
-        study: The study.
         config: Its configuration; None for a study of another tool.
         result: What is known.
         advice: What to do next.
@@ -82,7 +81,6 @@ def make_sections(
     """Return what the report says, in the order that a reader wants.
 
     Args:
-        study: The study.
         config: Its configuration; None for a study of another tool.
         result: What is known.
         advice: What to do next.

@@ -60,7 +60,6 @@ def cost_section(study: optuna.Study, history: SearchHistory, result: StudyResul
     """Say what everything cost, pruned, lost and re-evaluated runs included.
 
     Args:
-        study: The study.
         history: Its trials.
         result: What is known.
     """
@@ -139,7 +138,6 @@ def setting_section(
     """Say what was run: algorithm, environment, evaluation, seeds, versions, search space.
 
     Args:
-        study: The study.
         config: Its configuration; None for a study of another tool.
         result: What is known; its runs know their versions.
     """

@@ -26,10 +26,8 @@ def answer_section(
     """Give the answer in words and numbers, or say why there is none yet.
 
     Args:
-        study: The study.
         config: Its configuration; None for a study of another tool.
         result: What is known.
-        history: The search.
     """
     blocks: list[Block] = []
     if result.winner is not None and config is not None:
@@ -163,7 +161,6 @@ def scores_section(result: StudyResult, history: SearchHistory) -> Section:
 
     Args:
         result: What is known.
-        history: The search.
     """
     tests = [tested for tested in (result.winner, result.default) if tested is not None]
     blocks: list[Block] = []

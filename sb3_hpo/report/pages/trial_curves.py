@@ -96,9 +96,6 @@ def read_history(
         study: The study, also a running one, also one of another tool.
         result: What is known.
         metric: What was maximised, if not the return.
-
-    Returns:
-        The past.
     """
     trials = sorted(trials_of(study), key=_completion)
     best = best_trials(study, 1)

@@ -44,7 +44,6 @@ def read_enqueued(path: Path, space: BoundSpace) -> EnqueuedPoint:
         path: YAML with dimensions or SB3 names. Or the `best.yaml` of another study, or an RL Zoo
             file with an entry for the study's environment: these are tried as they are, also
             where this study's space does not reach.
-        space: The bound space.
 
     Returns:
         The point. A warning is logged of what an RL Zoo entry says of the environment or the

@@ -33,7 +33,6 @@ def params_near(kwargs: Mapping[str, Any], space: BoundSpace) -> dict[str, Any]:
 
     Args:
         kwargs: Description of keyword arguments; what it lacks has SB3's default.
-        space: The bound space.
 
     Returns:
         Parameters by dimension; what cannot be found is left out, for the sampler to draw.

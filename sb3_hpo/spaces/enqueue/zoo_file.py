@@ -67,11 +67,7 @@ def read_zoo_entry(
     Args:
         values: The file's contents.
         where: The file, for messages.
-        config: The study's configuration.
         action_space: Of the environment; action noise has its shape.
-
-    Returns:
-        The entry.
 
     Raises:
         UserError: There is no entry for the environment, or all that is wrong with it: unknown

@@ -41,11 +41,7 @@ class OverrideRequest:
 
 
 def request_of_options(config: StudyConfig) -> OverrideRequest:
-    """Return what is in `--fixed`, `--range`, `--choices` and `--drop`.
-
-    Args:
-        config: The study's configuration.
-    """
+    """Return what is in `--fixed`, `--range`, `--choices` and `--drop`."""
     ranges, choices = _with_dots(config.range), _with_dots(config.choices)
     return OverrideRequest(config.fixed, ranges, choices, config.drop)
 

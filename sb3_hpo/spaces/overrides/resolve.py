@@ -63,9 +63,6 @@ def resolve_overrides(request: OverrideRequest, context: OverrideContext) -> Res
         request: The overrides, as the user has written them.
         context: The space.
 
-    Returns:
-        The changes.
-
     Raises:
         UserError: All unknown names and impossible values in one line.
     """

@@ -64,7 +64,6 @@ class ResolvedOverrides:
         """Sample with the changes made.
 
         Args:
-            sample: The search space.
             trial: The trial to ask for everything that is not held.
 
         Returns:

@@ -62,7 +62,6 @@ class QuantilePruner(BasePruner):
 
         Args:
             study: The study; it may minimise or maximise.
-            trial: The trial.
 
         Returns:
             Whether its last reported value is outside the best `keep_fraction` of the values
@@ -94,9 +93,6 @@ def _value_at(trial: FrozenTrial, step: int) -> float:
 
 def build_pruner(config: StudyConfig) -> BasePruner:
     """Build the configured pruner.
-
-    Args:
-        config: The study's configuration.
 
     Returns:
         The pruner; `halving` and `hyperband` have their first rung at 30 % of the budget.

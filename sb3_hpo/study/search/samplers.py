@@ -34,9 +34,6 @@ _BLIND = (optuna.samplers.GPSampler, optuna.samplers.CmaEsSampler)
 def check_search(config: StudyConfig) -> None:
     """Refuse a sampler or pruner that cannot be made.
 
-    Args:
-        config: The study's configuration.
-
     Raises:
         UserError: Packages are missing, or what the user names makes no sampler or pruner.
     """
@@ -71,7 +68,6 @@ class LateSeededSampler(BaseSampler):
         """Prepare.
 
         Args:
-            config: The study's configuration.
             dimensions: Of the bound search space, for `grid`, which alone needs them.
         """
         self._config = config

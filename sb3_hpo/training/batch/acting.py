@@ -88,7 +88,6 @@ def with_parameters(
     """Call something while a module has other parameters.
 
     Args:
-        module: The module.
         parameters: By name.
         call: What to call; it uses the module.
 
@@ -121,7 +120,6 @@ def example(space: Space[Any], n: int) -> Any:
     """Return n observations of zeros.
 
     Args:
-        space: The observation space.
         n: How many.
     """
     if isinstance(space, Dict):

@@ -69,9 +69,6 @@ class Turns:
             what: What is wanted.
             payload: What it takes.
 
-        Returns:
-            The answer.
-
         Raises:
             BaseException: What the service raised, for a function that is alone.
         """

@@ -26,7 +26,6 @@ class TD3Learner(OffPolicyLearner):
         """Take the models' networks over.
 
         Args:
-            models: The models.
             streams: Not used: SB3 draws for itself.
         """
         super().__init__(models, streams)

@@ -72,11 +72,7 @@ class OffPolicyLearner(Learner):
     acting: ClassVar[str]
 
     def __init__(self, models: Sequence[Any], _: Sequence[np.random.RandomState]) -> None:
-        """Take the models' networks over.
-
-        Args:
-            models: The models.
-        """
+        """Take the models' networks over."""
         super().__init__(models)
         first = models[0]
         if first.train_freq.unit is not TrainFrequencyUnit.STEP:

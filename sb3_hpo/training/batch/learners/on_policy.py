@@ -30,7 +30,6 @@ class OnPolicyLearner(Learner):
         """Take the models' policies over.
 
         Args:
-            models: The models.
             randomness: What each of them draws from in place of `numpy.random`.
         """
         super().__init__(models)

@@ -51,7 +51,6 @@ def pays(model: Any, n_timesteps: int) -> bool:
     """Say whether a model that is alone learns long enough to trace its graphs.
 
     Args:
-        model: The model.
         n_timesteps: For how many environment steps it will learn.
     """
     n_vec_steps = n_timesteps // int(model.n_envs)
