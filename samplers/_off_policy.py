@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from samplers._replay import (
+from samplers._replay_buffer import (
     MIN_ROLLOUT,
     REPLAY_DEFAULT_PARAMS,
     ReplayRanges,

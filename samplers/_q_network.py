@@ -9,7 +9,7 @@ from samplers._off_policy import (
     sample_net_archs,
     sample_off_policy_params,
 )
-from samplers._replay import ReplayRanges
+from samplers._replay_buffer import ReplayRanges
 from samplers._shared import has_images, is_at_least
 from samplers.schedules import sample_learning_rate
 

@@ -123,7 +123,7 @@ def test_report_has_the_same_numbers(golden: Path, storage: str, folder: str) ->
 def test_doctor_finds_nothing_wrong(golden: Path) -> None:
     shown = _run("doctor", "journal")
     assert "finished: 4 of 4 (4 complete)" in shown
-    assert shown.endswith("nothing to mend\n")
+    assert shown.endswith("nothing to repair\n")
 
 
 def test_recipe_is_loaded(golden: Path) -> None:

@@ -38,63 +38,63 @@ if TYPE_CHECKING:
 
 
 class Findings:
-    """Tells findings as they are made, mends them if asked to, and keeps the count."""
+    """Tells findings as they are made, repairs them if asked to, and keeps the count."""
 
     def __init__(self, console: Console, *, fix: bool) -> None:
         """Prepare.
 
         Args:
             console: Where to print.
-            fix: Whether to mend.
+            fix: Whether to repair.
         """
         self.console, self.fix = console, fix
-        self._n_mended = self._n_mendable = self._n_hopeless = 0
+        self._n_repaired = self._n_repairable = self._n_hopeless = 0
 
     @property
-    def is_all_mended(self) -> bool:
+    def is_all_repaired(self) -> bool:
         """Whether nothing that was found is still wrong."""
-        return self._n_mendable == self._n_hopeless == 0
+        return self._n_repairable == self._n_hopeless == 0
 
     def say(self, text: str) -> None:
         """Print a line."""
         echo(self.console, text)
 
     def deal_with(self, finding: Finding) -> None:
-        """Tell a finding, and mend it if that is asked for and can be done."""
+        """Tell a finding, and repair it if that is asked for and can be done."""
         self.say(f"wrong: {finding.text}")
-        if finding.mend is None:
+        if finding.repair is None:
             self._n_hopeless += 1
         elif not self.fix:
-            self._n_mendable += 1
+            self._n_repairable += 1
         else:
             try:
-                self.say(f"  mended: {finding.mend()}")
-                self._n_mended += 1
+                self.say(f"  repaired: {finding.repair()}")
+                self._n_repaired += 1
             except OSError as error:
-                self.say(f"  not mended: {error.strerror or error}")
+                self.say(f"  not repaired: {error.strerror or error}")
                 self._n_hopeless += 1
 
     def conclude(self) -> int:
         """Print what the findings come to; return the exit status."""
         parts = []
-        if self._n_mended:
-            parts.append(f"{plural(self._n_mended, 'thing')} mended")
+        if self._n_repaired:
+            parts.append(f"{plural(self._n_repaired, 'thing')} repaired")
         if self._n_hopeless:
-            parts.append(f"{plural(self._n_hopeless, 'thing')} that --fix cannot mend")
-        if self._n_mendable:
-            parts.append(f"{plural(self._n_mendable, 'thing')} to mend: run again with --fix")
-        self.say("; ".join(parts) or "nothing to mend")
-        return 0 if self.is_all_mended else 1
+            parts.append(f"{plural(self._n_hopeless, 'thing')} that --fix cannot repair")
+        if self._n_repairable:
+            parts.append(f"{plural(self._n_repairable, 'thing')} to repair: run again with --fix")
+        self.say("; ".join(parts) or "nothing to repair")
+        return 0 if self.is_all_repaired else 1
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Look into a storage, and mend what is wrong with it if asked to.
+    """Look into a storage, and repair what is wrong with it if asked to.
 
     Args:
         argv: The arguments; default: those of the process.
 
     Returns:
-        The exit status: 0 all is well or was mended, 1 something is wrong, 2 for a mistake of
+        The exit status: 0 all is well or was repaired, 1 something is wrong, 2 for a mistake of
         the user.
     """
     return run_command(lambda: _command(sys.argv[1:] if argv is None else argv))
@@ -102,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _command(argv: Sequence[str]) -> int:
     arguments = _parser().parse_args(argv)
-    visit = Findings(Console(), fix=arguments.fix)
+    findings = Findings(Console(), fix=arguments.fix)
     name = arguments.study_name
     try:
         address = find_address(arguments.storage)
@@ -114,30 +114,30 @@ def _command(argv: Sequence[str]) -> int:
     check_wait(arguments.wait, studies)
     wait_s = arguments.wait
     if journal is None:
-        visit.say(str(address))
+        findings.say(str(address))
     else:
-        _visit_file(journal, visit)
-        if visit.fix and visit.is_all_mended:
+        _check_file(journal, findings)
+        if findings.fix and findings.is_all_repaired:
             studies = _load(open_storage(address), name)
         elif journal.salvage is not None:
             wait_s = 0  # nothing that is written there now can be seen
     for study in studies:
         for line in describe_study(study):
-            visit.say(line)
+            findings.say(line)
     if journal is not None:
-        _check_room(journal.path, studies, visit)
-    _visit_running(studies, wait_s, visit)
-    return visit.conclude()
+        _check_room(journal.path, studies, findings)
+    _check_running(studies, wait_s, findings)
+    return findings.conclude()
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m sb3_hpo.doctor",
-        description="Say what is in a storage and what is wrong with it; mend it with --fix.",
+        description="Say what is in a storage and what is wrong with it; repair it with --fix.",
     )
     parser.add_argument("storage", help="run folder, journal file, or URL of a database")
     parser.add_argument("--study-name", help="which study (default: all)")
-    parser.add_argument("--fix", action="store_true", help="mend what can be mended")
+    parser.add_argument("--fix", action="store_true", help="repair what can be repaired")
     parser.add_argument(
         "--wait",
         type=float,
@@ -158,50 +158,50 @@ def _load(storage: optuna.storages.BaseStorage, name: str | None) -> list[optuna
     ]
 
 
-def _visit_file(journal: Journal, visit: Findings) -> None:
+def _check_file(journal: Journal, findings: Findings) -> None:
     """Say what there is to be said of a journal without its studies."""
     studies = _load(journal.storage, None)
     for line in describe_file(journal, sum(len(trials_of(study)) for study in studies)):
-        visit.say(line)
+        findings.say(line)
     workers = {item.worker for item in running_trials(studies)}
     for finding in journal_findings(journal, in_use=not workers.isdisjoint(living_workers())):
-        visit.deal_with(finding)
+        findings.deal_with(finding)
 
 
-def _check_room(path: Path, studies: list[optuna.Study], visit: Findings) -> None:
+def _check_room(path: Path, studies: list[optuna.Study], findings: Findings) -> None:
     n_left = sum(n_missing(study) for study in studies)
     try:
         if n_left > 0:
             check_free_space(path.parent, n_left)
     except UserError as error:
-        visit.deal_with(Finding(str(error).removeprefix("storage: ")))
+        findings.deal_with(Finding(str(error).removeprefix("storage: ")))
 
 
-def _visit_running(studies: list[optuna.Study], wait_s: float | None, visit: Findings) -> None:
+def _check_running(studies: list[optuna.Study], wait_s: float | None, findings: Findings) -> None:
     """Find the zombies among the running trials."""
     running = running_trials(studies)
     alive = living_workers()
     watched = []
     for item in running:
         if item.is_local and item.worker in alive:
-            visit.say(f"{item}: its worker {item.worker} is at work on this machine")
+            findings.say(f"{item}: its worker {item.worker} is at work on this machine")
         elif item.is_local:
             if not item.shows_life():  # it has not ended while we looked for its worker
-                _declare_zombie(item, f"its worker {item.worker} is gone", visit)
+                _declare_zombie(item, f"its worker {item.worker} is gone", findings)
         elif wait_s == 0 or (wait_s is None and not item.has_beat):
             hint = "not watched" if item.has_beat else "only --wait SECONDS can tell if it lives"
-            visit.say(f"{item}: it is running; {hint}")
+            findings.say(f"{item}: it is running; {hint}")
         else:
             watched.append(item)
     if watched:
-        _watch(watched, wait_s or default_wait(watched), visit)
+        _watch(watched, wait_s or default_wait(watched), findings)
 
 
-def _watch(watched: list[RunningTrial], wait_s: float, visit: Findings) -> None:
+def _watch(watched: list[RunningTrial], wait_s: float, findings: Findings) -> None:
     """Find those that show no life."""
-    visit.say(f"watching {plural(len(watched), 'running trial')} of other machines for signs of "
+    findings.say(f"watching {plural(len(watched), 'running trial')} of other machines for signs of "
               f"life, for {wait_s:g} s")  # fmt: skip
-    with visit.console.status("") as status:
+    with findings.console.status("") as status:
         silent = watch(
             watched,
             wait_s,
@@ -210,13 +210,13 @@ def _watch(watched: list[RunningTrial], wait_s: float, visit: Findings) -> None:
     for item in watched:
         if item in silent:
             who = "its worker" if item.worker is None else f"its worker {item.worker}"
-            _declare_zombie(item, f"no sign of life of {who} in {wait_s:g} s", visit)
+            _declare_zombie(item, f"no sign of life of {who} in {wait_s:g} s", findings)
         else:
-            visit.say(f"{item}: it shows life")
+            findings.say(f"{item}: it shows life")
 
 
-def _declare_zombie(item: RunningTrial, why: str, visit: Findings) -> None:
-    visit.deal_with(Finding(f"{item}: {why}, but it counts as running", partial(give_on, item)))
+def _declare_zombie(item: RunningTrial, why: str, findings: Findings) -> None:
+    findings.deal_with(Finding(f"{item}: {why}, but it counts as running", partial(give_on, item)))
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ def describe_file(journal: Journal, n_trials: int) -> list[str]:
     if beside := leftovers(journal.path):
         size = decimal(sum(path.lstat().st_size for path in beside))
         names = ", ".join(path.name for path in beside)
-        lines.append(f"  kept from earlier mends, {size}, may be deleted: {names}")
+        lines.append(f"  kept from earlier repairs, {size}, may be deleted: {names}")
     return lines
 
 

@@ -1,4 +1,4 @@
-"""What is wrong with a journal file, and how that is mended when asked to."""
+"""What is wrong with a journal file, and how that is repaired when asked to."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from optuna.storages.journal import JournalFileOpenLock
 from rich.filesize import decimal
 
 from sb3_hpo.doctor.journal_reader import SETTLE_S, read_journal
-from sb3_hpo.storages.journal import LOCK_GRACE_S, mend_torn_tail
+from sb3_hpo.storages.journal import LOCK_GRACE_S, repair_torn_tail
 from sb3_hpo.utils.formatting import plural
 
 if TYPE_CHECKING:
@@ -33,12 +33,12 @@ class Finding:
 
     Attributes:
         text: What, in one line.
-        mend: Mends it and says what was done; raises OSError where that fails. None: only a
-            person can mend it.
+        repair: Repairs it and says what was done; raises OSError where that fails. None: only a
+            person can repair it.
     """
 
     text: str
-    mend: Callable[[], str] | None = None
+    repair: Callable[[], str] | None = None
 
 
 def journal_findings(journal: Journal, *, in_use: bool) -> list[Finding]:
@@ -48,7 +48,7 @@ def journal_findings(journal: Journal, *, in_use: bool) -> list[Finding]:
         in_use: Whether a process of this machine works with it now.
 
     Returns:
-        The findings, to be mended in this order.
+        The findings, to be repaired in this order.
     """
     findings = []
     path, lock = journal.path, find_lock(journal.path)
@@ -76,7 +76,7 @@ def _finding_of_lines(path: Path, kept: Salvage, *, in_use: bool) -> Finding:
     besides = f", and {plural(n_others, 'other')}" if n_others else ""
     text = (
         f"{_where(first)} is broken ({_start(first.start)}){besides}, so nothing after it can be "
-        "used; mended, the file keeps all that can be read"
+        "used; repaired, the file keeps all that can be read"
     )
     if kept.new_studies:
         text += f", below a new beginning of the study {', '.join(kept.new_studies)}"
@@ -126,7 +126,7 @@ def find_lock(journal: Path) -> Lock | None:
 
 
 def leftovers(journal: Path) -> list[Path]:
-    """Return what earlier mends and deaths have left beside a journal; it does no harm."""
+    """Return what earlier repairs and deaths have left beside a journal; it does no harm."""
     names = (
         f"{glob.escape(journal.name)}.{kind}"
         for kind in ("torn-*", "broken-*", "mended-*", "lock?*")
@@ -145,7 +145,7 @@ def _break_lock(journal: Path, seen: Lock) -> str:
 
 def _cut_tail(journal: Path) -> str:
     with _locked(journal):
-        backup = mend_torn_tail(journal)
+        backup = repair_torn_tail(journal)
     return "it is gone" if backup is None else f"cut off, and kept in {backup.name}"
 
 
@@ -156,15 +156,15 @@ def _leave_out_lines(journal: Path) -> str:
             return "it is gone"
         stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S.%f")
         backup = journal.with_name(f"{journal.name}.broken-{stamp}")
-        mended = journal.with_name(f"{journal.name}.mended-{stamp}")
+        repaired = journal.with_name(f"{journal.name}.mended-{stamp}")
         try:
             shutil.copyfile(journal, backup)
-            mended.write_bytes(b"".join(item.text + b"\n" for item in kept.operations))
-            shutil.copymode(journal, mended)
-            mended.replace(journal)
+            repaired.write_bytes(b"".join(item.text + b"\n" for item in kept.operations))
+            shutil.copymode(journal, repaired)
+            repaired.replace(journal)
         except OSError:
             backup.unlink(missing_ok=True)
-            mended.unlink(missing_ok=True)
+            repaired.unlink(missing_ok=True)
             raise
     return (
         f"left out; the whole file as it was is {backup.name} ({decimal(backup.stat().st_size)})"

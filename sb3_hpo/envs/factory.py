@@ -79,8 +79,8 @@ def _checked(made: Any, name: str) -> gym.Env[Any, Any]:
     kind = (
         "None" if made is None else f"an object of {type(made).__module__}:{type(made).__name__}"
     )
-    mend = "is its `return` missing?" if made is None else "return one, derived from that class"
-    raise UserError(f"{name} must make a gymnasium.Env, but made {kind}; {mend}")
+    advice = "is its `return` missing?" if made is None else "return one, derived from that class"
+    raise UserError(f"{name} must make a gymnasium.Env, but made {kind}; {advice}")
 
 
 def env_factory(config: TrainingConfig) -> EnvFactory:

@@ -29,7 +29,7 @@ from sb3_hpo.utils.errors import UserError, unknown_name
 from sb3_hpo.utils.files import format_yaml, read_yaml_mapping, write_atomically
 
 BEST = "best.yaml"
-_MENDS = {
+_ADVICE = {
     "training": "what --print-config shows of one training run: algo, env, n_timesteps, ...",
     "kwargs": "the algorithm's arguments; {} stands for SB3's defaults",
     "root_seed": "the study's --seed, 0 unless it was given",
@@ -157,7 +157,7 @@ def _sentence(error: Any) -> str:
         known = TrainingConfig.model_fields if parents else _File.model_fields
         return ": ".join([*parents, unknown_name("key", last, known)])
     if error["type"] == "missing":
-        return f"{key}: missing; {_MENDS.get(key, 'add it')}"
+        return f"{key}: missing; {_ADVICE.get(key, 'add it')}"
     if error["type"] == "value_error":  # our own checks name the value themselves
         return f"{key}: {error['msg'].removeprefix('Value error, ')}"
     return f"{key}: {error['msg']}, but got {error['input']!r}"

@@ -22,7 +22,7 @@ from sb3_hpo.results.reevaluation_runs import (
     training_config,
 )
 from sb3_hpo.storages.retrying import retry
-from sb3_hpo.training.episodes import MIN_EPISODE_CAP, EpisodePlan
+from sb3_hpo.training.episodes import EpisodePlan
 from sb3_hpo.training.evaluator import Diverged, GridEvaluator
 from sb3_hpo.training.hooks import Hooks, RunRequest
 from sb3_hpo.training.train import train
@@ -132,13 +132,8 @@ def _judge(
         return None
     if run.model is None:
         raise RuntimeError("a run that finished has a model")
-    plan = EpisodePlan(
-        episode_seeds=episode_seeds,
-        deterministic=not config.stochastic_eval,
-        metric=config.metric,
-        max_episode_steps=max(config.n_timesteps, MIN_EPISODE_CAP),
-        max_seconds=math.inf,  # a result of fewer episodes than it says would be a lie
-    )
+    # Not cut after some time: a result must be of as many episodes as it says.
+    plan = replace(EpisodePlan.of(config, episode_seeds), max_seconds=math.inf)
     n_envs = min(len(episode_seeds), config.n_eval_envs)  # as many as the user says there can be
     config = config.model_copy(update={"n_eval_envs": n_envs})
     venv = make_evaluation_envs(config, plan.max_episode_steps) if n_envs > 0 else None

@@ -78,7 +78,7 @@ class JournalReader(BaseJournalBackend):
         Raises:
             OSError: Always.
         """
-        raise OSError(errno.EROFS, "the journal has to be mended first")
+        raise OSError(errno.EROFS, "the journal has to be repaired first")
 
 
 class _Lock(JournalFileOpenLock):
@@ -115,7 +115,7 @@ class JournalBackend(JournalReader):
         path.touch()
         if torn_tail(path):  # without the lock, which a dead process may have left behind
             with self._locked():
-                mend_torn_tail(path)
+                repair_torn_tail(path)
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Append operations, all of them or, if there is no room, none.
@@ -128,7 +128,7 @@ class JournalBackend(JournalReader):
         """
         lines = [json.dumps(log, separators=(",", ":")) + "\n" for log in logs]
         with self._locked():
-            mend_torn_tail(self.path)
+            repair_torn_tail(self.path)
             size = self.path.stat().st_size
             try:
                 self._write("".join(lines).encode())
@@ -186,7 +186,7 @@ def torn_tail(path: Path) -> bytes:
     return tail[tail.rfind(b"\n") + 1 :]
 
 
-def mend_torn_tail(path: Path) -> Path | None:
+def repair_torn_tail(path: Path) -> Path | None:
     """Cut off a half-written last line; to be called by who holds the file's lock.
 
     Args:
@@ -194,7 +194,7 @@ def mend_torn_tail(path: Path) -> Path | None:
 
     Returns:
         The file that keeps what was cut off (appended to the journal, it restores it), or None if
-        there was nothing to mend.
+        there was nothing to repair.
     """
     torn = torn_tail(path)
     if not torn:

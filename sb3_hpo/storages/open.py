@@ -186,7 +186,7 @@ def open_storage(
         waits_to_open: Whether opening waits as well. A mistyped address is better told at once.
 
     Returns:
-        The storage; a journal's torn tail is mended.
+        The storage; a journal's torn tail is repaired.
 
     Raises:
         UserError: It cannot be opened now.

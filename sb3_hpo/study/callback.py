@@ -20,7 +20,7 @@ from sb3_hpo.envs.seeded_episodes import SeededEpisodes
 from sb3_hpo.results.trials import mark_infeasible
 from sb3_hpo.scoring.score_rules import DEFAULT_SCORE, score_rule
 from sb3_hpo.storages.existing import check_maximises
-from sb3_hpo.training.episodes import MIN_EPISODE_CAP, EpisodePlan
+from sb3_hpo.training.episodes import EpisodePlan, episode_cap
 from sb3_hpo.training.evaluator import Diverged, GridEvaluator, evaluation_grid
 from sb3_hpo.utils.errors import UserError
 from sb3_hpo.utils.seeding import Stream, derive_seeds
@@ -168,7 +168,7 @@ class TrialEvalCallback(EvalCallback):
         plan = EpisodePlan(
             episode_seeds=self._seeds,
             deterministic=self.deterministic,
-            max_episode_steps=max(n_timesteps, MIN_EPISODE_CAP),
+            max_episode_steps=episode_cap(n_timesteps),
         )
         self._evaluator = GridEvaluator(self.eval_env, grid, plan)
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
     from stable_baselines3.common.vec_env import VecEnv
 
+    from sb3_hpo.config.training_config import TrainingConfig
+
 # A batch of another size rounds differently; padding vector observations to one size makes an
 # evaluation the same number for every count of environments.
 _BATCH_SIZE = 32
@@ -42,6 +44,30 @@ class EpisodePlan:
     metric: str | None = None
     max_episode_steps: int = 100_000
     max_seconds: float = 600.0
+
+    @classmethod
+    def of(cls, config: TrainingConfig, episode_seeds: Sequence[int]) -> EpisodePlan:
+        """Plan an evaluation as a configuration has it.
+
+        Args:
+            config: Of the run.
+            episode_seeds: Start states of the episodes.
+        """
+        return cls(
+            episode_seeds=tuple(episode_seeds),
+            deterministic=not config.stochastic_eval,
+            metric=config.metric,
+            max_episode_steps=episode_cap(config.n_timesteps),
+        )
+
+
+def episode_cap(n_timesteps: int) -> int:
+    """Return after how many steps an endless episode is cut.
+
+    Args:
+        n_timesteps: Length of the training run.
+    """
+    return max(n_timesteps, MIN_EPISODE_CAP)
 
 
 @dataclass(frozen=True)

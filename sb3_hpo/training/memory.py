@@ -227,7 +227,7 @@ def memory_shortage(
         n_runs: How many such runs each worker trains at a time.
 
     Returns:
-        What is needed, what is there and how to mend it; None if they fit, or nobody can tell.
+        What is needed, what is there and what to do; None if they fit, or nobody can tell.
     """
     need = replay_memory(
         algorithm_class,

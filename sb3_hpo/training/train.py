@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sb3_hpo.training.batch.batch import Batch
 from sb3_hpo.training.batch.structure import CannotBatch
 from sb3_hpo.training.batching import check_batch
-from sb3_hpo.training.episodes import MIN_EPISODE_CAP, EpisodePlan
+from sb3_hpo.training.episodes import EpisodePlan
 from sb3_hpo.training.hooks import Hooks, RunRequest, StopRun
 from sb3_hpo.training.models import torch_threads
 from sb3_hpo.training.run import Run, SharedClock, TrainedRun
@@ -53,12 +53,7 @@ def train(
         Exception: Whatever a bug in the environment or elsewhere raises.
     """
     hooks = hooks or Hooks()
-    plan = EpisodePlan(
-        episode_seeds=tuple(episode_seeds),
-        deterministic=not config.stochastic_eval,
-        metric=config.metric,
-        max_episode_steps=max(config.n_timesteps, MIN_EPISODE_CAP),
-    )
+    plan = EpisodePlan.of(config, episode_seeds)
     dropped: set[int] = set()
     runs = [Run(config, request, plan, hooks, i, dropped) for i, request in enumerate(requests)]
     ended: dict[int, TrainedRun | None] = {}

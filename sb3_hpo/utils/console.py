@@ -45,8 +45,8 @@ def run_command(command: Callable[[], int]) -> int:
             raise
         where = "" if error.filename is None else f"{printable(str(error.filename))}: "
         sys.stderr.write(
-            f"error: {where}{error.strerror}; what was finished is kept, and once this is mended "
-            "the same command goes on from there\n"
+            f"error: {where}{error.strerror}; what was finished is kept, and once this is "
+            "repaired the same command goes on from there\n"
         )
     return 2
 

@@ -22,7 +22,7 @@ _NOT_THE_USERS = (  # folders of code in which no user looks for a mistake of th
 
 
 class UserError(ValueError):
-    """A mistake that the user can mend: the command prints its message and exits with 2."""
+    """A mistake that the user can correct: the command prints its message and exits with 2."""
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:

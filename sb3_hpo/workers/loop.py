@@ -205,7 +205,7 @@ def _site(error: Exception) -> str:
 
 
 def _stop_if_hopeless(study: optuna.Study, config: StudyConfig, error: tuple[str, str]) -> None:
-    """Stop the study when errors repeat: a bug is not mended by sampling on."""
+    """Stop the study when errors repeat: sampling on does not remove a bug."""
     start = study.user_attrs.get(SESSION_START, "")
     errors = [
         (trial.user_attrs[ERROR].partition(":")[0], trial.user_attrs[ERROR_SITE])

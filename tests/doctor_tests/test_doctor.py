@@ -114,7 +114,7 @@ def test_healthy_journal_is_described(path: Path, study: optuna.Study, doctor: D
         "  home: /runs/s on far",
         "  finished: 2 of 5 (2 complete)",
         "  best value: 2.5 (trial 1)",
-        "nothing to mend",
+        "nothing to repair",
     ]
 
 
@@ -141,7 +141,7 @@ def test_trials_are_counted_by_what_became_of_them(
         f"  finished: 6 of 5 (2 complete, 1 diverged, 1 lost, 2 pruned); besides: {besides}",
         "  best value: 2.5 (trial 1)",
         "  its search was ended: stopped with --stop",
-        "nothing to mend",
+        "nothing to repair",
     ]
 
 
@@ -164,7 +164,7 @@ def test_all_studies_of_a_journal_are_described_or_one(path: Path, doctor: Docto
         "  best value: 2.5 (trial 1)",
         "study c: made by another tool",
         "  finished: 1 (1 complete)",
-        "nothing to mend",
+        "nothing to repair",
     ]
     assert [line for line in doctor(path, "--study-name", "c")[1] if "study " in line] == [
         "study c: made by another tool"
@@ -174,7 +174,7 @@ def test_all_studies_of_a_journal_are_described_or_one(path: Path, doctor: Docto
 def test_empty_journal_is_nothing_wrong(path: Path, doctor: Doctor) -> None:
     path.touch()
     assert doctor(path) == (
-        0, ["study.journal: a journal of 0 operations, 0 trials, 0 bytes", "nothing to mend"],
+        0, ["study.journal: a journal of 0 operations, 0 trials, 0 bytes", "nothing to repair"],
     )  # fmt: skip
 
 
@@ -188,17 +188,17 @@ def test_torn_tail_is_told_and_then_cut_off(
     assert (status, doctor.changed) == (1, False)
     assert finding in lines
     assert "  best value: 2.5 (trial 1)" in lines
-    assert lines[-1] == "1 thing to mend: run again with --fix"
+    assert lines[-1] == "1 thing to repair: run again with --fix"
 
     status, lines = doctor(path, "--fix")
     (backup,) = path.parent.glob("*.torn-*")
-    mended = f"  mended: cut off, and kept in {backup.name}"
-    assert (status, lines[1:3], lines[-1]) == (0, [finding, mended], "1 thing mended")
+    repaired = f"  repaired: cut off, and kept in {backup.name}"
+    assert (status, lines[1:3], lines[-1]) == (0, [finding, repaired], "1 thing repaired")
     assert (path.read_bytes(), backup.read_bytes()) == (whole, TORN)
 
     status, lines = doctor(path)
-    kept = f"  kept from earlier mends, 34 bytes, may be deleted: {backup.name}"
-    assert (status, lines[1], lines[-1]) == (0, kept, "nothing to mend")
+    kept = f"  kept from earlier repairs, 34 bytes, may be deleted: {backup.name}"
+    assert (status, lines[1], lines[-1]) == (0, kept, "nothing to repair")
     assert not list(path.parent.glob("*.lock*"))
 
 
@@ -208,7 +208,7 @@ def test_half_a_line_that_is_being_written_is_nothing_wrong(
     whole = path.read_bytes()
     path.write_bytes(whole[:-20])
     monkeypatch.setattr(time, "sleep", lambda _: path.write_bytes(whole))
-    assert doctor(path)[1][-1] == "nothing to mend"
+    assert doctor(path)[1][-1] == "nothing to repair"
 
 
 def break_line(path: Path, index: int, content: bytes) -> tuple[bytes, bytes]:
@@ -246,15 +246,15 @@ def test_broken_line_is_told_and_then_left_out(
     assert lines[0].startswith(f"study.journal: a journal of {n_lines} operations, 2 trials, ")
     assert lines[1] == (
         f"wrong: line {index + 1} (from byte {len(good):,}) is broken ({start}...), so nothing "
-        "after it can be used; mended, the file keeps all that can be read, below a new beginning "
-        "of 1 trial; first end all that uses it"
+        "after it can be used; repaired, the file keeps all that can be read, below a new "
+        "beginning of 1 trial; first end all that uses it"
     )
     assert "  best value: 2.5 (trial 1)" in lines
-    assert lines[-1] == "1 thing to mend: run again with --fix"
+    assert lines[-1] == "1 thing to repair: run again with --fix"
 
     status, lines = doctor(path, "--fix")
     (backup,) = path.parent.glob("*.broken-*")
-    assert (status, lines[-1]) == (0, "1 thing mended")
+    assert (status, lines[-1]) == (0, "1 thing repaired")
     assert f"left out; the whole file as it was is {backup.name}" in lines[2]
     assert backup.read_bytes() == broken
     assert path.read_bytes().startswith(good)
@@ -262,7 +262,7 @@ def test_broken_line_is_told_and_then_left_out(
     assert sorted(p.name for p in path.parent.iterdir()) == ["study.journal", backup.name]
     again = optuna.load_study(storage=open_storage(str(path)), study_name="s")
     assert [trial.value for trial in again.trials] == [1.5, 2.5]
-    assert doctor(path)[1][-1] == "nothing to mend"
+    assert doctor(path)[1][-1] == "nothing to repair"
 
 
 def test_several_broken_lines_and_a_torn_tail_are_told_in_two_lines(
@@ -274,10 +274,10 @@ def test_several_broken_lines_and_a_torn_tail_are_told_in_two_lines(
     lines[-1] = b"\n"
     path.write_bytes(b"".join([*lines, b"{}\n", TORN]))
     status, said = doctor(path)
-    assert (status, said[-1]) == (1, "2 things to mend: run again with --fix")
+    assert (status, said[-1]) == (1, "2 things to repair: run again with --fix")
     assert said[1] == (
         "wrong: line 1 (from byte 0) is broken (b'\\x00\\x00'...), and 2 others, so nothing after "
-        "it can be used; mended, the file keeps all that can be read, below a new beginning of "
+        "it can be used; repaired, the file keeps all that can be read, below a new beginning of "
         "the study s; first end all that uses it"
     )
     assert "  finished: 1 of 5 (1 complete); besides: 1 running" in said
@@ -295,12 +295,12 @@ def test_broken_last_line_is_found_before_anything_follows_it(
     with path.open("ab") as file:
         file.write(TORN + b"\n" + TORN)
     status, lines = doctor(path)
-    assert (status, lines[-1]) == (1, "2 things to mend: run again with --fix")
+    assert (status, lines[-1]) == (1, "2 things to repair: run again with --fix")
     assert "is broken" in lines[1]
     assert doctor(path, "--fix")[0] == 0
     study_again = optuna.load_study(storage=open_storage(str(path)), study_name="s")
     study_again.set_user_attr("key", 1)
-    assert doctor(path)[1][-1] == "nothing to mend"
+    assert doctor(path)[1][-1] == "nothing to repair"
 
 
 def test_operation_of_a_newer_optuna_is_left_alone(
@@ -314,7 +314,7 @@ def test_operation_of_a_newer_optuna_is_left_alone(
     unknown = """is no operation that this version of Optuna knows (b'{"op_code":99}'...), so it"""
     assert unknown in lines[1]
     assert "  best value: 1.5 (trial 0)" in lines
-    assert lines[-1] == "1 thing that --fix cannot mend"
+    assert lines[-1] == "1 thing that --fix cannot repair"
 
 
 @pytest.fixture
@@ -340,7 +340,7 @@ def test_broken_line_of_a_journal_in_use_is_left_alone(
     assert (status, doctor.changed) == (1, False)
     assert lines[1].endswith("workers of this machine still use it: end them first")
     assert f"trial 2 of s: its worker {worker} is at work on this machine" in lines
-    assert lines[-1] == "1 thing that --fix cannot mend"
+    assert lines[-1] == "1 thing that --fix cannot repair"
 
 
 def test_broken_line_without_room_for_its_backup_is_left_alone(
@@ -357,10 +357,10 @@ def test_broken_line_without_room_for_its_backup_is_left_alone(
     monkeypatch.setattr(shutil, "copyfile", fill)
     status, lines = doctor(path, "--fix")
     assert (status, doctor.changed) == (1, False)
-    assert lines[2] == "  not mended: No space left on device"
+    assert lines[2] == "  not repaired: No space left on device"
     assert lines[-2:] == [
-        "  not mended: the journal has to be mended first",
-        "2 things that --fix cannot mend",
+        "  not repaired: the journal has to be repaired first",
+        "2 things that --fix cannot repair",
     ]
 
 
@@ -382,8 +382,8 @@ def test_lock_left_behind_is_told_and_then_removed(
     status, lines = doctor(path)
     assert (status, doctor.changed, lines[1]) == (1, False, finding)
     status, lines = doctor(path, "--fix")
-    assert (status, lines[1:3], lock.exists()) == (0, [finding, "  mended: removed"], False)
-    assert doctor(path)[1][-1] == "nothing to mend"
+    assert (status, lines[1:3], lock.exists()) == (0, [finding, "  repaired: removed"], False)
+    assert doctor(path)[1][-1] == "nothing to repair"
 
 
 def test_lock_of_another_kind_that_points_nowhere_is_removed(
@@ -402,7 +402,7 @@ def test_lock_of_another_kind_that_points_nowhere_is_removed(
 def test_young_lock_is_in_use(path: Path, study: optuna.Study, doctor: Doctor) -> None:
     lock = lock_of(path, 3)
     status, lines = doctor(path, "--fix")
-    assert (status, lines[1], lines[-1]) == (0, "  in use: locked 3 s ago", "nothing to mend")
+    assert (status, lines[1], lines[-1]) == (0, "  in use: locked 3 s ago", "nothing to repair")
     assert lock.exists()
 
 
@@ -412,7 +412,7 @@ def test_lock_that_is_taken_meanwhile_is_left_alone(
     lock = lock_of(path, 100)
     monkeypatch.setattr(time, "sleep", lambda _: lock.touch())
     status, lines = doctor(path, "--fix")
-    assert (status, lines[2]) == (0, "  mended: it is gone, others work with the journal")
+    assert (status, lines[2]) == (0, "  repaired: it is gone, others work with the journal")
     assert lock.exists()
 
 
@@ -428,9 +428,9 @@ def test_full_disk_is_told(
     status, lines = doctor(path, *fix)
     assert (status, doctor.changed) == (1, False)
     assert "wrong: 3 trials need about 20 MB, but only 4.0 MB are free" in lines[-2]
-    assert lines[-1] == "1 thing that --fix cannot mend"
+    assert lines[-1] == "1 thing that --fix cannot repair"
     study.set_user_attr("config", plain(n_trials=2))
-    assert doctor(path, *fix)[1][-1] == "nothing to mend"
+    assert doctor(path, *fix)[1][-1] == "nothing to repair"
 
 
 @pytest.mark.parametrize(
@@ -466,7 +466,7 @@ def test_file_that_may_not_be_read_is_a_mistake_in_one_line(
     assert doctor.error == f"error: storage: {path}: Permission denied\n"
 
 
-def test_unknown_study_is_a_mistake_before_anything_is_mended(
+def test_unknown_study_is_a_mistake_before_anything_is_repaired(
     path: Path, study: optuna.Study, doctor: Doctor
 ) -> None:
     with path.open("ab") as file:
@@ -487,14 +487,14 @@ def test_zombie_of_this_machine_is_told_and_then_enqueued_again(
     x = start_trial(study, worker).params["x"]
     status, lines = doctor(path)
     assert (status, doctor.changed) == (1, False)
-    assert lines[-2:] == [zombie_line(worker), "1 thing to mend: run again with --fix"]
+    assert lines[-2:] == [zombie_line(worker), "1 thing to repair: run again with --fix"]
 
     status, lines = doctor(path, "--fix")
     assert status == 0
     assert lines[-3:] == [
         zombie_line(worker),
-        "  mended: failed; its parameters wait for another worker",
-        "1 thing mended",
+        "  repaired: failed; its parameters wait for another worker",
+        "1 thing repaired",
     ]
     lost, retry = trials_of(study)[2:]
     assert (lost.state, lost.user_attrs["outcome"]) == (TrialState.FAIL, "lost")
@@ -507,9 +507,9 @@ def test_zombie_that_was_lost_twice_is_written_off(
 ) -> None:
     start_trial(study, f"{HERE}:0:dead").set_user_attr("n_losses", 2)
     status, lines = doctor(path, "--fix")
-    assert (status, lines[-2]) == (0, "  mended: written off: its worker was lost 3 times")
+    assert (status, lines[-2]) == (0, "  repaired: written off: its worker was lost 3 times")
     assert trials_of(study)[2].state is TrialState.PRUNED
-    assert doctor(path)[1][-1] == "nothing to mend"
+    assert doctor(path)[1][-1] == "nothing to repair"
 
 
 def test_zombie_without_parameters_is_only_failed(
@@ -517,20 +517,20 @@ def test_zombie_without_parameters_is_only_failed(
 ) -> None:
     study.ask().set_user_attr("worker", f"{HERE}:0:dead")
     status, lines = doctor(path, "--fix")
-    assert (status, lines[-2]) == (0, "  mended: failed; it had no parameters yet")
+    assert (status, lines[-2]) == (0, "  repaired: failed; it had no parameters yet")
     assert [trial.state.name for trial in trials_of(study)[2:]] == ["FAIL"]
 
 
-def test_zombie_in_a_torn_journal_is_mended_after_it(
+def test_zombie_in_a_torn_journal_is_repaired_after_it(
     path: Path, study: optuna.Study, doctor: Doctor
 ) -> None:
     start_trial(study, f"{HERE}:0:dead")
     lock_of(path, 100)
     with path.open("ab") as file:
         file.write(TORN)
-    assert doctor(path)[1][-1] == "3 things to mend: run again with --fix"
-    assert doctor(path, "--fix")[1][-1] == "3 things mended"
-    assert doctor(path)[1][-1] == "nothing to mend"
+    assert doctor(path)[1][-1] == "3 things to repair: run again with --fix"
+    assert doctor(path, "--fix")[1][-1] == "3 things repaired"
+    assert doctor(path)[1][-1] == "nothing to repair"
 
 
 def test_trial_whose_worker_runs_here_is_alive(
@@ -555,11 +555,11 @@ def test_zombie_of_another_machine_is_found_by_watching(
     assert lines[-3:] == [
         "watching 1 running trial of other machines for signs of life, for 0.2 s",
         f"wrong: trial 2 of s: no sign of life of {who} in 0.2 s, but it counts as running",
-        "1 thing to mend: run again with --fix",
+        "1 thing to repair: run again with --fix",
     ]
     assert doctor(path, "--wait", "0.2", "--fix")[0] == 0
     assert [trial.state.name for trial in trials_of(study)[2:]] == ["FAIL", "WAITING"]
-    assert doctor(path, "--wait", "0.2")[1][-1] == "nothing to mend"
+    assert doctor(path, "--wait", "0.2")[1][-1] == "nothing to repair"
 
 
 def test_trial_of_another_machine_that_shows_life_is_left_alone(
@@ -621,11 +621,11 @@ def test_wait_0_judges_this_machine_only(path: Path, study: optuna.Study, doctor
     start_trial(study, "far:0:beef")
     status, lines = doctor(path, "--wait", "0", "--fix")
     assert (status, doctor.changed) == (0, False)
-    assert lines[-2:] == ["trial 2 of s: it is running; not watched", "nothing to mend"]
+    assert lines[-2:] == ["trial 2 of s: it is running; not watched", "nothing to repair"]
 
 
 @pytest.mark.parametrize("wait", ["0.1", "-1", "nan", "inf"])
-def test_wait_too_short_for_a_beat_is_refused_before_anything_is_mended(
+def test_wait_too_short_for_a_beat_is_refused_before_anything_is_repaired(
     path: Path, study: optuna.Study, doctor: Doctor, wait: str
 ) -> None:
     start_trial(study, "far:0:beef")
@@ -647,11 +647,11 @@ def test_running_trial_of_another_tool_is_judged_only_when_asked_to(
     status, lines = doctor(path, "--fix")
     hint = "trial 0 of s: it is running; only --wait SECONDS can tell if it lives"
     assert (status, doctor.changed, lines[-2]) == (0, False, hint)
-    assert doctor(path, "--fix", "--wait", "0.1")[1][-1] == "1 thing mended"
+    assert doctor(path, "--fix", "--wait", "0.1")[1][-1] == "1 thing repaired"
     assert [trial.state.name for trial in trials_of(study)] == ["FAIL", "WAITING"]
 
 
-def test_database_is_described_and_its_zombie_mended(tmp_path: Path, doctor: Doctor) -> None:
+def test_database_is_described_and_its_zombie_repaired(tmp_path: Path, doctor: Doctor) -> None:
     url = f"sqlite:///{tmp_path / 'a.db'}"
     study = study_in(url)
     start_trial(study, f"{HERE}:0:dead")
@@ -663,11 +663,11 @@ def test_database_is_described_and_its_zombie_mended(tmp_path: Path, doctor: Doc
         "  finished: 2 of 5 (2 complete); besides: 1 running",
         "  best value: 2.5 (trial 1)",
         zombie_line(f"{HERE}:0:dead"),
-        "1 thing to mend: run again with --fix",
+        "1 thing to repair: run again with --fix",
     ]
-    assert doctor(url, "--fix")[1][-1] == "1 thing mended"
+    assert doctor(url, "--fix")[1][-1] == "1 thing repaired"
     assert [trial.state.name for trial in trials_of(study)[2:]] == ["FAIL", "WAITING"]
-    assert doctor(url)[1][-1] == "nothing to mend"
+    assert doctor(url)[1][-1] == "nothing to repair"
 
 
 def test_read_journal_sees_what_is_appended_and_writes_nothing(
@@ -678,7 +678,7 @@ def test_read_journal_sees_what_is_appended_and_writes_nothing(
     study.ask()
     assert len(trials_of(seen)) == 3
     before = path.read_bytes()
-    with pytest.raises(OSError, match="the journal has to be mended first"):
+    with pytest.raises(OSError, match="the journal has to be repaired first"):
         seen.set_user_attr("key", 1)
     assert path.read_bytes() == before
 

@@ -111,7 +111,7 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 @pytest.fixture(scope="module")
 def check(content: bytes, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., None]:
     """Checks that finished trials of which no line was hit are what they were."""
-    path = tmp_path_factory.mktemp("mended") / "study.journal"
+    path = tmp_path_factory.mktemp("repaired") / "study.journal"
     before = trials_in(replayed(path, content))
     owner_of = owners(content)
 

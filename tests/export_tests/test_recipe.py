@@ -193,7 +193,9 @@ def test_read_needs_three_keys_only(tmp_path: Path) -> None:
         ("algo: ppo\nenv: P-v1\n", "is a study's configuration; give the best.yaml beside it"),
     ],
 )
-def test_read_names_file_key_and_mend_on_one_line(tmp_path: Path, text: str, message: str) -> None:
+def test_read_names_file_key_and_repair_on_one_line(
+    tmp_path: Path, text: str, message: str
+) -> None:
     path = tmp_path / "best.yaml"
     path.write_text(text)
     with pytest.raises(UserError) as caught:

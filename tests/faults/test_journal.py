@@ -69,7 +69,7 @@ def test_truncated_journal_loses_the_torn_operation_at_most_and_goes_on(
         work_in_process(config_for(path))
         figures.injected += 1
         figures.run_trial(read_without_us(path), OPTIONS["n_trials"], ledger)
-        check_mended(path, whole, torn)
+        check_repaired(path, whole, torn)
         shutil.rmtree(path.parent)
     conclude(figures)
 
@@ -79,7 +79,7 @@ def split_at_last_line(content: bytes) -> tuple[bytes, bytes]:
     return content[:end], content[end:]
 
 
-def check_mended(path: Path, whole: bytes, torn: bytes) -> None:
+def check_repaired(path: Path, whole: bytes, torn: bytes) -> None:
     """Check that all whole operations are still there, and the torn one in a backup."""
     now = path.read_bytes()
     assert now.startswith(whole)

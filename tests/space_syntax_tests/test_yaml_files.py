@@ -234,7 +234,7 @@ def test_file_based_on_a_shipped_space_edits_it(tmp_path: Path) -> None:
         ("", "has no parameters; write lines such as gamma: interval(0.9, 1)"),
     ],
 )  # fmt: skip
-def test_mistake_in_a_file_names_file_key_and_mend(
+def test_mistake_in_a_file_names_file_key_and_repair(
     text: str, message: str, tmp_path: Path
 ) -> None:
     assert refusal(text, tmp_path).startswith(f"space: {tmp_path / 'space.yaml'}: {message}")

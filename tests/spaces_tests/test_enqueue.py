@@ -261,7 +261,7 @@ def test_zoo_file_without_the_environment_suggests_one(tmp_path: Path) -> None:
         ("noise_type: normal", "noise_type: unknown parameter 'noise_type'"),
     ],
 )  # fmt: skip
-def test_zoo_mistake_names_file_key_and_mend(line: str, message: str, tmp_path: Path) -> None:
+def test_zoo_mistake_names_file_key_and_repair(line: str, message: str, tmp_path: Path) -> None:
     text = refusal(f"Pendulum-v1:\n  policy: MlpPolicy\n  {line}\n", tmp_path)
     assert text.startswith(f"Pendulum-v1.{message}")
 

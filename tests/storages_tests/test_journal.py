@@ -8,7 +8,7 @@ import optuna
 import pytest
 
 from sb3_hpo.storages.existing import find_study
-from sb3_hpo.storages.journal import JournalBackend, check_free_space, mend_torn_tail, torn_tail
+from sb3_hpo.storages.journal import JournalBackend, check_free_space, repair_torn_tail, torn_tail
 from sb3_hpo.storages.open import open_storage
 from sb3_hpo.utils.errors import UserError
 
@@ -88,7 +88,7 @@ def test_open_storage_reads_beside_a_lock_that_was_left_behind(tmp_path: Path) -
     ]
 
 
-def test_append_mends_what_another_process_left(tmp_path: Path) -> None:
+def test_append_repairs_what_another_process_left(tmp_path: Path) -> None:
     study = study_at(tmp_path / "a.journal")
     with (tmp_path / "a.journal").open("ab") as file:
         file.write(TORN)
@@ -123,7 +123,7 @@ def test_append_without_room_leaves_the_file_as_it_was(
     "garbage", [b"\0\0\n", b'{"op_code":6,"tr\n', b'{"op_code":\xff}\n', b"[]\n", b"\n",
                 b'{"op_code":4}\n', b'{"op_code":99}\n']
 )  # fmt: skip
-def test_damaged_line_is_named_with_who_mends_it(tmp_path: Path, garbage: bytes) -> None:
+def test_damaged_line_is_named_with_who_repairs_it(tmp_path: Path, garbage: bytes) -> None:
     path = tmp_path / "my study.journal"
     study = study_at(path)
     study.set_user_attr("key", 5)
@@ -211,7 +211,7 @@ def test_append_after_its_lock_was_broken_says_so(
 def test_torn_tail(tmp_path: Path, content: bytes, tail: bytes) -> None:
     (tmp_path / "f").write_bytes(content)
     assert torn_tail(tmp_path / "f") == tail
-    backup = mend_torn_tail(tmp_path / "f")
+    backup = repair_torn_tail(tmp_path / "f")
     assert (tmp_path / "f").read_bytes() == content.removesuffix(tail)
     assert (b"" if backup is None else backup.read_bytes()) == tail
 

@@ -176,7 +176,7 @@ def test_find_study_broken_journal_is_a_mistake_in_one_line(tmp_path: Path) -> N
         find_study(str(tmp_path / "a.journal"))
 
 
-def test_find_study_torn_tail_is_mended(torn: Path) -> None:
+def test_find_study_torn_tail_is_repaired(torn: Path) -> None:
     assert len(find_study(str(torn)).trials) == 3
     assert len(list(torn.parent.glob("*.torn-*"))) == 1
 

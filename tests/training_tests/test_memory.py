@@ -295,7 +295,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return have
 
 
-def test_memory_shortage_says_what_is_needed_and_how_to_mend_it(
+def test_memory_shortage_says_what_is_needed_and_how_to_repair_it(
     machine: Callable[..., None],
 ) -> None:
     machine(21_000_000_000, n_workers=2)

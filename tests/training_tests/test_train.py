@@ -165,7 +165,7 @@ def test_train_out_of_memory_is_an_outcome() -> None:
 
 
 def test_train_endless_episode_is_cut_and_flagged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sb3_hpo.training.train.MIN_EPISODE_CAP", 30)
+    monkeypatch.setattr("sb3_hpo.training.episodes.MIN_EPISODE_CAP", 30)
     record = run(config("EndlessEnv", n_timesteps=64, n_evaluations=6)).record
     assert record.evaluations[-1].truncated
     assert record.evaluations[-1].lengths == (64, 64, 64)

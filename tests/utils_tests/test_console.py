@@ -126,7 +126,7 @@ def test_run_command_full_disk_is_one_line_and_exit_2(
     assert run_command(fill_the_disk) == 2
     assert capsys.readouterr().err == (
         "error: runs/x/report.html: No space left on device; what was finished is kept, and once "
-        "this is mended the same command goes on from there\n"
+        "this is repaired the same command goes on from there\n"
     )
 
 

@@ -28,5 +28,5 @@ def test_how_to_install_an_extra_works_from_a_checkout_and_without(
 
 
 def test_user_error_is_a_value_error() -> None:
-    with pytest.raises(ValueError, match=r"^mend me$"):
-        raise UserError("mend me")
+    with pytest.raises(ValueError, match=r"^repair me$"):
+        raise UserError("repair me")

@@ -90,7 +90,7 @@ class _Memory(BaseJournalBackend):
             yield item.fields
 
     def append_logs(self, _logs: list[dict[str, Any]]) -> None:
-        raise OSError(errno.EROFS, "the journal has to be mended first")
+        raise OSError(errno.EROFS, "the journal has to be repaired first")
 
 
 class _Studies:
