@@ -199,8 +199,8 @@ def _check_running(studies: list[optuna.Study], wait_s: float | None, findings: 
 
 def _watch(watched: list[RunningTrial], wait_s: float, findings: Findings) -> None:
     """Find those that show no life."""
-    findings.say(f"watching {plural(len(watched), 'running trial')} of other machines for signs of "
-              f"life, for {wait_s:g} s")  # fmt: skip
+    trials = plural(len(watched), "running trial")
+    findings.say(f"watching {trials} of other machines for signs of life, for {wait_s:g} s")
     with findings.console.status("") as status:
         silent = watch(
             watched,
