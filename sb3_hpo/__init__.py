@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     )
     from sb3_hpo.study.callback import TrialEvalCallback
     from sb3_hpo.study.objective import Objective
-    from sb3_hpo.study.search.pruners import QuantilePruner
+    from sb3_hpo.study.pruners import QuantilePruner
     from sb3_hpo.utils.errors import UserError
 
 __all__ = [
@@ -71,7 +71,7 @@ __all__ = [
 
 _HOMES = {
     "Objective": "study.objective",
-    "QuantilePruner": "study.search.pruners",
+    "QuantilePruner": "study.pruners",
     "Recipe": "export.recipe",
     "StudyConfig": "config.study_config",
     "TrialEvalCallback": "study.callback",

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import optuna
     from rich.console import Console
 
-    from sb3_hpo.storages.location import StudyLocation
+    from sb3_hpo.storages.study_location import StudyLocation
 
 
 @dataclass(frozen=True)
@@ -75,11 +75,11 @@ def _tune(config: StudyConfig, console: Console) -> TuningResult:
         )
     from sb3_hpo.results.trials import STOP, STOPPED, trials_of
     from sb3_hpo.spaces.enqueue.enqueued_point import read_enqueued
-    from sb3_hpo.storages.location import CONFIG_FILE, StudyLocation
+    from sb3_hpo.storages.study_location import CONFIG_FILE, StudyLocation
+    from sb3_hpo.study.create_or_resume import create_or_resume, is_owner
     from sb3_hpo.study.preflight import prepare, try_model
     from sb3_hpo.study.rehearsal import rehearsal
-    from sb3_hpo.study.study import create_or_resume, is_owner
-    from sb3_hpo.workers.session import say_where_the_answer_is, search
+    from sb3_hpo.workers.search import say_where_the_answer_is, search
 
     quiet_optuna(verbose=config.verbose)
     start = time.time()
@@ -119,7 +119,7 @@ def _answer(
 ) -> int:
     """Find the answer, or what is known of it so far; print and write it."""
     from sb3_hpo.reevaluation.candidates import count_different
-    from sb3_hpo.reevaluation.reevaluate import reevaluate as reevaluate_study
+    from sb3_hpo.reevaluation.race_and_test import reevaluate as reevaluate_study
     from sb3_hpo.report.deliver import deliver
     from sb3_hpo.results.reevaluation_runs import LOG_FILE, ReevaluationLog
     from sb3_hpo.results.study_result import read_result
@@ -170,7 +170,7 @@ def _command(argv: Sequence[str]) -> int:
     if config is not None:
         return _tune(config, Console()).exit_status
 
-    from sb3_hpo.workers.session import join, stop
+    from sb3_hpo.workers.search import join, stop
 
     quiet_optuna()
     return {"join": join, "stop": stop}[str(options.action)](options, Console())

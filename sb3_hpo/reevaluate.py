@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 from sb3_hpo.algorithms.trust import check_trusted, named_modules
 from sb3_hpo.config.command_line import Program, read_options
 from sb3_hpo.reevaluation.candidates import replay_through
-from sb3_hpo.reevaluation.reevaluate import reevaluate
+from sb3_hpo.reevaluation.race_and_test import reevaluate
 from sb3_hpo.report.deliver import deliver
 from sb3_hpo.results.reevaluation_runs import LOG_FILE, ReevaluationLog
 from sb3_hpo.results.trials import CONFIG, best_trials, record_of, trials_of
 from sb3_hpo.storages.existing import find_run_dir, find_study
-from sb3_hpo.storages.location import CONFIG_FILE
+from sb3_hpo.storages.study_location import CONFIG_FILE
 from sb3_hpo.utils.console import echo, quiet_optuna, run_command
 from sb3_hpo.utils.errors import UserError
 from sb3_hpo.utils.files import format_yaml, write_atomically
@@ -76,9 +76,9 @@ def _command(argv: Sequence[str]) -> int:
 
     from rich.console import Console
 
+    from sb3_hpo.study.create_or_resume import check_same
     from sb3_hpo.study.preflight import model_choices, prepare
     from sb3_hpo.study.rehearsal import rehearsal
-    from sb3_hpo.study.study import check_same
 
     if stored is not None:
         check_same(config, study)

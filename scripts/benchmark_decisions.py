@@ -36,7 +36,7 @@ from rich.table import Table
 
 from sb3_hpo.reevaluation.race import Race, Round, batch_cost, plan_race, race_cost
 from sb3_hpo.scoring.score_rules import DEFAULT_SCORE, score_rule
-from sb3_hpo.study.search.pruners import FIRST_DECISION, QuantilePruner
+from sb3_hpo.study.pruners import FIRST_DECISION, QuantilePruner
 
 BUDGETS = (24, 64, 150)  # run-equivalents
 ZOO = "Zoo-like"

@@ -21,16 +21,16 @@ import optuna
 from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.results.run_record import Evaluation, RunRecord
 from sb3_hpo.results.trials import trials_of
-from sb3_hpo.storages.location import StudyLocation
 from sb3_hpo.storages.open import open_storage
+from sb3_hpo.storages.study_location import StudyLocation
 from sb3_hpo.study import objective as objective_module
+from sb3_hpo.study.create_or_resume import create_or_resume, open_study
 from sb3_hpo.study.objective import Objective
 from sb3_hpo.study.preflight import prepare
-from sb3_hpo.study.study import create_or_resume, open_study
 from sb3_hpo.training.evaluator import evaluation_grid
 from sb3_hpo.training.run import TrainedRun
 from sb3_hpo.workers.loop import run_loop
-from sb3_hpo.workers.monitor import TrialMonitor
+from sb3_hpo.workers.trial_monitor import TrialMonitor
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence

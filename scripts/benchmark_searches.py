@@ -22,7 +22,7 @@ from sb3_hpo.algorithms.kwargs import serialize_kwargs
 from sb3_hpo.export.recipe import load_best
 from sb3_hpo.results.trials import trials_of
 from sb3_hpo.storages.existing import find_study
-from sb3_hpo.storages.location import JOURNAL
+from sb3_hpo.storages.study_location import JOURNAL
 from sb3_hpo.utils.errors import UserError
 from scripts import benchmark_tutorial
 from scripts.benchmark_tally import (

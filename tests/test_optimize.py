@@ -19,8 +19,8 @@ from rich.console import Console
 import sb3_hpo
 from sb3_hpo.config.study_config import make_config
 from sb3_hpo.optimize import _answer, main, tune
-from sb3_hpo.storages.location import StudyLocation
-from sb3_hpo.storages.open import StorageAddress
+from sb3_hpo.storages.address import StorageAddress
+from sb3_hpo.storages.study_location import StudyLocation
 from sb3_hpo.utils.errors import UserError
 from sb3_hpo.utils.processes import IN_WORKER
 from tests.support.studies import DEFAULT_PARAMS, ended_trial, flags_with, study_config

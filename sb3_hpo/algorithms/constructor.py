@@ -148,14 +148,17 @@ def parse_kwarg(name: str, value: Any) -> Any:
         value: A plain value, as in a file.
 
     Returns:
-        What `codec.build` turns into the argument.
+        What `deserialize_kwargs` turns into the argument.
 
     Raises:
         UserError: The text stands for nothing known.
 
-    >>> spell("policy_kwargs.activation_fn", "relu"), spell("train_freq", [1, "episode"])
+    >>> (
+    ...     parse_kwarg("policy_kwargs.activation_fn", "relu"),
+    ...     parse_kwarg("train_freq", [1, "episode"]),
+    ... )
     ({'$import': 'torch.nn:ReLU'}, {'$tuple': [1, 'episode']})
-    >>> spell("learning_rate", "lin_3e-4")["start"]
+    >>> parse_kwarg("learning_rate", "lin_3e-4")["start"]
     0.0003
     """
     key = name.rpartition(".")[2]

@@ -52,7 +52,7 @@ def serialize_kwargs(value: Any) -> Any:
     Raises:
         UserError: The value has no description; the message says what can be used instead.
 
-    >>> describe({"train_freq": (1, "episode"), "device": "cpu"})
+    >>> serialize_kwargs({"train_freq": (1, "episode"), "device": "cpu"})
     {'train_freq': {'$tuple': [1, 'episode']}, 'device': 'cpu'}
     """
     if hasattr(value, "dtype") and hasattr(value, "tolist"):

@@ -1,4 +1,4 @@
-"""What to run: one typed configuration for the command line, YAML files and Python."""
+"""What a study adds to a training run: the search, its space, the re-evaluation."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from sb3_hpo.doctor.contents import describe_file, describe_study, n_missing
 from sb3_hpo.doctor.journal_faults import Finding, journal_findings
-from sb3_hpo.doctor.journal_reader import read_journal
+from sb3_hpo.doctor.journal_file import read_journal
 from sb3_hpo.doctor.stuck_trials import (
     RunningTrial,
     check_wait,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from sb3_hpo.doctor.journal_reader import Journal
+    from sb3_hpo.doctor.journal_file import Journal
 
 
 class Findings:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
-    from sb3_hpo.doctor.journal_reader import Journal
+    from sb3_hpo.doctor.journal_file import Journal
 
 
 def config_in(study: optuna.Study) -> dict[str, Any] | None:

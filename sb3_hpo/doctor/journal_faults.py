@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from optuna.storages.journal import JournalFileOpenLock
 from rich.filesize import decimal
 
-from sb3_hpo.doctor.journal_reader import SETTLE_S, read_journal
+from sb3_hpo.doctor.journal_file import SETTLE_S, read_journal
 from sb3_hpo.storages.journal import LOCK_GRACE_S, repair_torn_tail
 from sb3_hpo.utils.formatting import plural
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from sb3_hpo.doctor.journal_reader import Journal
+    from sb3_hpo.doctor.journal_file import Journal
     from sb3_hpo.doctor.journal_repair.lines import Damage, Operation
     from sb3_hpo.doctor.journal_repair.salvage import Salvage
 

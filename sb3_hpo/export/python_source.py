@@ -51,7 +51,7 @@ def write(value: Any, name_of: Namer, *, indent: int = 0, used: float = 0) -> st
     """Write a value as Python: on one line where it fits, otherwise one item a line.
 
     Args:
-        value: A description (`codec.describe`), `Code` or `Call`.
+        value: A description (`serialize_kwargs`), `Code` or `Call`.
         name_of: How to write the objects that a description refers to.
         indent: Of the line that the expression begins in.
         used: Columns of that line that are taken; -inf to keep all on one line.

@@ -24,7 +24,7 @@ from sb3_hpo.results.trials import (
     trials_of,
 )
 from sb3_hpo.storages.existing import find_study
-from sb3_hpo.storages.location import JOURNAL
+from sb3_hpo.storages.study_location import JOURNAL
 from sb3_hpo.utils.errors import UserError, unknown_name
 from sb3_hpo.utils.files import format_yaml, read_yaml_mapping, write_atomically
 
@@ -42,7 +42,7 @@ class Recipe:
 
     Attributes:
         config: Environment, budget, policy, evaluation.
-        kwargs: Description of the algorithm's arguments (`codec.describe`).
+        kwargs: Description of the algorithm's arguments (`serialize_kwargs`).
         root_seed: The study's seed; race and test draw their streams from it.
         study: Name of the study.
         trial: Number of the trial; None where it comes from none.

@@ -1,6 +1,6 @@
 """The best trials again, from fresh seeds: a race among them, and a test of its winner.
 
-- `reevaluate`: race and test of a study
+- `race_and_test`: both, for a study
 - `candidates`: the best trials, as arguments of the algorithm
 - `race`: which of them is best, with as few runs as will do
 - `schedule`: which runs are still due
@@ -10,4 +10,4 @@
 - `__main__`: one such process
 """
 
-__all__ = ["candidates", "executor", "pool", "reevaluate", "schedule"]
+__all__ = ["candidates", "executor", "pool", "race_and_test", "schedule"]

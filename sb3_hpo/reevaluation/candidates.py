@@ -13,7 +13,7 @@ from sb3_hpo.reevaluation.race import Round, plan_race
 from sb3_hpo.results.reevaluation_runs import Candidate
 from sb3_hpo.results.study_result import with_policy_kwargs
 from sb3_hpo.results.trials import best_trials, count_trials, record_of, trials_of
-from sb3_hpo.training.batching import CHEAP_COST_RATIO, batch_cost_ratio
+from sb3_hpo.training.batch_checks import CHEAP_COST_RATIO, batch_cost_ratio
 from sb3_hpo.utils.errors import UserError
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from sb3_hpo.results.reevaluation_runs import (
     training_config,
 )
 from sb3_hpo.storages.retrying import retry
-from sb3_hpo.training.episodes import EpisodePlan
+from sb3_hpo.training.evaluation_episodes import EpisodePlan
 from sb3_hpo.training.evaluator import Diverged, GridEvaluator
 from sb3_hpo.training.hooks import Hooks, RunRequest
 from sb3_hpo.training.train import train

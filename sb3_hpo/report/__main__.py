@@ -17,7 +17,7 @@ from sb3_hpo.results.reevaluation_runs import LOG_FILE, ReevaluationLog
 from sb3_hpo.results.study_result import read_result
 from sb3_hpo.results.trials import CONFIG
 from sb3_hpo.storages.existing import check_maximises, find_run_dir, find_study
-from sb3_hpo.storages.location import CONFIG_FILE
+from sb3_hpo.storages.study_location import CONFIG_FILE
 from sb3_hpo.utils.console import echo, quiet_optuna, relative_path, run_command
 from sb3_hpo.utils.files import read_yaml_mapping
 

@@ -156,7 +156,7 @@ class ReevaluationRun:
     """One run of the re-evaluation, trained.
 
     Attributes:
-        key: `RunSpec.key`.
+        key: `ReevaluationRequest.key`.
         stage: What it was for.
         trial: Number of the trial it repeats; None for the baseline. Its arguments are in the
             record: equal ones are the same candidate, whatever their number.
@@ -186,10 +186,10 @@ class ReevaluationRun:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ReevaluationRun:
-        """Build a rerun from what `to_dict` returned, also after a way through JSON.
+        """Build a run from what `to_dict` returned, also after a way through JSON.
 
         Raises:
-            ValueError: The values are none of a rerun.
+            ValueError: The values are none of a run.
         """
         return _RERUN.validate_python(values)
 

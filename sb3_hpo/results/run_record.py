@@ -51,7 +51,7 @@ class RunRecord:
         n_steps: Environment steps spent on training.
         n_updates: SB3's own count of updates; 0 means that nothing was learned.
         seconds: Wall time of the whole run; its share of it where several were trained together.
-        kwargs: Description of the constructor arguments (`codec.describe`).
+        kwargs: Description of the constructor arguments (`serialize_kwargs`).
         n_threads: Torch threads the run had; results depend on it.
         n_together: How many runs were computed together, equal to SB3's up to rounding; 0 for one
             that is SB3's own to the last bit.

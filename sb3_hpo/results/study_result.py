@@ -108,7 +108,7 @@ class StudyResult:
         raced: The raced candidates with the scores of their race runs, by seed index; those
             that stayed longest first, then by their mean.
         winner: The chosen candidate, tested; None before there is a test.
-        default: SB3's default (`reruns.BASELINE`), tested; None before.
+        default: SB3's default (`BASELINE`), tested; None before.
         improvement: P(a run of the winner beats a run of the default).
         gain: IQM of the winner minus IQM of the default.
         optimism: The winner's trial value minus its re-evaluated IQM; None where the score rule

@@ -40,11 +40,11 @@ def parse_entry(value: Any) -> Entry:
     Raises:
         UserError: It cannot be read, or nothing can be drawn from it.
 
-    >>> read_entry("tag(log, interval(1e-5, 1e-2))")
+    >>> parse_entry("tag(log, interval(1e-5, 1e-2))")
     Range(low=1e-05, high=0.01, log=True, step=None)
-    >>> read_entry({"choices": [64, 128]})
+    >>> parse_entry({"choices": [64, 128]})
     Choices(by_name={64: 64, 128: 128})
-    >>> read_entry(0.95)
+    >>> parse_entry(0.95)
     Constant(value=0.95)
     """
     if isinstance(value, str):

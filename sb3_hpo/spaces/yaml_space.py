@@ -126,7 +126,7 @@ def action_noise(
         action_space: Of the environment.
 
     Returns:
-        What `codec.build` turns into the noise.
+        What `deserialize_kwargs` turns into the noise.
 
     Raises:
         UserError: The kind is unknown, or the actions are not continuous.

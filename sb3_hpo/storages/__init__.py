@@ -1,11 +1,12 @@
 """Optuna storages that survive crashes, full disks and servers that restart.
 
-- `location`: where a study lives
+- `address`: where a storage is: what `--storage` takes
+- `open`: storages, opened
+- `study_location`: where a study lives: its name, storage and run folder
 - `existing`: studies that exist, found
-- `open`: storages from one string
 - `journal`: journal files
 - `servers`: Redis, databases and gRPC
 - `retrying`: waiting for a storage that is away
 """
 
-__all__ = ["existing", "journal", "location", "open", "retrying", "servers"]
+__all__ = ["address", "existing", "journal", "open", "retrying", "study_location"]

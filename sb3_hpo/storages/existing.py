@@ -11,9 +11,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sb3_hpo.config.study_config import make_config
 from sb3_hpo.results.trials import CONFIG
-from sb3_hpo.storages.location import CONFIG_FILE, JOURNAL, file_of, folder_name, run_folder
-from sb3_hpo.storages.open import StorageAddress, is_folder, open_storage
+from sb3_hpo.storages.address import StorageAddress, is_folder
+from sb3_hpo.storages.open import open_storage
 from sb3_hpo.storages.servers import limits
+from sb3_hpo.storages.study_location import CONFIG_FILE, JOURNAL, file_of, folder_name, run_folder
 from sb3_hpo.utils.errors import UserError, unknown_name
 from sb3_hpo.utils.files import read_yaml_mapping
 from sb3_hpo.utils.urls import scrub

@@ -20,7 +20,7 @@ from sb3_hpo.envs.seeded_episodes import SeededEpisodes
 from sb3_hpo.results.trials import mark_infeasible
 from sb3_hpo.scoring.score_rules import DEFAULT_SCORE, score_rule
 from sb3_hpo.storages.existing import check_maximises
-from sb3_hpo.training.episodes import EpisodePlan, episode_cap
+from sb3_hpo.training.evaluation_episodes import EpisodePlan, episode_cap
 from sb3_hpo.training.evaluator import Diverged, GridEvaluator, evaluation_grid
 from sb3_hpo.utils.errors import UserError
 from sb3_hpo.utils.seeding import Stream, derive_seeds

@@ -1,4 +1,4 @@
-"""From a trial to its value: sample, train, score. Which outcome is which state, only here."""
+"""From a trial to its value: sample, train, score. Which outcome of its runs is which state."""
 
 from __future__ import annotations
 

@@ -11,8 +11,8 @@ from sb3_hpo.algorithms.registry import load_algorithm
 from sb3_hpo.envs.problem import probe_env
 from sb3_hpo.spaces.bind import bind_space
 from sb3_hpo.spaces.points import draw_at
-from sb3_hpo.study.search.grid import choices_of
-from sb3_hpo.study.search.samplers import check_search
+from sb3_hpo.study.sampling.grid import choices_of
+from sb3_hpo.study.sampling.optuna_samplers import check_search
 from sb3_hpo.training.models import check_device, check_problem, choose_device, choose_policy
 from sb3_hpo.training.train import build_once
 from sb3_hpo.utils.errors import UserError, check_installed

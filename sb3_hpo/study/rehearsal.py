@@ -26,7 +26,7 @@ from sb3_hpo.algorithms.registry import find_algorithm
 from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.envs.factory import env_factory
 from sb3_hpo.scoring.score_rules import score_rule
-from sb3_hpo.training.episodes import read_metric
+from sb3_hpo.training.evaluation_episodes import read_metric
 from sb3_hpo.utils.errors import UserError, one_line
 from sb3_hpo.utils.import_strings import load_reference
 from sb3_hpo.utils.processes import end_hung_orphan, end_process, own_pipes, start_module

@@ -3,18 +3,18 @@
 - `train`: trains runs, together or one after the other; nothing else trains
 - `run`: one run from start to end
 - `batch`: runs trained together in one process
-- `batching`: whether runs can be trained together, and what that saves
+- `batch_checks`: whether runs can be trained together, and what that saves
 - `hooks`: what a caller asks for and is told
 - `models`: class, policy, device and threads of a model, and whether it fits the problem
 - `memory`: whether its replay buffer fits into memory
 - `evaluator`: when and how a policy is evaluated while it trains
-- `episodes`: evaluation episodes from the same start states for every policy
+- `evaluation_episodes`: episodes from the same start states for every policy
 """
 
 __all__ = [
     "batch",
-    "batching",
-    "episodes",
+    "batch_checks",
+    "evaluation_episodes",
     "evaluator",
     "hooks",
     "memory",

@@ -10,7 +10,7 @@ import numpy as np
 
 from sb3_hpo.envs.factory import find_vec_normalize
 from sb3_hpo.results.run_record import Evaluation
-from sb3_hpo.training.episodes import EpisodePlan, Episodes, run_episodes
+from sb3_hpo.training.evaluation_episodes import EpisodePlan, Episodes, run_episodes
 from sb3_hpo.utils.errors import UserError
 from sb3_hpo.utils.seeding import Stream, derive_seed
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
     from sb3_hpo.config.training_config import TrainingConfig
-    from sb3_hpo.training.episodes import EpisodePlan
+    from sb3_hpo.training.evaluation_episodes import EpisodePlan
     from sb3_hpo.training.hooks import Hooks, OnStep, RunRequest
 
 _logger = logging.getLogger(__name__)

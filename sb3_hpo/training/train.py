@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from sb3_hpo.training.batch.batch import Batch
 from sb3_hpo.training.batch.structure import CannotBatch
-from sb3_hpo.training.batching import check_batch
-from sb3_hpo.training.episodes import EpisodePlan
+from sb3_hpo.training.batch_checks import check_batch
+from sb3_hpo.training.evaluation_episodes import EpisodePlan
 from sb3_hpo.training.hooks import Hooks, RunRequest, StopRun
 from sb3_hpo.training.models import torch_threads
 from sb3_hpo.training.run import Run, SharedClock, TrainedRun

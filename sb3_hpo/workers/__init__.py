@@ -1,13 +1,13 @@
 """Many trials in many processes, here and on other machines.
 
-- `session`: one command's part in a search; `--join` and `--stop`
+- `search`: one command's part in a study's search; `--join` and `--stop`
 - `pool`: worker processes of this machine
 - `__main__`: one worker process
 - `loop`: asks, runs and tells trials
 - `ask`: asking a study for trials, so that totals are exact
-- `monitor`: why a worker should stop, and its beats
+- `trial_monitor`: why a worker should stop, and the beats of its trials
 - `lost_trials`: trials whose worker is gone
 - `progress`: what a person sees meanwhile
 """
 
-__all__ = ["lost_trials", "pool", "session"]
+__all__ = ["lost_trials", "pool", "search"]

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 import optuna
 
 from sb3_hpo.config.study_config import make_config
-from sb3_hpo.storages.location import StudyLocation
-from sb3_hpo.storages.open import StorageAddress
+from sb3_hpo.storages.address import StorageAddress
+from sb3_hpo.storages.study_location import StudyLocation
+from sb3_hpo.study.create_or_resume import open_study
 from sb3_hpo.study.objective import Objective
 from sb3_hpo.study.preflight import prepare
-from sb3_hpo.study.study import open_study
 from sb3_hpo.utils.console import quiet_optuna, run_command
 from sb3_hpo.utils.processes import DONE, STORAGE, end_hung_orphan, leave, stop_signals
 from sb3_hpo.workers.loop import run_loop
-from sb3_hpo.workers.monitor import TrialMonitor
+from sb3_hpo.workers.trial_monitor import TrialMonitor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -24,7 +24,7 @@ from sb3_hpo.results.trials import (
 )
 from sb3_hpo.storages.retrying import StorageAwayError
 from sb3_hpo.training.batch.structure import CannotBatch
-from sb3_hpo.training.batching import check_batch
+from sb3_hpo.training.batch_checks import check_batch
 from sb3_hpo.utils.formatting import tail
 from sb3_hpo.workers.ask import ask_group
 from sb3_hpo.workers.lost_trials import StaleTrials, find_lost, hand_back, handle_loss
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from sb3_hpo.config.study_config import StudyConfig
     from sb3_hpo.study.objective import Objective, TrialOutcome
-    from sb3_hpo.workers.monitor import TrialMonitor
+    from sb3_hpo.workers.trial_monitor import TrialMonitor
 
 _logger = logging.getLogger(__name__)
 

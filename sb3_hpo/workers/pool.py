@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from sb3_hpo.config.study_config import StudyConfig
-    from sb3_hpo.storages.location import StudyLocation
+    from sb3_hpo.storages.study_location import StudyLocation
 
 _POLL_S = 0.3
 _MAX_DEATHS = 3

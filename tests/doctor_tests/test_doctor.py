@@ -18,7 +18,7 @@ from rich.filesize import decimal
 from sb3_hpo.config.study_config import make_config
 from sb3_hpo.doctor.__main__ import main
 from sb3_hpo.doctor.journal_faults import find_lock
-from sb3_hpo.doctor.journal_reader import read_journal
+from sb3_hpo.doctor.journal_file import read_journal
 from sb3_hpo.doctor.stuck_trials import default_wait, living_workers, running_trials, watch
 from sb3_hpo.results.trials import trials_of
 from sb3_hpo.storages.open import open_storage
@@ -93,7 +93,7 @@ def doctor(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Doctor:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sb3_hpo.doctor.journal_reader.SETTLE_S", 0.01)
+    monkeypatch.setattr("sb3_hpo.doctor.journal_file.SETTLE_S", 0.01)
     monkeypatch.setattr("sb3_hpo.doctor.journal_faults.SETTLE_S", 0.01)
     return Doctor(tmp_path, capsys)
 

@@ -16,13 +16,13 @@ from optuna.trial import FrozenTrial, TrialState
 from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.results.trials import FINISHED, trials_of
 from sb3_hpo.storages.existing import find_study
-from sb3_hpo.storages.location import StudyLocation
+from sb3_hpo.storages.study_location import StudyLocation
+from sb3_hpo.study.create_or_resume import create_or_resume
 from sb3_hpo.study.objective import Objective
 from sb3_hpo.study.preflight import prepare
-from sb3_hpo.study.study import create_or_resume
 from sb3_hpo.utils.errors import UserError
 from sb3_hpo.workers.loop import run_loop
-from sb3_hpo.workers.monitor import TrialMonitor
+from sb3_hpo.workers.trial_monitor import TrialMonitor
 from tests.faults.faulty_envs import PACE
 from tests.faults.figures import Figures, Ledger
 from tests.support.processes import pids_of

@@ -59,7 +59,7 @@ def test_misbehaving_environment_costs_one_trial_at_most(
     if any(fault in FATAL for fault in faults):
         assert study.start().wait() == 0, study.commands[-1].output
     else:  # nothing that a process of its own is needed for
-        monkeypatch.setattr("sb3_hpo.training.episodes.MIN_EPISODE_CAP", 30)
+        monkeypatch.setattr("sb3_hpo.training.evaluation_episodes.MIN_EPISODE_CAP", 30)
         work_in_process(study.config())
     trials = study.trials()
     for trial, fault in zip(trials, faults, strict=False):

@@ -21,8 +21,9 @@ from optuna.distributions import CategoricalDistribution
 from optuna.storages import RDBStorage
 
 from sb3_hpo.doctor.__main__ import main as doctor
+from sb3_hpo.storages.address import StorageAddress
 from sb3_hpo.storages.existing import find_study
-from sb3_hpo.storages.open import StorageAddress, open_storage
+from sb3_hpo.storages.open import open_storage
 from sb3_hpo.storages.retrying import outages
 from sb3_hpo.utils.errors import UserError
 from tests.faults.attacked_studies import ROOT, wait_for

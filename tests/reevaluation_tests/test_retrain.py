@@ -166,7 +166,7 @@ def test_retrain_judges_all_episodes_however_long_they_take(
 ) -> None:
     clock = iter(range(0, 10**9, 100))  # each look at it is a hundred seconds later
     config_ = config("KnownReturnEnv")
-    monkeypatch.setattr("sb3_hpo.training.episodes.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("sb3_hpo.training.evaluation_episodes.time.monotonic", lambda: next(clock))
     run = retrain_one(config_, request(config_))
     assert run.final is not None
     assert (len(run.final.returns), run.final.truncated) == (40, False)

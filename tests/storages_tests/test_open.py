@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import optuna
 import pytest
 
-from sb3_hpo.storages.open import StorageAddress, open_storage
+from sb3_hpo.storages.address import StorageAddress
+from sb3_hpo.storages.open import open_storage
 from sb3_hpo.utils.errors import UserError
 
 if TYPE_CHECKING:

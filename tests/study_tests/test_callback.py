@@ -286,7 +286,7 @@ def test_callback_scores_raw_rewards_of_a_normalizing_environment() -> None:
 def test_callback_warns_once_of_an_episode_that_does_not_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("sb3_hpo.training.episodes.MIN_EPISODE_CAP", 30)
+    monkeypatch.setattr("sb3_hpo.training.evaluation_episodes.MIN_EPISODE_CAP", 30)
     callback = TrialEvalCallback(EndlessEnv(), new_trial(), n_evaluations=5, n_eval_episodes=1)
     with pytest.warns(UserWarning, match="was cut") as caught:
         learn(callback)

@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 from sb3_hpo.config.study_config import make_config
 from sb3_hpo.optimize import main, tune
 from sb3_hpo.results.trials import STOP, USED_UP, trials_of
-from sb3_hpo.study.search.samplers import LateSeededSampler
+from sb3_hpo.study.sampling.optuna_samplers import LateSeededSampler
 
 if TYPE_CHECKING:
     from pathlib import Path

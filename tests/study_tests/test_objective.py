@@ -33,7 +33,7 @@ class PruneEverything(optuna.pruners.BasePruner):
         return True
 
 
-def test_judge_finished_trial_is_complete_with_the_score_of_its_curve() -> None:
+def test_run_trial_finished_trial_is_complete_with_the_score_of_its_curve() -> None:
     study = new_study()
     outcome = Objective(config(), sample_target_params).run_trial(study.ask())
     assert outcome.state is TrialState.COMPLETE
@@ -41,7 +41,7 @@ def test_judge_finished_trial_is_complete_with_the_score_of_its_curve() -> None:
     assert outcome.value == pytest.approx(np.mean(means[5:]))
 
 
-def test_judge_records_the_run_in_the_trial() -> None:
+def test_run_trial_records_the_run_in_the_trial() -> None:
     study = new_study()
     outcome = Objective(config(seed=5), sample_target_params).run_trial(study.ask())
     (trial,) = study.trials
@@ -63,7 +63,7 @@ def test_run_trials_see_the_same_episodes() -> None:
     assert records[0].seed != records[1].seed
 
 
-def test_judge_pruned_trial() -> None:
+def test_run_trial_pruned_trial() -> None:
     study = new_study(PruneEverything())
     outcome = Objective(config(), sample_target_params).run_trial(study.ask())
     assert (outcome.state, outcome.value) == (TrialState.PRUNED, None)
@@ -76,7 +76,7 @@ def test_judge_pruned_trial() -> None:
     ("env", "env_kwargs", "outcome"),
     [("NanRewardEnv", {}, "diverged"), ("RaisingEnv", {"error": "MemoryError"}, "oom")],
 )
-def test_judge_infeasible_trial_is_pruned_with_a_constraint(
+def test_run_trial_infeasible_trial_is_pruned_with_a_constraint(
     env: str, env_kwargs: dict[str, str], outcome: str
 ) -> None:
     study = new_study()
@@ -91,7 +91,7 @@ def test_judge_infeasible_trial_is_pruned_with_a_constraint(
     ("outcome", "state", "constraints"),
     [("timeout", TrialState.PRUNED, {"timeout": 1.0}), ("interrupted", TrialState.FAIL, {})],
 )
-def test_judge_stopped_trial(
+def test_run_trial_stopped_trial(
     outcome: Any, state: TrialState, constraints: dict[str, float]
 ) -> None:
     def stop(n_steps: int) -> None:
@@ -99,20 +99,20 @@ def test_judge_stopped_trial(
             raise StopRun(outcome, "enough")
 
     study = new_study()
-    outcome = Objective(config(), sample_target_params, on_step=stop).run_trial(study.ask())
-    assert outcome.state is state
+    made = Objective(config(), sample_target_params, on_step=stop).run_trial(study.ask())
+    assert made.state is state
     assert study.trials[0].constraints == constraints
     assert study.trials[0].user_attrs["outcome"] == outcome
-    assert len(outcome.record.evaluations) == 3
+    assert len(made.record.evaluations) == 3
 
 
-def test_judge_bug_passes_through() -> None:
+def test_run_trial_bug_passes_through() -> None:
     objective = Objective(config("RaisingEnv"), sample_target_params)
     with pytest.raises(ValueError, match="the gripper is gone"):
         objective.run_trial(new_study().ask())
 
 
-def test_judge_override_replaces_the_sampled_kwargs_but_keeps_the_parameters() -> None:
+def test_run_trial_override_replaces_the_sampled_kwargs_but_keeps_the_parameters() -> None:
     study = new_study()
     override = {"n_steps": 32, "batch_size": 32, "gamma": 0.77}
     study.enqueue_trial({"learning_rate": 0.001}, user_attrs={"kwargs_override": override})
@@ -121,7 +121,7 @@ def test_judge_override_replaces_the_sampled_kwargs_but_keeps_the_parameters() -
     assert study.trials[0].params == {"learning_rate": 0.001}
 
 
-def test_judge_score_rule_of_the_user_must_be_finite() -> None:
+def test_run_trial_score_rule_of_the_user_must_be_finite() -> None:
     objective = Objective(
         config(score="tests.study_tests.test_objective:nan_score"), sample_target_params
     )

@@ -8,7 +8,7 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from sb3_hpo.study.search.shown_trials import ShownStudy, without_constraints
+from sb3_hpo.study.sampling.shown_trials import ShownStudy, without_constraints
 
 COMPLETE, PRUNED, RUNNING, FAIL = (
     TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING, TrialState.FAIL

@@ -18,7 +18,7 @@ from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.envs.factory import make_evaluation_envs, make_training_envs
 from sb3_hpo.envs.problem import probe_env
 from sb3_hpo.study.callback import TrialEvalCallback
-from sb3_hpo.training.episodes import EpisodePlan, run_episodes
+from sb3_hpo.training.evaluation_episodes import EpisodePlan, run_episodes
 from sb3_hpo.training.hooks import Hooks, RunRequest
 from sb3_hpo.training.train import train
 from tests.support.envs import MaskedEnv, TargetEnv

@@ -11,7 +11,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 
 from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.envs.factory import EnvFactory, make_evaluation_envs, make_training_envs
-from sb3_hpo.training.episodes import EpisodePlan
+from sb3_hpo.training.evaluation_episodes import EpisodePlan
 from sb3_hpo.training.evaluator import (
     Diverged,
     GridEvaluator,

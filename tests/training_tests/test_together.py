@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from sb3_hpo.config.study_config import StudyConfig
     from sb3_hpo.results.run_record import Evaluation, RunRecord
-    from sb3_hpo.training.episodes import EpisodePlan
+    from sb3_hpo.training.evaluation_episodes import EpisodePlan
     from sb3_hpo.training.run import TrainedRun
 
 MEMBERS = [

@@ -11,7 +11,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from sb3_hpo.algorithms.kwargs import serialize_kwargs
 from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.envs.factory import make_evaluation_envs
-from sb3_hpo.training.episodes import EpisodePlan, run_episodes
+from sb3_hpo.training.evaluation_episodes import EpisodePlan, run_episodes
 from sb3_hpo.training.hooks import Hooks, RunRequest, StopRun
 from sb3_hpo.training.train import build_once, train
 from tests.support.envs import start_of
@@ -165,7 +165,7 @@ def test_train_out_of_memory_is_an_outcome() -> None:
 
 
 def test_train_endless_episode_is_cut_and_flagged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sb3_hpo.training.episodes.MIN_EPISODE_CAP", 30)
+    monkeypatch.setattr("sb3_hpo.training.evaluation_episodes.MIN_EPISODE_CAP", 30)
     record = run(config("EndlessEnv", n_timesteps=64, n_evaluations=6)).record
     assert record.evaluations[-1].truncated
     assert record.evaluations[-1].lengths == (64, 64, 64)

@@ -10,14 +10,14 @@ import pytest
 from samplers import SEARCH_SPACES, SpaceContext
 from sb3_hpo.algorithms.kwargs import serialize_kwargs
 from sb3_hpo.results.trials import outcome_of, trials_of
-from sb3_hpo.storages.location import StudyLocation
+from sb3_hpo.storages.study_location import StudyLocation
+from sb3_hpo.study.create_or_resume import create_or_resume
 from sb3_hpo.study.objective import Objective
 from sb3_hpo.study.preflight import prepare
-from sb3_hpo.study.study import create_or_resume
 from sb3_hpo.training.batch.structure import structural_params, structure_of
 from sb3_hpo.workers.ask import ask, ask_group
 from sb3_hpo.workers.loop import run_loop, trials_together
-from sb3_hpo.workers.monitor import TrialMonitor
+from sb3_hpo.workers.trial_monitor import TrialMonitor
 from tests.workers_tests.test_loop import config, work
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ import pytest
 from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.optimize import main
 from sb3_hpo.results.trials import STOP, STOPPED, TIME_OVER, trials_of
-from sb3_hpo.storages.location import StudyLocation
 from sb3_hpo.storages.open import open_storage
+from sb3_hpo.storages.study_location import StudyLocation
+from sb3_hpo.study.create_or_resume import create_or_resume
 from sb3_hpo.study.preflight import prepare
-from sb3_hpo.study.study import create_or_resume
 
 if TYPE_CHECKING:
     from pathlib import Path

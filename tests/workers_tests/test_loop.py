@@ -12,16 +12,16 @@ from sb3_hpo.algorithms.kwargs import serialize_kwargs
 from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.results.trials import count_trials, outcome_of, trials_of
 from sb3_hpo.spaces.enqueue.enqueued_point import EnqueuedPoint
-from sb3_hpo.storages.location import StudyLocation
 from sb3_hpo.storages.retrying import StorageAwayError
+from sb3_hpo.storages.study_location import StudyLocation
+from sb3_hpo.study.create_or_resume import create_or_resume
 from sb3_hpo.study.objective import Objective
 from sb3_hpo.study.preflight import prepare
-from sb3_hpo.study.study import create_or_resume
 from sb3_hpo.training.hooks import StopRun
 from sb3_hpo.utils.processes import stop_signals
 from sb3_hpo.workers.ask import ask
 from sb3_hpo.workers.loop import _record_error, run_loop
-from sb3_hpo.workers.monitor import TrialMonitor
+from sb3_hpo.workers.trial_monitor import TrialMonitor
 
 if TYPE_CHECKING:
     from collections.abc import Callable

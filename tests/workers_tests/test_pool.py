@@ -13,9 +13,9 @@ from optuna.trial import TrialState
 
 from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.results.trials import count_trials, trials_of
-from sb3_hpo.storages.location import StudyLocation
+from sb3_hpo.storages.study_location import StudyLocation
+from sb3_hpo.study.create_or_resume import create_or_resume
 from sb3_hpo.study.preflight import prepare
-from sb3_hpo.study.study import create_or_resume
 from sb3_hpo.workers.pool import Workers, WorkersResult, _Worker
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 - `assemble`: all sections, written
 - `document`: a report as data: sections of tables, lists and pictures
-- `results`: sections about the answer, race and test
+- `answer`: sections about the answer, race and test
 - `costs`: sections about cost, settings, seeds and search space
 - `trial_curves`: how the trials of a study went, read once
 - `markdown`, `html`: the two ways in which a document is written

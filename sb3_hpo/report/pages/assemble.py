@@ -6,11 +6,11 @@ import importlib.util
 from typing import TYPE_CHECKING
 
 from sb3_hpo.report.figures import search, space
+from sb3_hpo.report.pages.answer import answer_section, flat, scores_section
 from sb3_hpo.report.pages.costs import cost_section, setting_section
 from sb3_hpo.report.pages.document import Block, Code, Items, Picture, Section, Table, Text
 from sb3_hpo.report.pages.html import to_html
 from sb3_hpo.report.pages.markdown import to_markdown
-from sb3_hpo.report.pages.results import answer_section, flat, scores_section
 from sb3_hpo.report.pages.trial_curves import read_history
 from sb3_hpo.results.trials import best_trials, record_of
 from sb3_hpo.utils.errors import check_installed

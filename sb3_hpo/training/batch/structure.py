@@ -26,7 +26,7 @@ def structure_of(algo: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         algo: Name of the algorithm.
-        kwargs: Description of the arguments (`codec.describe`).
+        kwargs: Description of the arguments (`serialize_kwargs`).
 
     Returns:
         What is left without the numbers that each member has for itself.

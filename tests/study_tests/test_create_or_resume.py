@@ -13,9 +13,9 @@ from optuna.trial import TrialState
 from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.results.trials import trials_of
 from sb3_hpo.spaces.enqueue.enqueued_point import read_enqueued
-from sb3_hpo.storages.location import StudyLocation
+from sb3_hpo.storages.study_location import StudyLocation
+from sb3_hpo.study.create_or_resume import create_or_resume, is_owner, open_study
 from sb3_hpo.study.preflight import prepare, try_model
-from sb3_hpo.study.study import create_or_resume, is_owner, open_study
 from sb3_hpo.utils.errors import UserError
 
 FIRST = ["default_point", "first_point", "first_point"]  # of PPO
@@ -208,7 +208,7 @@ def test_created_study_knows_its_home(tmp_path: Path) -> None:
 def test_creator_killed_between_its_points_is_finished_by_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sb3_hpo.study.study._CREATOR_GRACE_S", 0.0)
+    monkeypatch.setattr("sb3_hpo.study.create_or_resume._CREATOR_GRACE_S", 0.0)
     config_ = config(tmp_path)
     enqueue, left = optuna.Study.enqueue_trial, [1]
 
@@ -240,7 +240,7 @@ def test_commands_that_start_at_once_leave_the_first_points_to_one(
         if len(pauses) == 2:
             study.set_user_attr("home", home)
 
-    monkeypatch.setattr("sb3_hpo.study.study.time.sleep", create_meanwhile)
+    monkeypatch.setattr("sb3_hpo.study.create_or_resume.time.sleep", create_meanwhile)
     again = create(config_)
     assert len(pauses) == 2
     assert [trial.user_attrs["source"] for trial in trials_of(again)] == FIRST

@@ -9,9 +9,10 @@ import optuna
 import pytest
 
 from sb3_hpo.config.study_config import make_config
+from sb3_hpo.storages.address import StorageAddress
 from sb3_hpo.storages.existing import check_maximises, find_run_dir, find_study
-from sb3_hpo.storages.location import StudyLocation
-from sb3_hpo.storages.open import StorageAddress, open_storage
+from sb3_hpo.storages.open import open_storage
+from sb3_hpo.storages.study_location import StudyLocation
 from sb3_hpo.utils.errors import UserError
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from sb3_hpo.envs.factory import EnvFactory
 from sb3_hpo.envs.seeded_episodes import SeededEpisodes
-from sb3_hpo.training.episodes import EpisodePlan, Episodes, run_episodes
+from sb3_hpo.training.evaluation_episodes import EpisodePlan, Episodes, run_episodes
 from sb3_hpo.utils.errors import UserError
 from tests.support.envs import EndlessEnv, KnownReturnEnv, start_of
 
@@ -147,7 +147,9 @@ def test_run_episodes_endless_env_is_cut_by_steps_and_flagged() -> None:
 def clock_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let one second pass per environment step."""
     seconds = iter(range(10**6))
-    monkeypatch.setattr("sb3_hpo.training.episodes.time.monotonic", lambda: float(next(seconds)))
+    monkeypatch.setattr(
+        "sb3_hpo.training.evaluation_episodes.time.monotonic", lambda: float(next(seconds))
+    )
 
 
 def test_run_episodes_over_time_scores_as_far_as_it_went(monkeypatch: pytest.MonkeyPatch) -> None:

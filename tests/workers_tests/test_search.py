@@ -9,7 +9,7 @@ from rich.console import Console
 
 from sb3_hpo.results.trials import STOP, STOPPED
 from sb3_hpo.workers.pool import WorkersResult
-from sb3_hpo.workers.session import _say_why_it_ended
+from sb3_hpo.workers.search import _say_why_it_ended
 from tests.support.reevaluations import small_config, study_of
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import optuna
 from optuna.pruners import BasePruner
 
-from sb3_hpo.study.search.custom import make_own
+from sb3_hpo.study.own_classes import make_own
 from sb3_hpo.utils.errors import UserError
 from sb3_hpo.utils.seeding import Stream, derive_seed
 

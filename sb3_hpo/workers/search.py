@@ -18,9 +18,9 @@ from sb3_hpo.results.trials import (
     trials_of,
 )
 from sb3_hpo.storages.existing import find_address, find_run_dir, find_study
-from sb3_hpo.storages.location import StudyLocation
+from sb3_hpo.storages.study_location import StudyLocation
+from sb3_hpo.study.create_or_resume import check_same, open_study
 from sb3_hpo.study.preflight import prepare
-from sb3_hpo.study.study import check_same, open_study
 from sb3_hpo.utils.console import echo, relative_path
 from sb3_hpo.utils.errors import UserError
 from sb3_hpo.utils.formatting import plural

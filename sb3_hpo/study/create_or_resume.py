@@ -24,16 +24,16 @@ from sb3_hpo.results.trials import (
 )
 from sb3_hpo.spaces.enqueue.enqueued_point import EnqueuedPoint
 from sb3_hpo.storages.journal import check_free_space
-from sb3_hpo.storages.location import CONFIG_FILE
-from sb3_hpo.study.search.pruners import build_pruner
-from sb3_hpo.study.search.samplers import LateSeededSampler
+from sb3_hpo.storages.study_location import CONFIG_FILE
+from sb3_hpo.study.pruners import build_pruner
+from sb3_hpo.study.sampling.optuna_samplers import LateSeededSampler
 from sb3_hpo.utils.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sb3_hpo.spaces.bound_space import BoundSpace
-    from sb3_hpo.storages.location import StudyLocation
+    from sb3_hpo.storages.study_location import StudyLocation
 
 _CREATOR_GRACE_S = 5.0
 _CREATOR_POLL_S = 0.1

@@ -11,8 +11,8 @@ from optuna.trial import TrialState, create_trial
 
 from sb3_hpo.config.fields import SAMPLERS as ALL_SAMPLERS
 from sb3_hpo.config.study_config import StudyConfig, make_config
-from sb3_hpo.study.search.pruners import QuantilePruner, build_pruner
-from sb3_hpo.study.search.samplers import LateSeededSampler, check_sampler_installed
+from sb3_hpo.study.pruners import QuantilePruner, build_pruner
+from sb3_hpo.study.sampling.optuna_samplers import LateSeededSampler, check_sampler_installed
 from sb3_hpo.utils.errors import UserError
 
 if TYPE_CHECKING:

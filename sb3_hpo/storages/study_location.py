@@ -11,7 +11,8 @@ from unicodedata import category
 from filelock import FileLock, Timeout
 from sqlalchemy import make_url
 
-from sb3_hpo.storages.open import StorageAddress, open_storage
+from sb3_hpo.storages.address import StorageAddress
+from sb3_hpo.storages.open import open_storage
 from sb3_hpo.utils.errors import UserError
 
 if TYPE_CHECKING:

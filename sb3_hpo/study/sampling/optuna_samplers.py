@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.samplers import BaseSampler
 
-from sb3_hpo.study.search.custom import SharedStudy, make_own
-from sb3_hpo.study.search.grid import Grid, choices_of
-from sb3_hpo.study.search.pruners import build_pruner
-from sb3_hpo.study.search.shown_trials import ShownStudy, without_constraints
+from sb3_hpo.study.own_classes import SharedStudy, make_own
+from sb3_hpo.study.pruners import build_pruner
+from sb3_hpo.study.sampling.grid import Grid, choices_of
+from sb3_hpo.study.sampling.shown_trials import ShownStudy, without_constraints
 from sb3_hpo.utils.errors import check_installed
 from sb3_hpo.utils.seeding import Stream, derive_seed
 

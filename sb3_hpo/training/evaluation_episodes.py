@@ -1,4 +1,8 @@
-"""Evaluation episodes: the same start states for every policy, however many environments share."""
+"""Evaluation episodes: the same start states for every policy, however many environments share.
+
+Their seeds come from the streams of `utils.seeding`: one for trials, one for the race, one for the
+test.
+"""
 
 from __future__ import annotations
 
