@@ -551,7 +551,7 @@ for algo, env_id, path in json.load(open("entries.json")):
         elif type(value).__name__ == "SimpleLinearSchedule":
             kwargs[key] = LinearSchedule(value.initial_value, 0.0, 1.0)
     settings = [manager.n_timesteps, manager.n_envs, kwargs.pop("policy")]
-    read.append({"settings": settings, "kwargs": describe(kwargs)})
+    read.append({"settings": settings, "kwargs": serialize_kwargs(kwargs)})
 json.dump(read, open("read.json", "w"))
 """
 
