@@ -537,7 +537,7 @@ import gymnasium as gym
 from rl_zoo3.exp_manager import ExperimentManager
 from stable_baselines3.common.utils import ConstantSchedule, LinearSchedule
 
-from sb3_hpo.codec import describe
+from sb3_hpo.algorithms.kwargs import serialize_kwargs
 
 read = []
 for algo, env_id, path in json.load(open("entries.json")):
