@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 # A separate process: torch's thread count is set when torch is imported.
 TUTORIAL = """
 import sys, optuna, yaml
-from sb3_hpo.config import make_config
-from sb3_hpo.objective import Objective
-from sb3_hpo.study import prepare
+from sb3_hpo.config.study_config import make_config
+from sb3_hpo.study.objective import Objective
+from sb3_hpo.study.preflight import prepare
 values, points = yaml.safe_load(open(sys.argv[1]))
 import torch
 config = make_config({**values, "n_threads": torch.get_num_threads()})
