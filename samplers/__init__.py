@@ -34,7 +34,16 @@ from samplers import (
     tqc,
     trpo,
 )
-from samplers._shared import SearchSpace, Size, SpaceContext, TrialLike
+from samplers._shared import Size, SpaceContext, TrialLike
+from samplers._space import (
+    Choice,
+    Dimension,
+    Float,
+    Int,
+    OneMinus,
+    PowerOfTwo,
+    SearchSpace,
+)
 from samplers.a2c import sample_a2c_params
 from samplers.ars import sample_ars_params
 from samplers.crossq import sample_crossq_params
@@ -51,6 +60,12 @@ from samplers.trpo import sample_trpo_params
 
 __all__ = [
     "SEARCH_SPACES",
+    "Choice",
+    "Dimension",
+    "Float",
+    "Int",
+    "OneMinus",
+    "PowerOfTwo",
     "SearchSpace",
     "Size",
     "SpaceContext",
@@ -71,75 +86,18 @@ __all__ = [
 ]
 
 SEARCH_SPACES: dict[str, SearchSpace] = {
-    "a2c": SearchSpace(
-        sample=sample_a2c_params,
-        default_params=a2c.DEFAULT_PARAMS,
-        min_rollout=a2c.MIN_ROLLOUT,
-    ),
-    "ars": SearchSpace(
-        sample=sample_ars_params,
-        default_params=ars.DEFAULT_PARAMS,
-        min_rollout=ars.MIN_ROLLOUT,
-    ),
-    "crossq": SearchSpace(
-        sample=sample_crossq_params,
-        default_params=crossq.DEFAULT_PARAMS,
-        min_rollout=crossq.MIN_ROLLOUT,
-    ),
-    "ddpg": SearchSpace(
-        sample=sample_ddpg_params,
-        default_params=ddpg.DEFAULT_PARAMS,
-        min_rollout=ddpg.MIN_ROLLOUT,
-    ),
-    "dqn": SearchSpace(
-        sample=sample_dqn_params,
-        default_params=dqn.DEFAULT_PARAMS,
-        min_rollout=dqn.MIN_ROLLOUT,
-        first_points=dqn.FIRST_POINTS,
-    ),
-    "maskable_ppo": SearchSpace(
-        sample=sample_maskable_ppo_params,
-        default_params=maskable_ppo.DEFAULT_PARAMS,
-        min_rollout=maskable_ppo.MIN_ROLLOUT,
-        first_points=maskable_ppo.FIRST_POINTS,
-    ),
-    "ppo": SearchSpace(
-        sample=sample_ppo_params,
-        default_params=ppo.DEFAULT_PARAMS,
-        min_rollout=ppo.MIN_ROLLOUT,
-        first_points=ppo.FIRST_POINTS,
-    ),
-    "qrdqn": SearchSpace(
-        sample=sample_qrdqn_params,
-        default_params=qrdqn.DEFAULT_PARAMS,
-        min_rollout=qrdqn.MIN_ROLLOUT,
-        first_points=qrdqn.FIRST_POINTS,
-    ),
-    "recurrent_ppo": SearchSpace(
-        sample=sample_recurrent_ppo_params,
-        default_params=recurrent_ppo.DEFAULT_PARAMS,
-        min_rollout=recurrent_ppo.MIN_ROLLOUT,
-        first_points=recurrent_ppo.FIRST_POINTS,
-    ),
-    "sac": SearchSpace(
-        sample=sample_sac_params,
-        default_params=sac.DEFAULT_PARAMS,
-        min_rollout=sac.MIN_ROLLOUT,
-    ),
-    "td3": SearchSpace(
-        sample=sample_td3_params,
-        default_params=td3.DEFAULT_PARAMS,
-        min_rollout=td3.MIN_ROLLOUT,
-    ),
-    "tqc": SearchSpace(
-        sample=sample_tqc_params,
-        default_params=tqc.DEFAULT_PARAMS,
-        min_rollout=tqc.MIN_ROLLOUT,
-    ),
-    "trpo": SearchSpace(
-        sample=sample_trpo_params,
-        default_params=trpo.DEFAULT_PARAMS,
-        min_rollout=trpo.MIN_ROLLOUT,
-    ),
+    "a2c": a2c.SPACE,
+    "ars": ars.SPACE,
+    "crossq": crossq.SPACE,
+    "ddpg": ddpg.SPACE,
+    "dqn": dqn.SPACE,
+    "maskable_ppo": maskable_ppo.SPACE,
+    "ppo": ppo.SPACE,
+    "qrdqn": qrdqn.SPACE,
+    "recurrent_ppo": recurrent_ppo.SPACE,
+    "sac": sac.SPACE,
+    "td3": td3.SPACE,
+    "tqc": tqc.SPACE,
+    "trpo": trpo.SPACE,
 }
 """The algorithms that can be tuned, by the name used on the command line."""

@@ -9,12 +9,14 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from samplers._shared import SpaceContext, floor_log2, is_at_least, max_rollout_steps, power_of_two
+from samplers._shared import SpaceContext, floor_log2, is_at_least, max_rollout_steps
+from samplers._space import Choice, Int, PowerOfTwo
 
 if TYPE_CHECKING:
     import gymnasium
 
-    from samplers._shared import Size, TrialLike
+    from samplers._shared import Size
+    from samplers._space import Dimension, Values
 
 MIN_ROLLOUT = 1
 """Smallest train_freq, in steps of the vectorised environment."""
@@ -29,111 +31,135 @@ _NO_WARM_UP_BELOW = 10
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReplayRanges:
-    """Ranges in which the off-policy algorithms differ.
+class Replay:
+    """How often and from what the networks are updated, where off-policy algorithms differ.
 
     Attributes:
-        train_freq: SB3's default, used where it is not sampled.
+        train_freq_pow: Exponent of SB3's train_freq, used where it is not sampled.
         max_train_freq_pow: Exponent of the largest train_freq.
-        update_to_data_pow: Lowest and highest exponent of updates per environment step.
-        batch_size: SB3's default, used where it is not sampled.
-        batch_size_pow: Lowest and highest exponent of the batch size; one more in the full space
-            and with relabelled goals.
+        update_to_data_pow: Exponent of SB3's updates per environment step.
+        min_update_to_data_pow: Lowest exponent of updates per environment step.
+        max_update_to_data_pow: Highest one; one less below the full space: time is trials.
+        batch_size_pow: Exponent of SB3's batch size, used where it is not sampled.
+        min_batch_size_pow: Lowest exponent of the batch size.
+        max_batch_size_pow: Highest one; one more in the full space and with relabelled goals,
+            where Zoo's tuned batches have 2048 samples.
     """
 
-    train_freq: int
+    train_freq_pow: int
     max_train_freq_pow: int
-    update_to_data_pow: tuple[int, int]
-    batch_size: int
-    batch_size_pow: tuple[int, int]
+    update_to_data_pow: int
+    min_update_to_data_pow: int
+    max_update_to_data_pow: int
+    batch_size_pow: int
+    min_batch_size_pow: int
+    max_batch_size_pow: int
 
+    def update_dimensions(self) -> tuple[Dimension, ...]:
+        """Return how often and how much the networks are updated.
 
-REPLAY_DEFAULT_PARAMS: dict[str, float | int | str] = {
-    "buffer_size": 1_000_000,
-    "learning_starts": 100,
-    "n_steps": 1,
-}
-"""SB3's defaults of the dimensions in which all algorithms agree."""
+        The ratio of updates to environment steps is searched instead of gradient_steps, whose
+        effect depends on train_freq and on the number of environments.
+        """
+        return (
+            PowerOfTwo(
+                "train_freq_pow", 0, self._longest_train_freq_pow, argument="train_freq",
+                default=self.train_freq_pow, source="Zoo YAML: 16 to 256",
+            ),
+            PowerOfTwo(
+                "update_to_data_pow", self.min_update_to_data_pow, self._most_updates_pow,
+                argument="update_to_data", default=self.update_to_data_pow, since="small",
+                source="up to four times SB3's default, twice below the full space",
+            ),
+        )  # fmt: skip
 
+    def buffer_dimensions(self) -> tuple[Dimension, ...]:
+        """Return the replay buffer, its warm-up and the batches drawn from it."""
+        return (
+            Int(
+                "buffer_size", _smallest_buffer, _largest_buffer, log=True,
+                default=_LARGEST_BUFFER, since="full",
+                exists=lambda context: _largest_buffer(context) > _smallest_buffer(context),
+                source="Zoo YAML: 10,000 and more; at most the budget, or what memory permits",
+            ),
+            Int(
+                "learning_starts", _earliest_start, _latest_start, log=True,
+                default=_DEFAULT_LEARNING_STARTS, since="full",
+                exists=lambda context: _latest_start(context) > _earliest_start(context),
+                source="at most a tenth of the budget; below ten steps there is none",
+            ),
+            PowerOfTwo(
+                "batch_size_pow", self._smallest_batch_pow, self._largest_batch_pow,
+                argument="batch_size", default=self.batch_size_pow, source="Zoo YAML",
+            ),
+            Int(
+                "n_sampled_goal", 1, 8, argument="replay_buffer_kwargs.n_sampled_goal",
+                default=None, exists=lambda context: context.her, source="Zoo: 1 to 5",
+            ),
+            Choice(
+                "goal_selection_strategy", ("future", "final", "episode"),
+                argument="replay_buffer_kwargs.goal_selection_strategy", default=None,
+                since="full", exists=lambda context: context.her,
+            ),
+            Int(
+                "n_steps", 1, 5, step=2, default=1, since="full", exists=_allows_n_step_returns,
+                source="Rainbow uses 3",
+            ),
+        )  # fmt: skip
 
-def sample_update_schedule(
-    trial: TrialLike, *, context: SpaceContext, size: Size, ranges: ReplayRanges
-) -> dict[str, int]:
-    """Sample how often and how much the networks are updated.
+    def _longest_train_freq_pow(self, context: SpaceContext, _size: Size) -> int:
+        return min(self.max_train_freq_pow, floor_log2(_longest_rollout(context)))
 
-    The ratio of updates to environment steps is sampled instead of gradient_steps, whose effect
-    depends on train_freq and on the number of environments.
+    def _most_updates_pow(self, _context: SpaceContext, size: Size) -> int:
+        return self.max_update_to_data_pow - (not is_at_least(size, "full"))
 
-    Args:
-        size: How much is searched.
-        ranges: The ranges in which the algorithms differ.
+    def _smallest_batch_pow(self, context: SpaceContext, size: Size) -> int:
+        return min(self.min_batch_size_pow, self._largest_batch_pow(context, size))
 
-    Returns:
-        `train_freq` and `gradient_steps`.
-    """
-    longest = max_rollout_steps(context, minimum=MIN_ROLLOUT)
-    train_freq = min(ranges.train_freq, longest)
-    if is_at_least(size, "default"):
-        max_pow = min(ranges.max_train_freq_pow, floor_log2(longest))
-        train_freq = power_of_two(trial.suggest_int("train_freq_pow", 0, max_pow))
-    lowest, highest = ranges.update_to_data_pow
-    if not is_at_least(size, "full"):
-        highest -= 1  # twice SB3's default at most: time is trials
-    updates_per_vec_step = (
-        2.0 ** trial.suggest_int("update_to_data_pow", lowest, highest) * context.n_envs
-    )
-    # A rollout too short for one whole update is prolonged: one update every eight steps rather
-    # than one per step. The tolerance is for ratios that are not powers of two.
-    steps_per_update = math.ceil(1 / updates_per_vec_step - 1e-9)
-    train_freq = max(train_freq, min(steps_per_update, longest))
-    gradient_steps = max(1, math.floor(train_freq * updates_per_vec_step + 1e-9))
-
-    trial.set_user_attr("train_freq", train_freq)
-    trial.set_user_attr("gradient_steps", gradient_steps)
-    trial.set_user_attr("update_to_data", gradient_steps / (train_freq * context.n_envs))
-    return {"train_freq": train_freq, "gradient_steps": gradient_steps}
-
-
-def sample_replay(
-    trial: TrialLike, *, context: SpaceContext, size: Size, ranges: ReplayRanges
-) -> dict[str, Any]:
-    """Sample the replay buffer, its warm-up and the batches drawn from it.
-
-    Args:
-        size: How much is searched.
-        ranges: The ranges in which the algorithms differ.
-
-    Returns:
-        `buffer_size`, `learning_starts` and `batch_size`; with relabelled goals the buffer that
-        does it, otherwise in the full space `n_steps`, where SB3 accepts n-step returns.
-    """
-    largest = _largest_buffer(context)
-    smallest = min(largest, max(_SMALLEST_BUFFER, 2 * _first_episodes(context)))
-    kwargs: dict[str, Any] = {}
-    if is_at_least(size, "full") and largest > smallest:
-        kwargs["buffer_size"] = trial.suggest_int("buffer_size", smallest, largest, log=True)
-    elif context != SpaceContext():
-        # Without a context nothing is known of the budget: SB3's own size is never too small.
-        kwargs["buffer_size"] = largest
-        trial.set_user_attr("buffer_size", largest)
-    kwargs["learning_starts"] = _sample_learning_starts(trial, context, size)
-    kwargs["batch_size"] = min(ranges.batch_size, smallest)
-    if is_at_least(size, "default"):
-        lowest, highest = ranges.batch_size_pow
-        if is_at_least(size, "full") or context.her:
-            highest += 1  # Zoo's tuned batches for relabelled goals have 2048 samples
+    def _largest_batch_pow(self, context: SpaceContext, size: Size) -> int:
         # A batch larger than the buffer would hold nothing but repetitions.
-        highest = min(highest, floor_log2(smallest))
-        batch_size = power_of_two(
-            trial.suggest_int("batch_size_pow", min(lowest, highest), highest)
-        )
-        trial.set_user_attr("batch_size", batch_size)
-        kwargs["batch_size"] = batch_size
-    if context.her:
-        kwargs |= _sample_her(trial, size)
-    elif is_at_least(size, "full") and _allows_n_step_returns(context):
-        kwargs["n_steps"] = trial.suggest_int("n_steps", 1, 5, step=2)  # Rainbow uses 3
-    return kwargs
+        highest = self.max_batch_size_pow + (is_at_least(size, "full") or context.her)
+        return min(highest, floor_log2(_smallest_buffer(context)))
+
+    def fit_updates(self, values: Values, context: SpaceContext, _size: Size) -> dict[str, Any]:
+        """Finish a space: turn the ratio into gradient steps of a rollout that has a whole one."""
+        longest = _longest_rollout(context)
+        train_freq = values.get("train_freq", min(2**self.train_freq_pow, longest))
+        updates_per_vec_step = values.pop("update_to_data") * context.n_envs
+        # A rollout too short for one whole update is prolonged: one update every eight steps
+        # rather than one per step. The tolerance is for ratios that are not powers of two.
+        steps_per_update = math.ceil(1 / updates_per_vec_step - 1e-9)
+        train_freq = max(train_freq, min(steps_per_update, longest))
+        gradient_steps = max(1, math.floor(train_freq * updates_per_vec_step + 1e-9))
+        used = {"train_freq": train_freq, "gradient_steps": gradient_steps}
+        values |= used
+        return {**used, "update_to_data": gradient_steps / (train_freq * context.n_envs)}
+
+    def fit_buffer(self, values: Values, context: SpaceContext, _size: Size) -> dict[str, Any]:
+        """Finish a space: give buffer, warm-up and batches that the budget permits."""
+        notes = {}
+        # Without a context nothing is known of the budget: SB3's own size is never too small.
+        if "buffer_size" not in values and context != SpaceContext():
+            values["buffer_size"] = notes["buffer_size"] = _largest_buffer(context)
+        if "learning_starts" in values:
+            if values["learning_starts"] < _NO_WARM_UP_BELOW and not context.her:
+                values["learning_starts"] = 0
+            notes["learning_starts"] = values["learning_starts"]
+        else:
+            usual = min(_DEFAULT_LEARNING_STARTS, _latest_start(context))
+            values["learning_starts"] = _first_episodes(context) if context.her else usual
+        values.setdefault("batch_size", min(2**self.batch_size_pow, _smallest_buffer(context)))
+        values.setdefault("policy_kwargs", {})
+        if context.her:
+            from stable_baselines3 import HerReplayBuffer
+
+            values["replay_buffer_class"] = HerReplayBuffer
+            values.setdefault("replay_buffer_kwargs", {})
+        return notes
+
+
+def _longest_rollout(context: SpaceContext) -> int:
+    return max_rollout_steps(context, minimum=MIN_ROLLOUT)
 
 
 def _first_episodes(context: SpaceContext) -> int:
@@ -141,38 +167,21 @@ def _first_episodes(context: SpaceContext) -> int:
     return (context.longest_episode or 0) * context.n_envs if context.her else 0
 
 
-def _sample_learning_starts(trial: TrialLike, context: SpaceContext, size: Size) -> int:
-    """Sample the warm-up; below ten steps there is none."""
+def _earliest_start(context: SpaceContext, _size: Size = "full") -> int:
+    # SB3 can relabel only the goals of episodes that have ended.
+    return _first_episodes(context) if context.her else _FEWEST_LEARNING_STARTS
+
+
+def _latest_start(context: SpaceContext, _size: Size = "full") -> int:
     # Beyond a tenth of the budget, the warm-up would take the place of learning.
-    latest = context.n_timesteps // 10
-    if context.her:
-        # SB3 can relabel only the goals of episodes that have ended.
-        earliest = usual = _first_episodes(context)
-    else:
-        earliest, usual = _FEWEST_LEARNING_STARTS, min(_DEFAULT_LEARNING_STARTS, latest)
-    if not is_at_least(size, "full") or latest <= earliest:
-        return usual
-    steps = trial.suggest_int("learning_starts", earliest, latest, log=True)
-    learning_starts = 0 if steps < _NO_WARM_UP_BELOW and not context.her else steps
-    trial.set_user_attr("learning_starts", learning_starts)
-    return learning_starts
+    return context.n_timesteps // 10
 
 
-def _sample_her(trial: TrialLike, size: Size) -> dict[str, Any]:
-    """Sample how many goals are relabelled, and with which."""
-    from stable_baselines3 import HerReplayBuffer
-
-    buffer_kwargs: dict[str, Any] = {}
-    if is_at_least(size, "default"):
-        buffer_kwargs["n_sampled_goal"] = trial.suggest_int("n_sampled_goal", 1, 8)  # Zoo: 1 to 5
-    if is_at_least(size, "full"):
-        buffer_kwargs["goal_selection_strategy"] = trial.suggest_categorical(
-            "goal_selection_strategy", ["future", "final", "episode"]
-        )
-    return {"replay_buffer_class": HerReplayBuffer, "replay_buffer_kwargs": buffer_kwargs}
+def _smallest_buffer(context: SpaceContext, _size: Size = "full") -> int:
+    return min(_largest_buffer(context), max(_SMALLEST_BUFFER, 2 * _first_episodes(context)))
 
 
-def _largest_buffer(context: SpaceContext) -> int:
+def _largest_buffer(context: SpaceContext, _size: Size = "full") -> int:
     """Return the largest useful buffer: the budget, SB3's default, or what memory permits."""
     largest = min(_LARGEST_BUFFER, context.n_timesteps)
     if context.observation_space is None:
@@ -197,4 +206,6 @@ def _allows_n_step_returns(context: SpaceContext) -> bool:
     from gymnasium.spaces import Dict
 
     space = context.observation_space
-    return space is not None and not context.goal_env and not isinstance(space, Dict)
+    if context.her or context.goal_env:
+        return False
+    return space is not None and not isinstance(space, Dict)

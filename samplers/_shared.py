@@ -1,4 +1,4 @@
-"""What several search spaces share: the problem's context and the transformed dimensions."""
+"""What all search spaces know: the problem, the sizes, and what a trial can be asked."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import gymnasium
-    import torch
 
 Size = Literal["small", "default", "full"]
 """How much is searched: the few dimensions that matter most, the usual ones, or everything."""
@@ -87,35 +86,6 @@ class SpaceContext:
             )
 
 
-class SampleParams(Protocol):
-    """A search space: from a trial to constructor keyword arguments."""
-
-    def __call__(
-        self, trial: TrialLike, *, context: SpaceContext | None = None, size: Size = "default"
-    ) -> dict[str, Any]:
-        """Return keyword arguments for the algorithm's constructor."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SearchSpace:
-    """One row of the table of search spaces.
-
-    Attributes:
-        sample: The function that samples the keyword arguments.
-        default_params: The point of the full space that stands for SB3's constructor defaults.
-            In a narrow context (small budget, many environments) it can lie outside the bounds.
-        min_rollout: Smallest rollout, in steps of the vectorised environment, that the space
-            can sample; `min_rollout * n_envs <= n_timesteps // n_evaluations` must hold.
-        first_points: Points of the full space that learn fast on small problems, to be tried
-            after SB3's defaults: a search that starts from one of them is less a matter of luck.
-    """
-
-    sample: SampleParams
-    default_params: Mapping[str, float | int | str]
-    min_rollout: int
-    first_points: tuple[Mapping[str, float | int | str], ...] = ()
-
-
 def is_at_least(size: Size, minimum: Size) -> bool:
     """Tell whether a space of this size has the dimensions of size `minimum`."""
     if size not in _SIZES:
@@ -157,48 +127,6 @@ def power_of_two(exponent: float) -> int:
     return round(math.pow(2.0, exponent))
 
 
-def refuse_her(context: SpaceContext, algorithm: str) -> None:
-    """Refuse hindsight replay for an algorithm that has no use for it.
-
-    Args:
-        algorithm: Name of the algorithm, for the message.
-
-    Raises:
-        ValueError: The context asks for it.
-    """
-    if context.her:
-        raise ValueError(
-            f"{algorithm} cannot relabel goals in hindsight (her=True): use an off-policy "
-            "algorithm with a policy for Dict observations, such as SAC, TQC or DQN."
-        )
-
-
-def sample_gamma(trial: TrialLike, *, highest: float, lowest: float = 1e-4) -> float:
-    """Sample the discount as 1 - gamma on a log scale: the horizon is about 1 / (1 - gamma)."""
-    gamma = 1.0 - trial.suggest_float("one_minus_gamma", lowest, highest, log=True)
-    trial.set_user_attr("gamma", gamma)
-    return gamma
-
-
-def sample_net_arch(trial: TrialLike, layers_by_name: Mapping[str, list[int]]) -> list[int]:
-    """Sample the hidden layers by name: storages keep strings, not lists."""
-    name = trial.suggest_categorical("net_arch", list(layers_by_name))
-    layers = list(layers_by_name[name])
-    trial.set_user_attr("net_arch", layers)
-    return layers
-
-
-def sample_activation_fn(trial: TrialLike, *, size: Size) -> type[torch.nn.Module]:
-    """Sample the activation by name and return its class; the full space has more of them."""
-    from torch import nn
-
-    classes = {"tanh": nn.Tanh, "relu": nn.ReLU}
-    if is_at_least(size, "full"):
-        classes |= {"elu": nn.ELU, "gelu": nn.GELU}  # Zoo's list and its tuned configurations
-    name: str = trial.suggest_categorical("activation_fn", list(classes))
-    return classes[name]
-
-
 def has_images(context: SpaceContext) -> bool:
     """Tell whether the observations are known to be images, for which SB3 has a CNN."""
     from gymnasium.spaces import Box
@@ -214,3 +142,8 @@ def box_action_shape(context: SpaceContext) -> tuple[int, ...] | None:
     from gymnasium.spaces import Box
 
     return context.action_space.shape if isinstance(context.action_space, Box) else None
+
+
+def has_box_actions(context: SpaceContext) -> bool:
+    """Tell whether the actions are known to be continuous."""
+    return box_action_shape(context) is not None

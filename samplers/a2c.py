@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from samplers._on_policy import ACTOR_CRITIC_DEFAULT_PARAMS, sample_actor_critic_params
-from samplers._shared import SpaceContext, is_at_least, max_rollout_steps, refuse_her
-from samplers.schedules import sample_learning_rate
+from samplers._on_policy import ACTOR_CRITIC, ONE_MINUS_GAE_LAMBDA, share_layers
+from samplers._shared import max_rollout_steps
+from samplers._space import Choice, Float, Int, SearchSpace
+from samplers.schedules import apply_schedules, learning_rate_schedule
 
 if TYPE_CHECKING:
-    from samplers._shared import Size, TrialLike
+    from samplers._shared import Size, SpaceContext, TrialLike
 
-MIN_ROLLOUT = 4
-"""Smallest n_steps, in steps of the vectorised environment."""
+_MIN_N_STEPS = 4  # a rollout of a single sample would make a normalised advantage NaN
 
-DEFAULT_PARAMS: dict[str, float | int | str] = {
-    **ACTOR_CRITIC_DEFAULT_PARAMS,
-    "learning_rate": 7e-4,
-    "n_steps": 5,
-    "one_minus_gae_lambda": 5e-4,  # below the threshold: lambda is exactly 1
-    "use_rms_prop": True,
-    "normalize_advantage": False,
-}
-"""The point of the full space that stands for SB3's constructor defaults."""
+
+def _max_n_steps(context: SpaceContext, _size: Size) -> int:
+    return min(256, max_rollout_steps(context, minimum=_MIN_N_STEPS))
+
+
+SPACE = SearchSpace(
+    Float("learning_rate", 1e-5, 5e-3, log=True, default=7e-4, since="small",
+          source="Zoo: 1e-5 to 2e-3; wider, as A2C's default is already above PPO's"),
+    learning_rate_schedule("default", source="all ten rates that Zoo's authors have tuned fall"),
+    Int("n_steps", _MIN_N_STEPS, _max_n_steps, log=True, default=5, since="small",
+        source="Zoo: 32 to 2048, but its tuned configurations use 5, 8 and 100"),
+    Choice("use_rms_prop", (True, False), default=True, since="full",
+           source="RMSprop is the default and Zoo YAML's choice; otherwise Adam"),
+    Choice("normalize_advantage", (False, True), default=False, since="full", source="Zoo"),
+    *ACTOR_CRITIC,
+    algorithm="A2C",
+    min_rollout=_MIN_N_STEPS,
+    finish=(apply_schedules, share_layers),
+).changed(replace(ONE_MINUS_GAE_LAMBDA, default=5e-4))  # fmt: skip
 
 
 def sample_a2c_params(
@@ -41,22 +52,4 @@ def sample_a2c_params(
     Returns:
         Keyword arguments for `stable_baselines3.A2C`.
     """
-    context = context or SpaceContext()
-    refuse_her(context, "A2C")
-    longest = min(256, max_rollout_steps(context, minimum=MIN_ROLLOUT))
-    kwargs: dict[str, Any] = {
-        # Zoo's 1e-5 to 2e-3, wider because A2C's default is already above PPO's. All
-        # ten rates that Zoo's authors have tuned fall linearly.
-        "learning_rate": sample_learning_rate(
-            trial, 1e-5, 5e-3, size=size, schedule_from="default"
-        ),
-        # Zoo samples 32 to 2048, but its tuned configurations use 5, 8 and 100. A rollout of a
-        # single sample would make a normalised advantage NaN.
-        "n_steps": trial.suggest_int("n_steps", MIN_ROLLOUT, longest, log=True),
-    }
-    if is_at_least(size, "full"):
-        # RMSprop is the default and Zoo YAML's choice; otherwise Adam.
-        kwargs["use_rms_prop"] = trial.suggest_categorical("use_rms_prop", [True, False])
-        normalize = trial.suggest_categorical("normalize_advantage", [False, True])
-        kwargs["normalize_advantage"] = normalize
-    return kwargs | sample_actor_critic_params(trial, context=context, size=size)
+    return SPACE.sample(trial, context=context, size=size)

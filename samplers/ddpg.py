@@ -4,26 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from samplers._off_policy import (
-    CONTINUOUS_DEFAULT_PARAMS,
-    MIN_ROLLOUT,
-    sample_deterministic_actor_params,
-)
-from samplers._shared import SpaceContext
+from samplers import td3
 
 if TYPE_CHECKING:
-    from samplers._shared import Size, TrialLike
+    from samplers._shared import Size, SpaceContext, TrialLike
 
-__all__ = ["DEFAULT_PARAMS", "MIN_ROLLOUT", "sample_ddpg_params"]
-
-DEFAULT_PARAMS: dict[str, float | int | str] = {
-    **CONTINUOUS_DEFAULT_PARAMS,
-    "learning_rate": 1e-3,
-    "tau": 0.005,
-    "net_arch": "big",
-    "noise_type": "none",
-}
-"""The point of the full space that stands for SB3's constructor defaults."""
+SPACE = td3.SPACE.changed(without=("policy_delay", "target_policy_noise"), algorithm="DDPG")
 
 
 def sample_ddpg_params(
@@ -40,5 +26,4 @@ def sample_ddpg_params(
     Returns:
         Keyword arguments for `stable_baselines3.DDPG`.
     """
-    context = context or SpaceContext()
-    return sample_deterministic_actor_params(trial, context=context, size=size)
+    return SPACE.sample(trial, context=context, size=size)

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from samplers._off_policy import MIN_ROLLOUT
-from samplers._q_network import FAST_POINT, Q_NETWORK_DEFAULT_PARAMS, sample_q_network_params
-from samplers._shared import SpaceContext
+from samplers._q_network import FAST_POINT, REPLAY, q_network_dimensions
+from samplers._replay_buffer import MIN_ROLLOUT
+from samplers._space import SearchSpace
+from samplers.schedules import apply_schedules
 
 if TYPE_CHECKING:
-    from samplers._shared import Size, TrialLike
+    from samplers._shared import Size, SpaceContext, TrialLike
 
-__all__ = ["DEFAULT_PARAMS", "FIRST_POINTS", "MIN_ROLLOUT", "sample_dqn_params"]
-
-DEFAULT_PARAMS: dict[str, float | int | str] = {
-    **Q_NETWORK_DEFAULT_PARAMS,
-    "learning_rate": 1e-4,
-    "exploration_fraction": 0.1,
-    "exploration_final_eps": 0.05,
-}
-"""The point of the full space that stands for SB3's constructor defaults."""
-
-FIRST_POINTS: tuple[dict[str, float | int | str], ...] = ({**DEFAULT_PARAMS, **FAST_POINT},)
+SPACE = SearchSpace(
+    *q_network_dimensions(
+        learning_rate=1e-4, exploration_fraction=0.1, exploration_final_eps=0.05
+    ),
+    algorithm="DQN",
+    min_rollout=MIN_ROLLOUT,
+    supports_her=True,
+    finish=(apply_schedules, REPLAY.fit_updates, REPLAY.fit_buffer),
+    first_points=(FAST_POINT,),
+)
 
 
 def sample_dqn_params(
@@ -37,4 +37,4 @@ def sample_dqn_params(
     Returns:
         Keyword arguments for `stable_baselines3.DQN`.
     """
-    return sample_q_network_params(trial, context=context or SpaceContext(), size=size)
+    return SPACE.sample(trial, context=context, size=size)

@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from samplers._clipped import (
-    CLIPPED_DEFAULT_PARAMS,
-    PPO_RANGES,
-    first_points,
-    sample_clipped_params,
-)
-from samplers._on_policy import BOX_ACTION_DEFAULT_PARAMS
-from samplers._shared import SpaceContext, refuse_her
+from samplers import ppo
 
 if TYPE_CHECKING:
-    from samplers._shared import Size, TrialLike
+    from samplers._shared import Size, SpaceContext, TrialLike
 
-MIN_ROLLOUT = PPO_RANGES.min_n_steps
-"""Smallest n_steps, in steps of the vectorised environment."""
-
-DEFAULT_PARAMS: dict[str, float | int | str] = {
-    name: value
-    for name, value in CLIPPED_DEFAULT_PARAMS.items()
-    if name not in BOX_ACTION_DEFAULT_PARAMS
-}
-"""The point of the full space that stands for sb3-contrib's constructor defaults."""
-
-FIRST_POINTS = first_points(DEFAULT_PARAMS)
+SPACE = ppo.SPACE.changed(
+    # Masks are for discrete actions; the class takes no argument that is for continuous ones.
+    without=("log_std_init", "use_sde", "sde_sample_freq", "use_expln"),
+    algorithm="MaskablePPO",
+    first_points=ppo.FIRST_POINTS,
+)
 
 
 def sample_maskable_ppo_params(
@@ -46,8 +33,4 @@ def sample_maskable_ppo_params(
     Returns:
         Keyword arguments for `sb3_contrib.MaskablePPO`.
     """
-    context = context or SpaceContext()
-    refuse_her(context, "MaskablePPO")
-    # Masks are for discrete actions; the class takes no argument that is for continuous ones.
-    context = replace(context, action_space=None)
-    return sample_clipped_params(trial, context=context, size=size, ranges=PPO_RANGES)
+    return SPACE.sample(trial, context=context, size=size)

@@ -4,27 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from samplers._off_policy import MIN_ROLLOUT
-from samplers._q_network import FAST_POINT, Q_NETWORK_DEFAULT_PARAMS, sample_q_network_params
-from samplers._shared import SpaceContext, is_at_least
+from samplers._q_network import FAST_POINT, REPLAY, q_network_dimensions
+from samplers._replay_buffer import MIN_ROLLOUT
+from samplers._space import Int, SearchSpace
+from samplers.schedules import apply_schedules
 
 if TYPE_CHECKING:
-    from samplers._shared import Size, TrialLike
+    from samplers._shared import Size, SpaceContext, TrialLike
 
-__all__ = ["DEFAULT_PARAMS", "FIRST_POINTS", "MIN_ROLLOUT", "sample_qrdqn_params"]
-
-DEFAULT_PARAMS: dict[str, float | int | str] = {
-    **Q_NETWORK_DEFAULT_PARAMS,
-    "learning_rate": 5e-5,
-    "exploration_fraction": 0.005,
-    "exploration_final_eps": 0.01,
-    "n_quantiles": 200,
-}
-"""The point of the full space that stands for sb3-contrib's constructor defaults."""
-
-FIRST_POINTS: tuple[dict[str, float | int | str], ...] = (
-    {**DEFAULT_PARAMS, **FAST_POINT, "exploration_final_eps": 0.05, "n_quantiles": 25},
-)
+SPACE = SearchSpace(
+    *q_network_dimensions(
+        learning_rate=5e-5, exploration_fraction=0.005, exploration_final_eps=0.01
+    ),
+    Int("n_quantiles", 5, 200, log=True, argument="policy_kwargs.n_quantiles", default=200,
+        source="Zoo: 5 to 200; its tuned configurations use 10 to 170"),
+    algorithm="QR-DQN",
+    min_rollout=MIN_ROLLOUT,
+    supports_her=True,
+    finish=(apply_schedules, REPLAY.fit_updates, REPLAY.fit_buffer),
+    first_points=({**FAST_POINT, "exploration_final_eps": 0.05, "n_quantiles": 25},),
+)  # fmt: skip
 
 
 def sample_qrdqn_params(
@@ -40,9 +39,4 @@ def sample_qrdqn_params(
     Returns:
         Keyword arguments for `sb3_contrib.QRDQN`.
     """
-    kwargs = sample_q_network_params(trial, context=context or SpaceContext(), size=size)
-    if is_at_least(size, "default"):
-        # Zoo's 5 to 200; its tuned configurations use 10 to 170.
-        n_quantiles = trial.suggest_int("n_quantiles", 5, 200, log=True)
-        kwargs["policy_kwargs"]["n_quantiles"] = n_quantiles
-    return kwargs
+    return SPACE.sample(trial, context=context, size=size)

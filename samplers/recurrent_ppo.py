@@ -2,37 +2,55 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from samplers._clipped import (
-    CLIPPED_DEFAULT_PARAMS,
-    RECURRENT_RANGES,
-    first_points,
-    sample_clipped_params,
-)
-from samplers._shared import SpaceContext, is_at_least, power_of_two, refuse_her
+from samplers import ppo
+from samplers._on_policy import share_layers
+from samplers._shared import is_at_least
+from samplers._space import Choice, Int, PowerOfTwo
+from samplers.schedules import apply_schedules
 
 if TYPE_CHECKING:
-    from samplers._shared import Size, TrialLike
+    from samplers._shared import Size, SpaceContext, TrialLike
 
-MIN_ROLLOUT = RECURRENT_RANGES.min_n_steps
-"""Smallest n_steps, in steps of the vectorised environment."""
+ROLLOUT = replace(
+    ppo.ROLLOUT,
+    min_n_steps=16,
+    max_n_steps_pow=11,
+    default_batch_size=128,
+    default_updates_per_step=10 / 128,
+)
 
-DEFAULT_PARAMS: dict[str, float | int | str] = {
-    **CLIPPED_DEFAULT_PARAMS,
-    "n_steps_pow": 7,
-    "n_minibatches_pow": 0,
-    "lstm_hidden_size_pow": 8,
-    "n_lstm_layers": 1,
-    "enable_critic_lstm": True,
-}
-"""The point of the full space that stands for sb3-contrib's constructor defaults."""
-
-FIRST_POINTS = first_points({**DEFAULT_PARAMS, "lstm_hidden_size_pow": 6})
-
-# Behind an LSTM no hidden layer may be needed: Zoo YAML has none, one of 64 and two of 256.
 _NET_ARCHS = {"linear": [], "tiny": [64], "small": [64, 64]}
 _FULL_NET_ARCHS = {**_NET_ARCHS, "wide": [256], "medium": [256, 256]}
+
+
+def _net_archs(_context: SpaceContext, size: Size) -> dict[str, list[int]]:
+    return _FULL_NET_ARCHS if is_at_least(size, "full") else _NET_ARCHS
+
+
+SPACE = ppo.SPACE.changed(
+    PowerOfTwo("n_steps_pow", ROLLOUT.shortest_pow, ROLLOUT.longest_pow, argument="n_steps",
+               default=7, since="small",
+               source="backpropagation through time needs sequences; Zoo YAML: 16 to 2048"),
+    PowerOfTwo("n_minibatches_pow", 0, ROLLOUT.most_minibatches_pow, argument="n_minibatches",
+               default=0, since="small", source="as PPO"),
+    Choice("net_arch", _net_archs, argument="policy_kwargs.net_arch", default="small",
+           source="none is needed behind an LSTM; Zoo YAML: none, one of 64, two of 256"),
+    PowerOfTwo("lstm_hidden_size_pow", 4, 8, argument="policy_kwargs.lstm_hidden_size", default=8,
+               source="Zoo YAML: 32 to 128; the default is 256"),
+    Int("n_lstm_layers", 1, 2, argument="policy_kwargs.n_lstm_layers", default=1, since="full"),
+    Choice("enable_critic_lstm", (True, False), argument="policy_kwargs.enable_critic_lstm",
+           default=True, since="full"),
+    Choice("shared_lstm", (False, True), argument="policy_kwargs.shared_lstm", default=None,
+           since="full", when=("enable_critic_lstm", False),
+           source="SB3 refuses a critic with an LSTM of its own and the actor's as well"),
+    algorithm="RecurrentPPO",
+    min_rollout=ROLLOUT.min_n_steps,
+    finish=(apply_schedules, ROLLOUT.fit, share_layers),
+    first_points=tuple({**point, "lstm_hidden_size_pow": 6} for point in ppo.FIRST_POINTS),
+)  # fmt: skip
 
 
 def sample_recurrent_ppo_params(
@@ -51,31 +69,4 @@ def sample_recurrent_ppo_params(
     Returns:
         Keyword arguments for `sb3_contrib.RecurrentPPO`.
     """
-    context = context or SpaceContext()
-    refuse_her(context, "RecurrentPPO")
-    kwargs = sample_clipped_params(
-        trial,
-        context=context,
-        size=size,
-        ranges=RECURRENT_RANGES,
-        net_archs=_FULL_NET_ARCHS if is_at_least(size, "full") else _NET_ARCHS,
-    )
-    kwargs["policy_kwargs"] |= _sample_lstm(trial, size)
-    return kwargs
-
-
-def _sample_lstm(trial: TrialLike, size: Size) -> dict[str, Any]:
-    """Sample the recurrent layers and what the critic has of them."""
-    policy_kwargs: dict[str, Any] = {}
-    if is_at_least(size, "default"):
-        # Zoo YAML has 32 to 128, the default is 256.
-        hidden_size = power_of_two(trial.suggest_int("lstm_hidden_size_pow", 4, 8))
-        trial.set_user_attr("lstm_hidden_size", hidden_size)
-        policy_kwargs["lstm_hidden_size"] = hidden_size
-    if is_at_least(size, "full"):
-        policy_kwargs["n_lstm_layers"] = trial.suggest_int("n_lstm_layers", 1, 2)
-        own = trial.suggest_categorical("enable_critic_lstm", [True, False])
-        policy_kwargs["enable_critic_lstm"] = own
-        if not own:  # SB3 refuses a critic with an LSTM of its own and the actor's as well
-            policy_kwargs["shared_lstm"] = trial.suggest_categorical("shared_lstm", [False, True])
-    return policy_kwargs
+    return SPACE.sample(trial, context=context, size=size)

@@ -1,4 +1,4 @@
-"""Values that change over a run, and how they are sampled.
+"""Values that change over a run, and how they are searched.
 
 A schedule maps SB3's `progress_remaining`, which falls from 1 to 0 over a run, to a value.
 """
@@ -8,15 +8,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from samplers._shared import is_at_least
+from samplers._shared import SpaceContext, is_at_least
+from samplers._space import Choice
 
 if TYPE_CHECKING:
-    from samplers._shared import Size, TrialLike
+    from samplers._shared import Size
+    from samplers._space import Values
 
 ScheduleOrFloat = float | Callable[[float], float]
 """What SB3 takes as a learning rate: a constant or a schedule."""
+
+_SUFFIX = "_schedule"
 
 
 @dataclass(frozen=True)
@@ -40,46 +44,35 @@ class CosineSchedule:
         return self.initial_value * 0.5 * (1.0 + math.cos(math.pi * done))
 
 
-def sample_learning_rate(
-    trial: TrialLike, low: float, high: float, *, size: Size, schedule_from: Size = "full"
-) -> ScheduleOrFloat:
-    """Sample the learning rate and, in a space that is large enough, how it falls.
-
-    Args:
-        low: Lowest initial rate.
-        high: Highest initial rate.
-        size: How much is searched.
-        schedule_from: The smallest size in which it may fall linearly; in the full space it may
-            also fall as a cosine.
-
-    Returns:
-        The constant rate, or a schedule that ends at 0.
-    """
-    learning_rate = trial.suggest_float("learning_rate", low, high, log=True)
-    if not is_at_least(size, schedule_from):
-        return learning_rate
-    kinds = ["constant", "linear", *(["cosine"] if is_at_least(size, "full") else [])]
-    kind: str = trial.suggest_categorical("learning_rate_schedule", kinds)
-    if kind == "cosine":
-        return CosineSchedule(learning_rate)
-    return _linear(learning_rate) if kind == "linear" else learning_rate
+def learning_rate_schedule(since: Size = "full", source: str = "Zoo: lin_") -> Choice:
+    """Return the dimension of how the learning rate falls; the full space has the cosine too."""
+    return Choice(
+        f"learning_rate{_SUFFIX}", _kinds, default="constant", since=since, source=source
+    )
 
 
-def sample_clip_range(trial: TrialLike, *, size: Size) -> ScheduleOrFloat:
-    """Sample PPO's clip range (Zoo's range); in the full space also whether it falls.
+CLIP_RANGE_SCHEDULE = Choice(
+    f"clip_range{_SUFFIX}",
+    ("constant", "linear"),
+    default="constant",
+    since="full",
+    source="Zoo: lin_",
+)
 
-    Args:
-        size: How much is searched.
 
-    Returns:
-        The constant clip range, or a schedule that ends at 0.
-    """
-    clip_range = trial.suggest_float("clip_range", 0.1, 0.4)
-    if is_at_least(size, "full"):
-        kind: str = trial.suggest_categorical("clip_range_schedule", ["constant", "linear"])
-        if kind == "linear":
-            return _linear(clip_range)
-    return clip_range
+def _kinds(_context: SpaceContext, size: Size) -> list[str]:
+    return ["constant", "linear", *(["cosine"] if is_at_least(size, "full") else [])]
+
+
+def apply_schedules(values: Values, _context: SpaceContext, _size: Size) -> dict[str, Any]:
+    """Finish a space: let values fall to 0 over a run where that is their schedule."""
+    for name in [name for name in values if name.endswith(_SUFFIX)]:
+        kind, argument = values.pop(name), name.removesuffix(_SUFFIX)
+        if kind == "cosine":
+            values[argument] = CosineSchedule(values[argument])
+        elif kind == "linear":
+            values[argument] = _linear(values[argument])
+    return {}
 
 
 def _linear(initial_value: float) -> Callable[[float], float]:

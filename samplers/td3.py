@@ -5,27 +5,35 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from samplers._off_policy import (
-    CONTINUOUS_DEFAULT_PARAMS,
-    MIN_ROLLOUT,
-    sample_deterministic_actor_params,
+    ACTION_NOISE,
+    CONTINUOUS_REPLAY,
+    DETERMINISTIC_ACTOR,
+    make_noise,
+    tau,
 )
-from samplers._shared import SpaceContext, is_at_least
+from samplers._replay_buffer import MIN_ROLLOUT
+from samplers._space import Float, Int, SearchSpace
+from samplers.schedules import apply_schedules, learning_rate_schedule
 
 if TYPE_CHECKING:
-    from samplers._shared import Size, TrialLike
+    from samplers._shared import Size, SpaceContext, TrialLike
 
-__all__ = ["DEFAULT_PARAMS", "MIN_ROLLOUT", "sample_td3_params"]
-
-DEFAULT_PARAMS: dict[str, float | int | str] = {
-    **CONTINUOUS_DEFAULT_PARAMS,
-    "learning_rate": 1e-3,
-    "tau": 0.005,
-    "net_arch": "big",
-    "noise_type": "none",
-    "policy_delay": 2,
-    "target_policy_noise": 0.2,
-}
-"""The point of the full space that stands for SB3's constructor defaults."""
+SPACE = SearchSpace(
+    Float("learning_rate", 1e-4, 3e-3, log=True, default=1e-3, since="small",
+          source="Zoo YAML: 7e-4 and 1e-3; far higher rates end in NaN weights without an error"),
+    learning_rate_schedule(),
+    tau("default"),
+    *ACTION_NOISE,
+    *DETERMINISTIC_ACTOR,
+    Int("policy_delay", 1, 4, default=2, since="full", source="around the paper's 2"),
+    Float("target_policy_noise", 0.05, 0.5, default=0.2, since="full",
+          source="around the paper's 0.2"),
+    algorithm="TD3",
+    min_rollout=MIN_ROLLOUT,
+    supports_her=True,
+    finish=(apply_schedules, make_noise, CONTINUOUS_REPLAY.fit_updates,
+            CONTINUOUS_REPLAY.fit_buffer),
+)  # fmt: skip
 
 
 def sample_td3_params(
@@ -42,10 +50,4 @@ def sample_td3_params(
     Returns:
         Keyword arguments for `stable_baselines3.TD3`.
     """
-    context = context or SpaceContext()
-    kwargs = sample_deterministic_actor_params(trial, context=context, size=size)
-    if is_at_least(size, "full"):
-        # Around the paper's 2 and 0.2, SB3's defaults.
-        kwargs["policy_delay"] = trial.suggest_int("policy_delay", 1, 4)
-        kwargs["target_policy_noise"] = trial.suggest_float("target_policy_noise", 0.05, 0.5)
-    return kwargs
+    return SPACE.sample(trial, context=context, size=size)

@@ -4,34 +4,35 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from samplers._off_policy import (
-    CONTINUOUS_RANGES,
-    MIN_ROLLOUT,
-    sample_net_archs,
-    sample_off_policy_params,
-    sample_tau,
-)
-from samplers._shared import SpaceContext, is_at_least
-from samplers._soft_actor import SOFT_ACTOR_DEFAULT_PARAMS, add_soft_actor_params
-from samplers.schedules import sample_learning_rate
+from samplers._off_policy import CONTINUOUS_REPLAY, net_arch, off_policy_dimensions, tau
+from samplers._replay_buffer import MIN_ROLLOUT
+from samplers._soft_actor import SOFT_ACTOR, choose_entropy
+from samplers._space import Float, Int, SearchSpace
+from samplers.schedules import apply_schedules, learning_rate_schedule
 
 if TYPE_CHECKING:
-    from samplers._shared import Size, TrialLike
+    from samplers._shared import Size, SpaceContext, TrialLike
 
-__all__ = ["DEFAULT_PARAMS", "MIN_ROLLOUT", "sample_tqc_params"]
+_MOST_DROPPED = 5
 
-DEFAULT_PARAMS: dict[str, float | int | str] = {
-    **SOFT_ACTOR_DEFAULT_PARAMS,
-    "learning_rate": 3e-4,
-    "tau": 0.005,
-    "top_quantiles_to_drop_per_net": 2,
-    "n_quantiles": 25,
-    "net_arch": "medium",
-    "n_critics": 2,
-}
-"""The point of the full space that stands for sb3-contrib's constructor defaults."""
-
-_MOST_DROPPED = 5  # Zoo
+SPACE = SearchSpace(
+    Float("learning_rate", 3e-5, 3e-3, log=True, default=3e-4, since="small", source="as SAC"),
+    learning_rate_schedule(),
+    tau("small"),
+    Int("top_quantiles_to_drop_per_net", 0, _MOST_DROPPED, default=2, since="small", source="Zoo"),
+    *off_policy_dimensions(CONTINUOUS_REPLAY),
+    net_arch("medium"),
+    Int("n_quantiles", _MOST_DROPPED + 1, 50, argument="policy_kwargs.n_quantiles", default=25,
+        source="Zoo: 5 to 50, but more than are dropped: TQC does not notice when none is left"),
+    Int("n_critics", 1, 5, log=True, argument="policy_kwargs.n_critics", default=2, since="full",
+        source="Zoo YAML: 1 and 2; the paper: 5"),
+    *SOFT_ACTOR,
+    algorithm="TQC",
+    min_rollout=MIN_ROLLOUT,
+    supports_her=True,
+    finish=(apply_schedules, CONTINUOUS_REPLAY.fit_updates, CONTINUOUS_REPLAY.fit_buffer,
+            choose_entropy),
+)  # fmt: skip
 
 
 def sample_tqc_params(
@@ -48,22 +49,4 @@ def sample_tqc_params(
     Returns:
         Keyword arguments for `sb3_contrib.TQC`.
     """
-    context = context or SpaceContext()
-    kwargs: dict[str, Any] = {
-        "learning_rate": sample_learning_rate(trial, 3e-5, 3e-3, size=size),  # as SAC
-        "tau": sample_tau(trial),
-        "top_quantiles_to_drop_per_net": trial.suggest_int(
-            "top_quantiles_to_drop_per_net", 0, _MOST_DROPPED
-        ),
-    }
-    kwargs |= sample_off_policy_params(trial, context=context, size=size, ranges=CONTINUOUS_RANGES)
-    kwargs["policy_kwargs"] |= sample_net_archs(trial, context=context, size=size)
-    if is_at_least(size, "default"):
-        # Zoo's 5 to 50, but more than can be dropped: TQC does not notice when none is left.
-        n_quantiles = trial.suggest_int("n_quantiles", _MOST_DROPPED + 1, 50)
-        kwargs["policy_kwargs"]["n_quantiles"] = n_quantiles
-    if is_at_least(size, "full"):
-        # Zoo YAML has 1 and 2, the paper 5.
-        kwargs["policy_kwargs"]["n_critics"] = trial.suggest_int("n_critics", 1, 5, log=True)
-    add_soft_actor_params(trial, kwargs, context=context, size=size)
-    return kwargs
+    return SPACE.sample(trial, context=context, size=size)

@@ -8,7 +8,6 @@
 - `points`: points of a space, drawn, and the nearest to given ones
 - `overrides`: `--fixed`, `--range`, `--choices`, `--drop` and files based on a space
 - `enqueue`: points of the user's to be tried first
-- `comments`: what the source says of each range
 - `__main__`: the command `python -m sb3_hpo.spaces`, a space as a table or as YAML
 """
 

@@ -10,6 +10,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from rich.console import Console
 from rich.table import Table
 
+from samplers import SEARCH_SPACES
 from sb3_hpo.algorithms.constructor import true_name
 from sb3_hpo.algorithms.registry import find_algorithm, load_algorithm
 from sb3_hpo.config.study_config import make_config
@@ -17,7 +18,6 @@ from sb3_hpo.envs.problem import probe_env
 from sb3_hpo.space_syntax.yaml_files import BASED_ON, SIZE
 from sb3_hpo.spaces.bind import bind_space
 from sb3_hpo.spaces.bound_space import SIZES, BoundSpace
-from sb3_hpo.spaces.comments import comments_of
 from sb3_hpo.utils.console import quiet_optuna, run_command
 from sb3_hpo.utils.files import format_yaml
 from sb3_hpo.utils.formatting import plural
@@ -40,8 +40,8 @@ def space_table(spaces: Mapping[str, BoundSpace], size: str) -> Table:
         size: Whose ranges are shown; a dimension that it lacks is shown as in the next larger.
 
     Returns:
-        Name, kind, range, scale, SB3's default, the smallest size that has it, and the comment
-        in the source.
+        Name, kind, range, scale, SB3's default, the smallest size that has it, and where the
+        range comes from.
     """
     config = spaces[size].config
     table = Table(
@@ -51,9 +51,9 @@ def space_table(spaces: Mapping[str, BoundSpace], size: str) -> Table:
     )
     for column in ("name", "kind", "range", "scale", "default", "size"):
         table.add_column(column, no_wrap=column != "range", min_width=10)
-    table.add_column("comment on the range", min_width=24)
+    table.add_column("source of the range", min_width=24)
     order = [size, *SIZES[SIZES.index(size) + 1 :]]
-    sources = comments_of(spaces["full"].sample)
+    sources = {item.name: item.source for item in SEARCH_SPACES[config.algo].dimensions}
     for name in spaces["full"].dimensions:
         shown = next(item for item in order if name in spaces[item].dimensions)
         smallest = next(item for item in SIZES if name in spaces[item].dimensions)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import optuna
 import pytest
 from optuna.trial import FixedTrial
 
@@ -143,3 +144,26 @@ def test_hindsight_without_the_longest_episode_is_refused() -> None:
 def test_hindsight_with_a_budget_below_the_first_episodes_is_refused() -> None:
     with pytest.raises(ValueError, match=r"but got 50 \* 4 >= 200"):
         SpaceContext(her=True, longest_episode=50, n_envs=4, n_timesteps=200)
+
+
+@pytest.mark.parametrize(("algo", "kind"), PROBLEMS)
+def test_declared_ranges_are_those_that_a_trial_is_asked_for(algo: str, kind: str) -> None:
+    space = SEARCH_SPACES[algo]
+    for size in SIZES:
+        context = make_context(algo, kind=kind)
+        asked: dict[str, Any] = {}
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+        for _ in range(64):
+            trial = study.ask()
+            space.sample(trial, context=context, size=size)
+            asked |= trial.distributions
+        assert space.distributions(context, size) == asked
+
+
+@pytest.mark.parametrize("algo", ALGORITHMS)
+def test_every_dimension_says_where_its_range_comes_from_or_is_a_switch(algo: str) -> None:
+    without = {item.name for item in SEARCH_SPACES[algo].dimensions if not item.source}
+    assert without <= {
+        "use_expln", "use_sde", "sde_sample_freq", "log_std_init", "goal_selection_strategy",
+        "top_fraction", "n_lstm_layers", "enable_critic_lstm", "batch_norm_momentum",
+    }  # fmt: skip

@@ -10,9 +10,6 @@ from optuna.trial import FixedTrial
 from stable_baselines3 import HerReplayBuffer
 
 from samplers import SEARCH_SPACES, Size, SpaceContext, sample_dqn_params, sample_sac_params
-from samplers.dqn import DEFAULT_PARAMS as DQN_DEFAULTS
-from samplers.sac import DEFAULT_PARAMS as SAC_DEFAULTS
-from samplers.td3 import DEFAULT_PARAMS as TD3_DEFAULTS
 from samplers.td3 import sample_td3_params
 from tests.samplers_tests.support import (
     BOX_OBSERVATIONS,
@@ -23,6 +20,9 @@ from tests.samplers_tests.support import (
     make_context,
 )
 
+DQN_DEFAULTS = SEARCH_SPACES["dqn"].default_params
+SAC_DEFAULTS = SEARCH_SPACES["sac"].default_params
+TD3_DEFAULTS = SEARCH_SPACES["td3"].default_params
 for_off_policy = pytest.mark.parametrize("algo", OFF_POLICY)
 
 

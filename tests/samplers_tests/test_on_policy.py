@@ -7,6 +7,7 @@ import pytest
 from optuna.trial import FixedTrial
 
 from samplers import (
+    SEARCH_SPACES,
     SpaceContext,
     sample_a2c_params,
     sample_ars_params,
@@ -14,11 +15,6 @@ from samplers import (
     sample_recurrent_ppo_params,
     sample_trpo_params,
 )
-from samplers.a2c import DEFAULT_PARAMS as A2C_DEFAULTS
-from samplers.ars import DEFAULT_PARAMS as ARS_DEFAULTS
-from samplers.ppo import DEFAULT_PARAMS as PPO_DEFAULTS
-from samplers.recurrent_ppo import DEFAULT_PARAMS as RECURRENT_DEFAULTS
-from samplers.trpo import DEFAULT_PARAMS as TRPO_DEFAULTS
 from tests.samplers_tests.support import (
     BOX_ACTIONS,
     DISCRETE_ACTIONS,
@@ -26,6 +22,12 @@ from tests.samplers_tests.support import (
     draw,
     make_context,
 )
+
+A2C_DEFAULTS = SEARCH_SPACES["a2c"].default_params
+ARS_DEFAULTS = SEARCH_SPACES["ars"].default_params
+PPO_DEFAULTS = SEARCH_SPACES["ppo"].default_params
+RECURRENT_DEFAULTS = SEARCH_SPACES["recurrent_ppo"].default_params
+TRPO_DEFAULTS = SEARCH_SPACES["trpo"].default_params
 
 
 class HeldTrial:

@@ -8,14 +8,21 @@ import pytest
 from optuna.trial import FixedTrial
 from stable_baselines3.common.utils import LinearSchedule
 
-from samplers import SpaceContext, sample_a2c_params, sample_ppo_params, sample_sac_params
-from samplers.a2c import DEFAULT_PARAMS as A2C_DEFAULTS
-from samplers.ppo import DEFAULT_PARAMS as PPO_DEFAULTS
-from samplers.sac import DEFAULT_PARAMS as SAC_DEFAULTS
+from samplers import (
+    SEARCH_SPACES,
+    SpaceContext,
+    sample_a2c_params,
+    sample_ppo_params,
+    sample_sac_params,
+)
 from samplers.schedules import CosineSchedule
 
 if TYPE_CHECKING:
     from samplers import Size
+
+A2C_DEFAULTS = SEARCH_SPACES["a2c"].default_params
+PPO_DEFAULTS = SEARCH_SPACES["ppo"].default_params
+SAC_DEFAULTS = SEARCH_SPACES["sac"].default_params
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ from sb3_hpo.envs.problem import Problem
 from sb3_hpo.spaces.__main__ import main, space_table, space_yaml
 from sb3_hpo.spaces.bind import bind_space
 from sb3_hpo.spaces.bound_space import SIZES, BoundSpace
-from sb3_hpo.spaces.comments import comments_of
 from tests.support.envs import KnownReturnEnv
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ def test_table_says_what_each_dimension_is() -> None:
     assert table["vf_coef"][:5] == ["float", "0.1 to 1", "linear", "0.5", "full"]
     assert table["one_minus_gamma"][2] == "log, gamma = 1 - x"
     assert table["use_sde"][1] == "false, true"
-    assert table["max_grad_norm"][5] == "Optuna's example; Zoo stops at 2 and misses a tuned 5."
+    assert table["max_grad_norm"][5] == "Optuna's example; Zoo stops at 2 and misses a tuned 5"
 
 
 def test_table_has_the_ranges_of_the_size_asked_for() -> None:
@@ -110,28 +109,3 @@ def test_command_tells_a_mistake_in_one_line(
     error = capsys.readouterr().err
     assert error.startswith(message)
     assert error.count("\n") == 1
-
-
-def passed_on(trial: Any, low: float) -> float:
-    return float(trial.suggest_float("passed", low, 1))
-
-
-def commented(trial: Any) -> dict[str, float]:
-    # the first half
-    # and the second
-    above = trial.suggest_float("above", 0, 1)
-    beside = trial.suggest_int(
-        "beside",
-        0,
-        9,  # why nine
-    )
-    plain = trial.suggest_categorical("plain", [1, 2])
-    return {"x": above + beside + plain + passed_on(trial, 0.5)}  # why a half
-
-
-def test_comments_of_are_those_of_the_calls() -> None:
-    assert comments_of(commented) == {
-        "above": "the first half and the second",
-        "beside": "why nine",
-        "passed": "why a half",
-    }

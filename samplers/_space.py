@@ -1,0 +1,369 @@
+"""Search spaces as tables of declared dimensions.
+
+A dimension says what it is called in a trial, which argument it decides, in which range, from
+which size on, and why. What several dimensions decide together is left to the *finish* of a space:
+steps that turn the values of the dimensions into arguments, and say what was used in the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from samplers._shared import SpaceContext, is_at_least, power_of_two
+
+if TYPE_CHECKING:
+    from optuna.distributions import (
+        BaseDistribution,
+        CategoricalDistribution,
+        FloatDistribution,
+        IntDistribution,
+    )
+
+    from samplers._shared import Size, TrialLike
+
+Params = Mapping[str, float | int | str]
+Values = dict[str, Any]
+"""Values by argument, dotted below `policy_kwargs`; some are no arguments before the finish."""
+
+Finish = Callable[[Values, SpaceContext, "Size"], Mapping[str, Any]]
+"""Changes values into arguments; returns what is to be noted beside a trial's parameters."""
+
+OfContext = Callable[[SpaceContext, "Size"], Any]
+
+
+def _always(_context: SpaceContext) -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One searched parameter.
+
+    Attributes:
+        name: In the trial.
+        argument: What it decides: an argument, dotted below `policy_kwargs`, or a value for the
+            finish; "" stands for the name.
+        default: What stands for SB3's default, in the trial.
+        since: The smallest size that has it.
+        source: Where the range comes from.
+        exists: Whether a problem has it at all.
+        when: Another dimension and its value without which this one is not asked for.
+    """
+
+    name: str
+    argument: str = field(default="", kw_only=True)
+    default: Any = field(kw_only=True)
+    since: Size = field(default="default", kw_only=True)
+    source: str = field(default="", kw_only=True)
+    exists: Callable[[SpaceContext], bool] = field(default=_always, kw_only=True)
+    when: tuple[str, Any] | None = field(default=None, kw_only=True)
+
+    @property
+    def decides(self) -> str:
+        """The argument or value that it decides."""
+        return self.argument or self.name
+
+    @property
+    def is_noted(self) -> bool:
+        """Whether its value is not what the trial has, and is noted beside that."""
+        return False
+
+    def distribution(self, context: SpaceContext, size: Size) -> BaseDistribution:
+        """Return its range in Optuna's words."""
+        raise NotImplementedError
+
+    def suggest(self, trial: TrialLike, context: SpaceContext, size: Size) -> Any:
+        """Ask a trial for it."""
+        raise NotImplementedError
+
+    def to_value(self, drawn: Any, context: SpaceContext, size: Size) -> Any:  # noqa: ARG002
+        """Return what a number or name of the trial stands for."""
+        return drawn
+
+
+@dataclass(frozen=True)
+class Float(Dimension):
+    """A number in a range.
+
+    Attributes:
+        low: Lowest, or a function of context and size.
+        high: Highest, likewise.
+        log: Whether on a log scale.
+        to: What a number of the trial stands for, where it is not itself.
+    """
+
+    low: float | OfContext
+    high: float | OfContext
+    log: bool = field(default=False, kw_only=True)
+    to: Callable[[float], Any] | None = field(default=None, kw_only=True)
+
+    @property
+    def is_noted(self) -> bool:
+        """Whether it stands for something else."""
+        return self.to is not None
+
+    def distribution(self, context: SpaceContext, size: Size) -> FloatDistribution:
+        """Return its range in Optuna's words."""
+        from optuna.distributions import FloatDistribution
+
+        low, high = _of(self.low, context, size), _of(self.high, context, size)
+        return FloatDistribution(low, high, log=self.log)
+
+    def suggest(self, trial: TrialLike, context: SpaceContext, size: Size) -> Any:
+        """Ask a trial for it."""
+        asked = self.distribution(context, size)
+        return trial.suggest_float(self.name, asked.low, asked.high, log=asked.log)
+
+    def to_value(self, drawn: Any, context: SpaceContext, size: Size) -> Any:  # noqa: ARG002
+        """Return what a number of the trial stands for."""
+        return drawn if self.to is None else self.to(drawn)
+
+
+@dataclass(frozen=True)
+class OneMinus(Float):
+    """A number next to 1, searched as its distance from 1 on a log scale.
+
+    Attributes:
+        one_below: Below this distance it is exactly 1.
+    """
+
+    log: bool = field(default=True, kw_only=True)
+    one_below: float = field(default=0.0, kw_only=True)
+
+    @property
+    def is_noted(self) -> bool:
+        """Always: the trial has the distance."""
+        return True
+
+    def to_value(self, drawn: Any, context: SpaceContext, size: Size) -> Any:  # noqa: ARG002
+        """Return the number."""
+        return 1.0 if drawn < self.one_below else 1.0 - drawn
+
+
+@dataclass(frozen=True)
+class Int(Dimension):
+    """A whole number in a range.
+
+    Attributes:
+        low: Lowest, or a function of context and size.
+        high: Highest, likewise.
+        log: Whether on a log scale.
+        step: From one to the next.
+    """
+
+    low: int | OfContext
+    high: int | OfContext
+    log: bool = field(default=False, kw_only=True)
+    step: int = field(default=1, kw_only=True)
+
+    def distribution(self, context: SpaceContext, size: Size) -> IntDistribution:
+        """Return its range in Optuna's words."""
+        from optuna.distributions import IntDistribution
+
+        low, high = _of(self.low, context, size), _of(self.high, context, size)
+        return IntDistribution(low, high, log=self.log, step=self.step)
+
+    def suggest(self, trial: TrialLike, context: SpaceContext, size: Size) -> Any:
+        """Ask a trial for it."""
+        asked = self.distribution(context, size)
+        # Not its highest value: Optuna has lowered that to a multiple of the step.
+        high = _of(self.high, context, size)
+        return trial.suggest_int(self.name, asked.low, high, step=asked.step, log=asked.log)
+
+
+@dataclass(frozen=True)
+class PowerOfTwo(Int):
+    """A power of two, searched by its exponent."""
+
+    @property
+    def is_noted(self) -> bool:
+        """Always: the trial has the exponent."""
+        return True
+
+    def to_value(self, drawn: Any, context: SpaceContext, size: Size) -> Any:  # noqa: ARG002
+        """Return the power: whole, unless the exponent may be negative."""
+        return 2.0**drawn if isinstance(self.low, int) and self.low < 0 else power_of_two(drawn)
+
+
+@dataclass(frozen=True)
+class Choice(Dimension):
+    """One of several.
+
+    Attributes:
+        choices: Them; or by name what each name stands for; or a function of context and size
+            that returns either.
+    """
+
+    choices: Sequence[Any] | Mapping[str, Any] | OfContext
+
+    @property
+    def is_noted(self) -> bool:
+        """Whether names stand for lists, which a storage can hold as a note only."""
+        return self.decides.endswith("net_arch")
+
+    def distribution(self, context: SpaceContext, size: Size) -> CategoricalDistribution:
+        """Return its choices in Optuna's words."""
+        from optuna.distributions import CategoricalDistribution
+
+        return CategoricalDistribution(list(_of(self.choices, context, size)))
+
+    def suggest(self, trial: TrialLike, context: SpaceContext, size: Size) -> Any:
+        """Ask a trial for it."""
+        return trial.suggest_categorical(self.name, self.distribution(context, size).choices)
+
+    def to_value(self, drawn: Any, context: SpaceContext, size: Size) -> Any:
+        """Return what a choice stands for."""
+        choices = _of(self.choices, context, size)
+        value = choices[drawn] if isinstance(choices, Mapping) else drawn
+        return list(value) if isinstance(value, list) else value
+
+
+def _of(value: Any, context: SpaceContext, size: Size) -> Any:
+    return value(context, size) if callable(value) else value
+
+
+def activations(_context: SpaceContext, size: Size) -> dict[str, Any]:
+    """Return the classes of activation functions by name; the full space has more of them."""
+    from torch import nn
+
+    classes: dict[str, Any] = {"tanh": nn.Tanh, "relu": nn.ReLU}
+    if is_at_least(size, "full"):
+        classes |= {"elu": nn.ELU, "gelu": nn.GELU}
+    return classes
+
+
+class SearchSpace:
+    """A table of dimensions, and how their values become arguments.
+
+    Attributes:
+        algorithm: The class that it is for, as messages name it.
+        dimensions: In the order in which they are asked for.
+        finish: What is decided by several dimensions together, step by step.
+        min_rollout: Smallest rollout, in steps of the vectorised environment, that the space can
+            sample; `min_rollout * n_envs <= n_timesteps // n_evaluations` must hold.
+        supports_her: Whether goals can be relabelled in hindsight.
+        first_points: Points of the full space that learn fast on small problems, to be tried
+            after SB3's defaults: a search that starts from one of them is less a matter of luck.
+    """
+
+    def __init__(
+        self,
+        *dimensions: Dimension,
+        algorithm: str,
+        min_rollout: int,
+        finish: Sequence[Finish] = (),
+        supports_her: bool = False,
+        first_points: Sequence[Params] = (),
+    ) -> None:
+        self.algorithm = algorithm
+        self.dimensions = dimensions
+        self.finish = tuple(finish)
+        self.min_rollout = min_rollout
+        self.supports_her = supports_her
+        self.first_points = tuple({**self.default_params, **point} for point in first_points)
+
+    @property
+    def default_params(self) -> dict[str, float | int | str]:
+        """The point of the full space that stands for SB3's constructor defaults.
+
+        In a narrow context (small budget, many environments) it can lie outside the bounds.
+        """
+        return {item.name: item.default for item in self.dimensions if item.default is not None}
+
+    def dimensions_for(self, context: SpaceContext, size: Size) -> list[Dimension]:
+        """Return the dimensions that a problem has in a size, also those asked for now and then.
+
+        Raises:
+            ValueError: The space has none for such a problem.
+        """
+        if context.her and not self.supports_her:
+            raise ValueError(
+                f"{self.algorithm} cannot relabel goals in hindsight (her=True): use an "
+                "off-policy algorithm with a policy for Dict observations, such as SAC, TQC or "
+                "DQN."
+            )
+        found: dict[str, Dimension] = {}
+        for item in self.dimensions:
+            is_there = is_at_least(size, item.since) and item.exists(context)
+            if is_there and (item.when is None or item.when[0] in found):
+                found[item.name] = item
+        return list(found.values())
+
+    def distributions(self, context: SpaceContext, size: Size) -> dict[str, BaseDistribution]:
+        """Return all ranges by the names of their dimensions."""
+        found = self.dimensions_for(context, size)
+        return {item.name: item.distribution(context, size) for item in found}
+
+    def sample(
+        self, trial: TrialLike, *, context: SpaceContext | None = None, size: Size = "default"
+    ) -> dict[str, Any]:
+        """Sample keyword arguments for the algorithm's constructor.
+
+        Args:
+            context: The problem; without it, `SpaceContext()`.
+            size: How much is searched.
+
+        Returns:
+            Keyword arguments.
+
+        Raises:
+            ValueError: The space has no point for such a problem.
+        """
+        context = context or SpaceContext()
+        drawn: dict[str, Any] = {}
+        values: Values = {}
+        notes: dict[str, Any] = {}
+        for item in self.dimensions_for(context, size):
+            if item.when is not None and drawn.get(item.when[0]) not in _one_or_more(item.when[1]):
+                continue
+            drawn[item.name] = item.suggest(trial, context, size)
+            values[item.decides] = item.to_value(drawn[item.name], context, size)
+            if item.is_noted:
+                notes[item.decides.rpartition(".")[2]] = values[item.decides]
+        for step in self.finish:
+            notes |= step(values, context, size)
+        for name, value in notes.items():
+            trial.set_user_attr(name, value)
+        return _nested(values)
+
+    def changed(
+        self, *dimensions: Dimension, without: Sequence[str] = (), **changes: Any
+    ) -> SearchSpace:
+        """Return a space like this one.
+
+        Args:
+            *dimensions: Take the places of those of their names; others are added at the end.
+            without: Names of dimensions that it lacks.
+            **changes: Other arguments of the constructor.
+        """
+        new = {item.name: item for item in dimensions}
+        old = [item for item in self.dimensions if item.name not in without]
+        merged = [new.pop(item.name, item) for item in old]
+        mine = {
+            "algorithm": self.algorithm,
+            "min_rollout": self.min_rollout,
+            "finish": self.finish,
+            "supports_her": self.supports_her,
+            "first_points": self.first_points,
+        }
+        return SearchSpace(*merged, *new.values(), **{**mine, **changes})
+
+
+def _one_or_more(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _nested(values: Values) -> dict[str, Any]:
+    """Put dotted names into dicts of their own."""
+    kwargs: dict[str, Any] = {}
+    for name, value in values.items():
+        outer, _, inner = name.partition(".")
+        if inner:
+            kwargs.setdefault(outer, {})[inner] = value
+        elif name in kwargs:
+            kwargs[name] = {**value, **kwargs[name]}
+        else:
+            kwargs[name] = value
+    return kwargs
