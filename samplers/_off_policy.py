@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from samplers._replay_buffer import Replay
 from samplers._shared import SpaceContext, box_action_shape, has_box_actions, is_at_least
-from samplers._space import Choice, Float, OneMinus, activations
+from samplers._space import NET_ARCH, Choice, Float, OneMinus, activations, merge_layers
 
 if TYPE_CHECKING:
     from samplers._shared import Size
@@ -54,9 +54,7 @@ def net_archs(context: SpaceContext, size: Size) -> dict[str, list[int]]:
 
 def net_arch(default: str) -> Choice:
     """Return the dimension of the hidden layers."""
-    return Choice(
-        "net_arch", net_archs, argument="policy_kwargs.net_arch", default=default, source="Zoo"
-    )
+    return Choice("net_arch", net_archs, argument=NET_ARCH, default=default, source="Zoo")
 
 
 def tau(since: Size) -> Float:
@@ -75,21 +73,43 @@ ACTION_NOISE = (
 DETERMINISTIC_ACTOR = (*off_policy_dimensions(CONTINUOUS_REPLAY), net_arch("big"))
 
 
-def make_noise(values: Values, context: SpaceContext, _size: Size) -> dict[str, Any]:
-    """Finish a space: make SB3's action noise object of the shape of the actions, or None."""
-    kind = values.pop("noise_type", None)
-    shape = box_action_shape(context)
-    if kind is None or shape is None:
-        return {}
-    values["action_noise"] = None
-    if kind != "none":
-        import numpy as np
-        from stable_baselines3.common.noise import (
-            NormalActionNoise,
-            OrnsteinUhlenbeckActionNoise,
-        )
+class Noise:
+    """Makes SB3's action noise object of the shape of the actions."""
 
-        make = OrnsteinUhlenbeckActionNoise if kind == "ou" else NormalActionNoise
-        mean, sigma = np.zeros(shape), np.full(shape, values.pop("noise_std"))
-        values["action_noise"] = make(mean=mean, sigma=sigma)
-    return {}
+    def do(self, values: Values, context: SpaceContext, _size: Size) -> dict[str, Any]:
+        """Make the object, or None."""
+        kind, shape = values.pop("noise_type", None), box_action_shape(context)
+        if kind is None or shape is None:
+            return {}
+        values["action_noise"] = None
+        if kind != "none":
+            import numpy as np
+            from stable_baselines3.common.noise import (
+                NormalActionNoise,
+                OrnsteinUhlenbeckActionNoise,
+            )
+
+            make = OrnsteinUhlenbeckActionNoise if kind == "ou" else NormalActionNoise
+            mean, sigma = np.zeros(shape), np.full(shape, values.pop("noise_std"))
+            values["action_noise"] = make(mean=mean, sigma=sigma)
+        return {}
+
+    def undo(self, values: Values, _context: SpaceContext) -> None:
+        """Say of which kind and how strong it is."""
+        noise = values.pop("action_noise", None)
+        kinds = {"NormalActionNoise": "normal", "OrnsteinUhlenbeckActionNoise": "ou"}
+        values["noise_type"] = kinds.get(type(noise).__name__, "none")
+        if noise is not None:
+            values["noise_std"] = float(noise._sigma.flat[0])
+
+
+class OneForBoth:
+    """Gives actor and critic the same layers, as SB3 does with one list."""
+
+    def do(self, _values: Values, _context: SpaceContext, _size: Size) -> dict[str, Any]:
+        """Leave that to SB3."""
+        return {}
+
+    def undo(self, values: Values, _context: SpaceContext) -> None:
+        """Take the layers of both as one list, where they are the same."""
+        merge_layers(values, "qf")

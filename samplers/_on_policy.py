@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from samplers._shared import SpaceContext, has_box_actions, has_images, is_at_least
-from samplers._space import Choice, Float, OneMinus, activations
+from samplers._space import NET_ARCH, Choice, Float, OneMinus, activations, merge_layers
 
 if TYPE_CHECKING:
     from samplers._shared import Size
@@ -35,7 +35,7 @@ POLICY = (
         since="small", source="Zoo; the full space has ELU and GELU of its tuned configurations",
     ),
     Choice(
-        "net_arch", _net_archs, argument="policy_kwargs.net_arch", default="small",
+        "net_arch", _net_archs, argument=NET_ARCH, default="small",
         source="Zoo; one or two layers of 64 or 256",
     ),
     Choice(
@@ -79,9 +79,15 @@ ACTOR_CRITIC = (
 """What A2C and the PPOs have in common."""
 
 
-def share_layers(values: Values, _context: SpaceContext, _size: Size) -> dict[str, Any]:
-    """Finish a space: give actor and critic layers of the same sizes."""
-    name = "policy_kwargs.net_arch"
-    if name in values:
-        values[name] = {"pi": values[name], "vf": list(values[name])}
-    return {}
+class SharedLayers:
+    """Gives actor and critic layers of the same sizes."""
+
+    def do(self, values: Values, _context: SpaceContext, _size: Size) -> dict[str, Any]:
+        """Give both the same."""
+        if NET_ARCH in values:
+            values[NET_ARCH] = {"pi": values[NET_ARCH], "vf": list(values[NET_ARCH])}
+        return {}
+
+    def undo(self, values: Values, _context: SpaceContext) -> None:
+        """Take the layers of both as one list, where they are the same."""
+        merge_layers(values, "vf")

@@ -121,8 +121,23 @@ class Replay:
         highest = self.max_batch_size_pow + (is_at_least(size, "full") or context.her)
         return min(highest, floor_log2(_smallest_buffer(context)))
 
-    def fit_updates(self, values: Values, context: SpaceContext, _size: Size) -> dict[str, Any]:
-        """Finish a space: turn the ratio into gradient steps of a rollout that has a whole one."""
+    def do(self, values: Values, context: SpaceContext, _size: Size) -> dict[str, Any]:
+        """Give updates, buffer, warm-up and batches that the budget permits."""
+        return {**self._fit_updates(values, context), **self._fit_buffer(values, context)}
+
+    def undo(self, values: Values, context: SpaceContext) -> None:
+        """Say how many updates there are for each environment step."""
+        train_freq = values.get("train_freq", 2**self.train_freq_pow)
+        if isinstance(train_freq, tuple) and train_freq[1] == "step":
+            train_freq = values["train_freq"] = train_freq[0]
+        if not isinstance(train_freq, int):  # an episode, whose length nobody knows
+            values.pop("train_freq")
+            return
+        steps, rollout = values.get("gradient_steps", 1), train_freq * context.n_envs
+        values["update_to_data"] = (rollout if steps < 0 else steps) / rollout
+
+    def _fit_updates(self, values: Values, context: SpaceContext) -> dict[str, Any]:
+        """Turn the ratio into gradient steps of a rollout that has a whole one."""
         longest = _longest_rollout(context)
         train_freq = values.get("train_freq", min(2**self.train_freq_pow, longest))
         updates_per_vec_step = values.pop("update_to_data") * context.n_envs
@@ -135,8 +150,7 @@ class Replay:
         values |= used
         return {**used, "update_to_data": gradient_steps / (train_freq * context.n_envs)}
 
-    def fit_buffer(self, values: Values, context: SpaceContext, _size: Size) -> dict[str, Any]:
-        """Finish a space: give buffer, warm-up and batches that the budget permits."""
+    def _fit_buffer(self, values: Values, context: SpaceContext) -> dict[str, Any]:
         notes = {}
         # Without a context nothing is known of the budget: SB3's own size is never too small.
         if "buffer_size" not in values and context != SpaceContext():

@@ -28,6 +28,7 @@ class Rollout:
         min_samples: Samples of the smallest rollout, where the budget permits.
         passes: The argument that says how often a rollout is used.
         default_passes: SB3's default of it, used where it is not sampled.
+        default_n_steps: SB3's default.
         default_batch_size: SB3's default, used where the number of minibatches is not sampled.
         default_updates_per_step: Updates per environment step of SB3's default.
     """
@@ -37,6 +38,7 @@ class Rollout:
     min_samples: int
     passes: str
     default_passes: int
+    default_n_steps: int
     default_batch_size: int
     default_updates_per_step: float
 
@@ -56,8 +58,8 @@ class Rollout:
         fitting = floor_log2(max(1, longest_rollout // _MIN_BATCH_SIZE))
         return min(_MAX_MINIBATCHES_POW[size], fitting)
 
-    def fit(self, values: Values, context: SpaceContext, size: Size) -> dict[str, Any]:
-        """Finish a space: cut the rollout into equal minibatches, and use it not too often.
+    def do(self, values: Values, context: SpaceContext, size: Size) -> dict[str, Any]:
+        """Cut the rollout into equal minibatches, and use it not too often.
 
         The number of minibatches, then of passes, is lowered where the two would make batches
         below 16 samples or more updates per step than twice SB3's default (four times where the
@@ -83,3 +85,9 @@ class Rollout:
         }
         values |= used
         return {"n_minibatches": n_minibatches, **used}
+
+    def undo(self, values: Values, context: SpaceContext) -> None:
+        """Say in how many minibatches the rollout is cut."""
+        rollout = values.get("n_steps", self.default_n_steps) * context.n_envs
+        batch_size = values.pop("batch_size", self.default_batch_size)
+        values["n_minibatches"] = rollout / batch_size

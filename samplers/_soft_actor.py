@@ -31,18 +31,30 @@ SOFT_ACTOR = (
 """Entropy and state-dependent exploration."""
 
 
-def choose_entropy(values: Values, context: SpaceContext, _size: Size) -> dict[str, Any]:
-    """Finish a space: a fixed entropy coefficient or a target, and exploration from the start."""
-    if values.get("use_sde"):
-        values["use_sde_at_warmup"] = True  # Zoo YAML
-    mode = values.pop("ent_coef_mode", None)
-    if mode is None:
-        return {}
-    values["ent_coef"] = values.pop("ent_coef_fixed") if mode == "fixed" else "auto"
-    notes = {"ent_coef": values["ent_coef"]}
-    shape, scale = box_action_shape(context), values.pop("target_entropy_scale", None)
-    if shape is not None and scale is not None:
-        notes["target_entropy"] = target = -scale * math.prod(shape)
-        # A scale of one is what SB3 calls "auto".
-        values["target_entropy"] = "auto" if scale == 1.0 else target
-    return notes
+class Entropy:
+    """Fixes the entropy coefficient or gives it a target, and explores from the start."""
+
+    def do(self, values: Values, context: SpaceContext, _size: Size) -> dict[str, Any]:
+        """Say what SB3 calls it."""
+        if values.get("use_sde"):
+            values["use_sde_at_warmup"] = True  # Zoo YAML
+        mode = values.pop("ent_coef_mode", None)
+        if mode is None:
+            return {}
+        values["ent_coef"] = values.pop("ent_coef_fixed") if mode == "fixed" else "auto"
+        notes = {"ent_coef": values["ent_coef"]}
+        shape, scale = box_action_shape(context), values.pop("target_entropy_scale", None)
+        if shape is not None and scale is not None:
+            notes["target_entropy"] = target = -scale * math.prod(shape)
+            # A scale of one is what SB3 calls "auto".
+            values["target_entropy"] = "auto" if scale == 1.0 else target
+        return notes
+
+    def undo(self, values: Values, context: SpaceContext) -> None:
+        """Tell a fixed coefficient from one that is learned, and which part of SB3's target."""
+        coefficient = values.pop("ent_coef", "auto")
+        values["ent_coef_mode"] = "auto" if isinstance(coefficient, str) else "fixed"
+        values["ent_coef_fixed"] = coefficient
+        target, shape = values.pop("target_entropy", "auto"), box_action_shape(context)
+        is_own = isinstance(target, str) or shape is None
+        values["target_entropy_scale"] = 1.0 if is_own else -target / math.prod(shape or ())

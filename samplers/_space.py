@@ -7,9 +7,10 @@ steps that turn the values of the dimensions into arguments, and say what was us
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from samplers._shared import SpaceContext, is_at_least, power_of_two
 
@@ -27,10 +28,21 @@ Params = Mapping[str, float | int | str]
 Values = dict[str, Any]
 """Values by argument, dotted below `policy_kwargs`; some are no arguments before the finish."""
 
-Finish = Callable[[Values, SpaceContext, "Size"], Mapping[str, Any]]
-"""Changes values into arguments; returns what is to be noted beside a trial's parameters."""
-
 OfContext = Callable[[SpaceContext, "Size"], Any]
+
+
+class Finish(Protocol):
+    """A step from the values of dimensions to arguments, and back."""
+
+    def do(self, values: Values, context: SpaceContext, size: Size) -> Mapping[str, Any]:
+        """Change values into arguments.
+
+        Returns:
+            What is to be noted beside a trial's parameters: what was used.
+        """
+
+    def undo(self, values: Values, context: SpaceContext) -> None:
+        """Change arguments back into the values that give them, as far as there are such."""
 
 
 def _always(_context: SpaceContext) -> bool:
@@ -82,6 +94,10 @@ class Dimension:
         """Return what a number or name of the trial stands for."""
         return drawn
 
+    def to_drawn(self, value: Any, context: SpaceContext, size: Size) -> Any:
+        """Return what a trial has to say for a value, or the nearest to it; None: nothing."""
+        raise NotImplementedError
+
 
 @dataclass(frozen=True)
 class Float(Dimension):
@@ -92,12 +108,14 @@ class Float(Dimension):
         high: Highest, likewise.
         log: Whether on a log scale.
         to: What a number of the trial stands for, where it is not itself.
+        back: What stands for such a value.
     """
 
     low: float | OfContext
     high: float | OfContext
     log: bool = field(default=False, kw_only=True)
     to: Callable[[float], Any] | None = field(default=None, kw_only=True)
+    back: Callable[[Any], float] | None = field(default=None, kw_only=True)
 
     @property
     def is_noted(self) -> bool:
@@ -120,6 +138,14 @@ class Float(Dimension):
         """Return what a number of the trial stands for."""
         return drawn if self.to is None else self.to(drawn)
 
+    def to_drawn(self, value: Any, context: SpaceContext, size: Size) -> Any:
+        """Return the nearest number of the range."""
+        drawn = value if self.back is None else self.back(value)
+        if not _is_number(drawn):
+            return None
+        asked = self.distribution(context, size)
+        return min(max(float(drawn), asked.low), asked.high)
+
 
 @dataclass(frozen=True)
 class OneMinus(Float):
@@ -140,6 +166,10 @@ class OneMinus(Float):
     def to_value(self, drawn: Any, context: SpaceContext, size: Size) -> Any:  # noqa: ARG002
         """Return the number."""
         return 1.0 if drawn < self.one_below else 1.0 - drawn
+
+    def to_drawn(self, value: Any, context: SpaceContext, size: Size) -> Any:
+        """Return the distance, or the nearest in the range."""
+        return super().to_drawn(1.0 - value, context, size) if _is_number(value) else None
 
 
 @dataclass(frozen=True)
@@ -172,6 +202,14 @@ class Int(Dimension):
         high = _of(self.high, context, size)
         return trial.suggest_int(self.name, asked.low, high, step=asked.step, log=asked.log)
 
+    def to_drawn(self, value: Any, context: SpaceContext, size: Size) -> Any:
+        """Return the nearest number of the range."""
+        if not _is_number(value):
+            return None
+        asked = self.distribution(context, size)
+        nearest = asked.low + asked.step * round((value - asked.low) / asked.step)
+        return min(max(nearest, asked.low), asked.high)
+
 
 @dataclass(frozen=True)
 class PowerOfTwo(Int):
@@ -185,6 +223,12 @@ class PowerOfTwo(Int):
     def to_value(self, drawn: Any, context: SpaceContext, size: Size) -> Any:  # noqa: ARG002
         """Return the power: whole, unless the exponent may be negative."""
         return 2.0**drawn if isinstance(self.low, int) and self.low < 0 else power_of_two(drawn)
+
+    def to_drawn(self, value: Any, context: SpaceContext, size: Size) -> Any:
+        """Return the exponent of the nearest power in the range."""
+        if not _is_number(value) or value <= 0:
+            return None
+        return super().to_drawn(math.log2(value), context, size)
 
 
 @dataclass(frozen=True)
@@ -219,6 +263,16 @@ class Choice(Dimension):
         value = choices[drawn] if isinstance(choices, Mapping) else drawn
         return list(value) if isinstance(value, list) else value
 
+    def to_drawn(self, value: Any, context: SpaceContext, size: Size) -> Any:
+        """Return the choice that stands for a value; None if there is none."""
+        choices = _of(self.choices, context, size)
+        by_name = choices if isinstance(choices, Mapping) else {item: item for item in choices}
+        return next((name for name, item in by_name.items() if item == value), None)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
 
 def _of(value: Any, context: SpaceContext, size: Size) -> Any:
     return value(context, size) if callable(value) else value
@@ -232,6 +286,16 @@ def activations(_context: SpaceContext, size: Size) -> dict[str, Any]:
     if is_at_least(size, "full"):
         classes |= {"elu": nn.ELU, "gelu": nn.GELU}
     return classes
+
+
+NET_ARCH = "policy_kwargs.net_arch"
+
+
+def merge_layers(values: Values, critic: str) -> None:
+    """Take the hidden layers of actor and critic as one list, where they are the same."""
+    layers = values.get(NET_ARCH)
+    if isinstance(layers, Mapping) and layers.get("pi") == layers.get(critic):
+        values[NET_ARCH] = layers["pi"]
 
 
 class SearchSpace:
@@ -323,10 +387,47 @@ class SearchSpace:
             if item.is_noted:
                 notes[item.decides.rpartition(".")[2]] = values[item.decides]
         for step in self.finish:
-            notes |= step(values, context, size)
+            notes |= step.do(values, context, size)
         for name, value in notes.items():
             trial.set_user_attr(name, value)
         return _nested(values)
+
+    def params_of(
+        self,
+        kwargs: Mapping[str, Any],
+        *,
+        context: SpaceContext | None = None,
+        size: Size = "full",
+    ) -> dict[str, Any]:
+        """Return the point that stands for keyword arguments, or the nearest to them.
+
+        Args:
+            kwargs: What it has not has SB3's default.
+            context: The problem; without it, `SpaceContext()`.
+            size: How much is searched.
+
+        Returns:
+            Parameters of a trial. Where the space contains the arguments, `sample` makes equal
+            ones of it. Choices that it has not are left out.
+        """
+        context = context or SpaceContext()
+        values = _flat(kwargs)
+        for step in reversed(self.finish):
+            step.undo(values, context)
+        params: dict[str, Any] = {}
+        for item in self.dimensions_for(context, size):
+            if item.when is not None and params.get(item.when[0]) not in _one_or_more(
+                item.when[1]
+            ):
+                continue
+            drawn = item.default
+            if item.decides in values:
+                drawn = item.to_drawn(values[item.decides], context, size)
+            elif drawn is not None:
+                drawn = _nearest(drawn, item.distribution(context, size))
+            if drawn is not None:
+                params[item.name] = drawn
+        return params
 
     def changed(
         self, *dimensions: Dimension, without: Sequence[str] = (), **changes: Any
@@ -353,6 +454,28 @@ class SearchSpace:
 
 def _one_or_more(value: Any) -> tuple[Any, ...]:
     return value if isinstance(value, tuple) else (value,)
+
+
+def _nearest(drawn: Any, asked: BaseDistribution) -> Any:
+    """Return a default, or the end of a narrower range that is next to it."""
+    choices = getattr(asked, "choices", None)
+    if choices is not None:
+        return drawn if drawn in choices else None
+    return min(max(drawn, asked.low), asked.high)  # type: ignore[attr-defined]
+
+
+_GROUPS = ("policy_kwargs", "replay_buffer_kwargs")
+
+
+def _flat(kwargs: Mapping[str, Any]) -> Values:
+    """Write what is in groups with dots, as dimensions name it."""
+    values: Values = {}
+    for name, value in kwargs.items():
+        if name in _GROUPS and isinstance(value, Mapping):
+            values |= {f"{name}.{inner}": item for inner, item in value.items()}
+        else:
+            values[name] = value
+    return values
 
 
 def _nested(values: Values) -> dict[str, Any]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from samplers._on_policy import ACTOR_CRITIC, ONE_MINUS_GAE_LAMBDA, share_layers
+from samplers._on_policy import ACTOR_CRITIC, ONE_MINUS_GAE_LAMBDA, SharedLayers
 from samplers._shared import max_rollout_steps
 from samplers._space import Choice, Float, Int, SearchSpace
-from samplers.schedules import apply_schedules, learning_rate_schedule
+from samplers.schedules import Schedules, learning_rate_schedule
 
 if TYPE_CHECKING:
     from samplers._shared import Size, SpaceContext, TrialLike
@@ -32,7 +32,7 @@ SPACE = SearchSpace(
     *ACTOR_CRITIC,
     algorithm="A2C",
     min_rollout=_MIN_N_STEPS,
-    finish=(apply_schedules, share_layers),
+    finish=(Schedules(), SharedLayers()),
 ).changed(replace(ONE_MINUS_GAE_LAMBDA, default=5e-4))  # fmt: skip
 
 

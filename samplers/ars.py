@@ -6,8 +6,8 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from samplers._shared import SpaceContext, is_at_least, max_rollout_steps
-from samplers._space import Choice, Float, Int, SearchSpace
-from samplers.schedules import apply_schedules, learning_rate_schedule
+from samplers._space import NET_ARCH, Choice, Float, Int, SearchSpace
+from samplers.schedules import Schedules, learning_rate_schedule
 
 if TYPE_CHECKING:
     from samplers._shared import Size, TrialLike
@@ -34,22 +34,25 @@ def _has_population(context: SpaceContext) -> bool:
     return _most_directions(context) > 1
 
 
-def _choose_top(values: Values, _context: SpaceContext, _size: Size) -> dict[str, Any]:
-    """Finish the space: follow the best part of the directions, at least one."""
-    if "n_delta" not in values:
-        values |= {"n_delta": 1, "n_top": 1}
-        return {}
-    # The tolerance is for fractions such as 0.07, of which a hundred are a little more than 7.
-    n_top = max(1, math.ceil(values.pop("top_fraction") * values["n_delta"] - 1e-9))
-    values["n_top"] = n_top
-    return {"n_top": n_top}
+class _Population:
+    """Follows the best part of the directions; without layers, as the paper's linear policy."""
 
+    def do(self, values: Values, _context: SpaceContext, _size: Size) -> dict[str, Any]:
+        """Turn the best part into a number of directions, at least one."""
+        if values.get(NET_ARCH) == []:  # as in "LinearPolicy"
+            values |= {"policy_kwargs.with_bias": False, "policy_kwargs.squash_output": False}
+        if "n_delta" not in values:
+            values |= {"n_delta": 1, "n_top": 1}
+            return {}
+        # The tolerance is for fractions such as 0.07, of which a hundred are a little more than 7.
+        n_top = max(1, math.ceil(values.pop("top_fraction") * values["n_delta"] - 1e-9))
+        values["n_top"] = n_top
+        return {"n_top": n_top}
 
-def _make_linear(values: Values, _context: SpaceContext, _size: Size) -> dict[str, Any]:
-    """Finish the space: a policy without layers is that of the paper, and of "LinearPolicy"."""
-    if values.get("policy_kwargs.net_arch") == []:
-        values |= {"policy_kwargs.with_bias": False, "policy_kwargs.squash_output": False}
-    return {}
+    def undo(self, values: Values, _context: SpaceContext) -> None:
+        """Say which part of the directions is followed."""
+        n_delta = values.get("n_delta", 8)
+        values["top_fraction"] = (values.get("n_top") or n_delta) / n_delta
 
 
 SPACE = SearchSpace(
@@ -62,14 +65,15 @@ SPACE = SearchSpace(
         exists=_has_population, source="pairs of episodes between two evaluations; Zoo YAML: 256"),
     Float("top_fraction", 0.01, 1.0, default=1.0, since="small", exists=_has_population),
     Choice("zero_policy", (True, False), default=True, source="Zoo"),
-    Choice("net_arch", _net_archs, argument="policy_kwargs.net_arch", default="small",
+    Choice("net_arch", _net_archs, argument=NET_ARCH, default="small",
            source="Zoo YAML: linear policies, one layer of 16 and two layers of 64"),
     Float("alive_bonus", 0.003, 10.0, log=True, argument="alive_bonus_offset", default=0.005,
-          to=lambda drawn: 0.0 if drawn < 0.01 else -drawn, since="full",
+          to=lambda drawn: 0.0 if drawn < 0.01 else -drawn, back=lambda value: -value,
+          since="full",
           source="Zoo YAML: 0.1 to 5; below 0.01 it is exactly 0"),
     algorithm="ARS",
     min_rollout=_MIN_ROLLOUT,
-    finish=(apply_schedules, _choose_top, _make_linear),
+    finish=(Schedules(), _Population()),
 )  # fmt: skip
 """Its default point is that of `ARS("MlpPolicy", env)`, a network of two layers of 64."""
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from samplers._off_policy import CONTINUOUS_REPLAY, off_policy_dimensions
 from samplers._replay_buffer import MIN_ROLLOUT
 from samplers._shared import is_at_least
-from samplers._soft_actor import SOFT_ACTOR, choose_entropy
-from samplers._space import Choice, Float, Int, PowerOfTwo, SearchSpace
-from samplers.schedules import apply_schedules, learning_rate_schedule
+from samplers._soft_actor import SOFT_ACTOR, Entropy
+from samplers._space import NET_ARCH, Choice, Float, Int, PowerOfTwo, SearchSpace
+from samplers.schedules import Schedules, learning_rate_schedule
 
 if TYPE_CHECKING:
     from samplers._shared import Size, SpaceContext, TrialLike
@@ -18,15 +18,23 @@ if TYPE_CHECKING:
 _RENORM_WARMUP_STEPS = 100_000  # sb3-contrib's default
 
 
-def _join_networks(values: Values, context: SpaceContext, _size: Size) -> dict[str, Any]:
-    """Finish the space: networks of two widths, and a warm-up that a short run gets through."""
-    steps = max(1, min(_RENORM_WARMUP_STEPS, context.n_timesteps // 10))
-    values["policy_kwargs.renorm_warmup_steps"] = steps
-    width = values.pop("critic_width", None)
-    if width is not None:
-        layers = values["policy_kwargs.net_arch"]
-        values["policy_kwargs.net_arch"] = {"pi": layers, "qf": [width, width]}
-    return {"renorm_warmup_steps": steps}
+class _Networks:
+    """Gives the critic layers of its own, and a warm-up that a short run gets through."""
+
+    def do(self, values: Values, context: SpaceContext, _size: Size) -> dict[str, Any]:
+        """Join the layers of actor and critic."""
+        steps = max(1, min(_RENORM_WARMUP_STEPS, context.n_timesteps // 10))
+        values["policy_kwargs.renorm_warmup_steps"] = steps
+        width = values.pop("critic_width", None)
+        if width is not None:
+            values[NET_ARCH] = {"pi": values[NET_ARCH], "qf": [width, width]}
+        return {"renorm_warmup_steps": steps}
+
+    def undo(self, values: Values, _context: SpaceContext) -> None:
+        """Take the layers apart."""
+        layers = values.get(NET_ARCH)
+        if isinstance(layers, dict):
+            values[NET_ARCH], (values["critic_width"], *_) = layers["pi"], layers["qf"]
 
 
 SPACE = SearchSpace(
@@ -36,7 +44,7 @@ SPACE = SearchSpace(
     Int("policy_delay", 1, 4, default=3, since="small", source="Zoo YAML: 2 and 3"),
     *off_policy_dimensions(CONTINUOUS_REPLAY),
     Choice("net_arch", {"small": [64, 64], "medium": [256, 256]},
-           argument="policy_kwargs.net_arch", default="medium", source="the actor's"),
+           argument=NET_ARCH, default="medium", source="the actor's"),
     PowerOfTwo("critic_width_pow", lambda _, size: 6 if is_at_least(size, "full") else 8,
                lambda _, size: 11 if is_at_least(size, "full") else 10,
                argument="critic_width", default=10,
@@ -47,8 +55,7 @@ SPACE = SearchSpace(
     *SOFT_ACTOR,
     algorithm="CrossQ",
     min_rollout=MIN_ROLLOUT,
-    finish=(apply_schedules, CONTINUOUS_REPLAY.fit_updates, CONTINUOUS_REPLAY.fit_buffer,
-            _join_networks, choose_entropy),
+    finish=(Schedules(), CONTINUOUS_REPLAY, _Networks(), Entropy()),
 )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from samplers._q_network import FAST_POINT, REPLAY, q_network_dimensions
 from samplers._replay_buffer import MIN_ROLLOUT
 from samplers._space import SearchSpace
-from samplers.schedules import apply_schedules
+from samplers.schedules import Schedules
 
 if TYPE_CHECKING:
     from samplers._shared import Size, SpaceContext, TrialLike
@@ -19,7 +19,7 @@ SPACE = SearchSpace(
     algorithm="DQN",
     min_rollout=MIN_ROLLOUT,
     supports_her=True,
-    finish=(apply_schedules, REPLAY.fit_updates, REPLAY.fit_buffer),
+    finish=(Schedules(), REPLAY),
     first_points=(FAST_POINT,),
 )
 

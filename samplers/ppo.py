@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from samplers._on_policy import ACTOR_CRITIC, share_layers
+from samplers._on_policy import ACTOR_CRITIC, SharedLayers
 from samplers._rollout import Rollout
 from samplers._space import Float, Int, PowerOfTwo, SearchSpace
-from samplers.schedules import CLIP_RANGE_SCHEDULE, apply_schedules, learning_rate_schedule
+from samplers.schedules import CLIP_RANGE_SCHEDULE, Schedules, learning_rate_schedule
 
 if TYPE_CHECKING:
     from samplers._shared import Size, SpaceContext, TrialLike
@@ -19,6 +19,7 @@ ROLLOUT = Rollout(
     min_samples=32,
     passes="n_epochs",
     default_passes=10,
+    default_n_steps=2048,
     default_batch_size=64,
     default_updates_per_step=10 / 64,
 )
@@ -55,12 +56,13 @@ SPACE = SearchSpace(
     Float("clip_range", 0.1, 0.4, default=0.2, source="Zoo"),
     CLIP_RANGE_SCHEDULE,
     Float("target_kl_or_none", 0.005, 0.2, log=True, argument="target_kl", default=0.2,
-          to=lambda drawn: None if drawn > 0.1 else drawn, since="full",
+          to=lambda drawn: None if drawn > 0.1 else drawn, back=lambda value: value or 0.2,
+          since="full",
           source="above 0.1 there is none, SB3's default"),
     *ACTOR_CRITIC,
     algorithm="PPO",
     min_rollout=ROLLOUT.min_n_steps,
-    finish=(apply_schedules, ROLLOUT.fit, share_layers),
+    finish=(Schedules(), ROLLOUT, SharedLayers()),
     first_points=FIRST_POINTS,
 )  # fmt: skip
 

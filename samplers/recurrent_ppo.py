@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from samplers import ppo
-from samplers._on_policy import share_layers
+from samplers._on_policy import SharedLayers
 from samplers._shared import is_at_least
 from samplers._space import Choice, Int, PowerOfTwo
-from samplers.schedules import apply_schedules
+from samplers.schedules import Schedules
 
 if TYPE_CHECKING:
     from samplers._shared import Size, SpaceContext, TrialLike
@@ -18,6 +18,7 @@ ROLLOUT = replace(
     ppo.ROLLOUT,
     min_n_steps=16,
     max_n_steps_pow=11,
+    default_n_steps=128,
     default_batch_size=128,
     default_updates_per_step=10 / 128,
 )
@@ -48,7 +49,7 @@ SPACE = ppo.SPACE.changed(
            source="SB3 refuses a critic with an LSTM of its own and the actor's as well"),
     algorithm="RecurrentPPO",
     min_rollout=ROLLOUT.min_n_steps,
-    finish=(apply_schedules, ROLLOUT.fit, share_layers),
+    finish=(Schedules(), ROLLOUT, SharedLayers()),
     first_points=tuple({**point, "lstm_hidden_size_pow": 6} for point in ppo.FIRST_POINTS),
 )  # fmt: skip
 

@@ -64,15 +64,31 @@ def _kinds(_context: SpaceContext, size: Size) -> list[str]:
     return ["constant", "linear", *(["cosine"] if is_at_least(size, "full") else [])]
 
 
-def apply_schedules(values: Values, _context: SpaceContext, _size: Size) -> dict[str, Any]:
-    """Finish a space: let values fall to 0 over a run where that is their schedule."""
-    for name in [name for name in values if name.endswith(_SUFFIX)]:
-        kind, argument = values.pop(name), name.removesuffix(_SUFFIX)
-        if kind == "cosine":
-            values[argument] = CosineSchedule(values[argument])
-        elif kind == "linear":
-            values[argument] = _linear(values[argument])
-    return {}
+class Schedules:
+    """Lets values fall to 0 over a run where that is their schedule."""
+
+    def do(self, values: Values, _context: SpaceContext, _size: Size) -> dict[str, Any]:
+        """Make the schedules."""
+        for name in [name for name in values if name.endswith(_SUFFIX)]:
+            kind, argument = values.pop(name), name.removesuffix(_SUFFIX)
+            if kind == "cosine":
+                values[argument] = CosineSchedule(values[argument])
+            elif kind == "linear":
+                values[argument] = _linear(values[argument])
+        return {}
+
+    def undo(self, values: Values, _context: SpaceContext) -> None:
+        """Take schedules apart into where they start and how they fall."""
+        for argument in ("learning_rate", "clip_range"):
+            value = values.get(argument)
+            if isinstance(value, CosineSchedule):
+                values[argument] = value.initial_value
+                values[f"{argument}{_SUFFIX}"] = "cosine"
+            elif getattr(value, "end", None) == 0.0:  # SB3's LinearSchedule
+                values[argument] = getattr(value, "start", None)
+                values[f"{argument}{_SUFFIX}"] = "linear"
+            elif value is not None:
+                values[f"{argument}{_SUFFIX}"] = "constant"
 
 
 def _linear(initial_value: float) -> Callable[[float], float]:

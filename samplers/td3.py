@@ -8,12 +8,13 @@ from samplers._off_policy import (
     ACTION_NOISE,
     CONTINUOUS_REPLAY,
     DETERMINISTIC_ACTOR,
-    make_noise,
+    Noise,
+    OneForBoth,
     tau,
 )
 from samplers._replay_buffer import MIN_ROLLOUT
 from samplers._space import Float, Int, SearchSpace
-from samplers.schedules import apply_schedules, learning_rate_schedule
+from samplers.schedules import Schedules, learning_rate_schedule
 
 if TYPE_CHECKING:
     from samplers._shared import Size, SpaceContext, TrialLike
@@ -31,8 +32,7 @@ SPACE = SearchSpace(
     algorithm="TD3",
     min_rollout=MIN_ROLLOUT,
     supports_her=True,
-    finish=(apply_schedules, make_noise, CONTINUOUS_REPLAY.fit_updates,
-            CONTINUOUS_REPLAY.fit_buffer),
+    finish=(Schedules(), Noise(), CONTINUOUS_REPLAY, OneForBoth()),
 )  # fmt: skip
 
 

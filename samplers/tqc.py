@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from samplers._off_policy import CONTINUOUS_REPLAY, net_arch, off_policy_dimensions, tau
+from samplers._off_policy import (
+    CONTINUOUS_REPLAY,
+    OneForBoth,
+    net_arch,
+    off_policy_dimensions,
+    tau,
+)
 from samplers._replay_buffer import MIN_ROLLOUT
-from samplers._soft_actor import SOFT_ACTOR, choose_entropy
+from samplers._soft_actor import SOFT_ACTOR, Entropy
 from samplers._space import Float, Int, SearchSpace
-from samplers.schedules import apply_schedules, learning_rate_schedule
+from samplers.schedules import Schedules, learning_rate_schedule
 
 if TYPE_CHECKING:
     from samplers._shared import Size, SpaceContext, TrialLike
@@ -30,8 +36,7 @@ SPACE = SearchSpace(
     algorithm="TQC",
     min_rollout=MIN_ROLLOUT,
     supports_her=True,
-    finish=(apply_schedules, CONTINUOUS_REPLAY.fit_updates, CONTINUOUS_REPLAY.fit_buffer,
-            choose_entropy),
+    finish=(Schedules(), CONTINUOUS_REPLAY, OneForBoth(), Entropy()),
 )  # fmt: skip
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from samplers._on_policy import ONE_MINUS_GAE_LAMBDA, POLICY, share_layers
+from samplers._on_policy import ONE_MINUS_GAE_LAMBDA, POLICY, SharedLayers
 from samplers._rollout import Rollout
 from samplers._space import Float, Int, OneMinus, PowerOfTwo, SearchSpace
-from samplers.schedules import apply_schedules, learning_rate_schedule
+from samplers.schedules import Schedules, learning_rate_schedule
 
 if TYPE_CHECKING:
     from samplers._shared import Size, SpaceContext, TrialLike
@@ -19,6 +19,7 @@ _ROLLOUT = Rollout(
     min_samples=128,
     passes="n_critic_updates",
     default_passes=10,
+    default_n_steps=2048,
     default_batch_size=128,
     default_updates_per_step=10 / 128,
 )
@@ -44,7 +45,7 @@ SPACE = SearchSpace(
     *POLICY,
     algorithm="TRPO",
     min_rollout=_ROLLOUT.min_n_steps,
-    finish=(apply_schedules, _ROLLOUT.fit, share_layers),
+    finish=(Schedules(), _ROLLOUT, SharedLayers()),
 )  # fmt: skip
 
 

@@ -74,3 +74,21 @@ def test_draw_replays_to_the_arguments_that_it_had(key: str) -> None:
         if digest(kwargs, trial.user_attrs) != before:
             changed.append(params)
     assert changed == []
+
+
+@pytest.mark.parametrize("key", DRAWS)
+def test_arguments_are_found_again(key: str) -> None:
+    algo, size, problem = key.split("/")
+    space, context = SEARCH_SPACES[algo], PROBLEMS[problem]
+    names = DRAWS[key]["names"]
+    lost = []
+    for values in DRAWS[key]["points"][:30]:
+        params = {
+            name: value for name, value in zip(names, values, strict=True) if value is not None
+        }
+        kwargs = space.sample(FixedTrial(params), context=context, size=size)  # type: ignore[arg-type]
+        found = space.params_of(kwargs, context=context, size=size)  # type: ignore[arg-type]
+        again = space.sample(FixedTrial(found), context=context, size=size)  # type: ignore[arg-type]
+        if serialize_kwargs(again) != serialize_kwargs(kwargs):
+            lost.append((params, found))
+    assert lost == []
