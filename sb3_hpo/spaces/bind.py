@@ -21,7 +21,7 @@ from sb3_hpo.utils.errors import UserError, unknown_name
 from sb3_hpo.utils.import_strings import load_reference
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from sb3_hpo.config.study_config import StudyConfig
     from sb3_hpo.config.training_config import TrainingConfig
@@ -38,6 +38,7 @@ class _Source:
         name: What the user calls it.
         defaults: SB3's defaults in its dimensions; None if nobody knows.
         first_points: Points that learn fast.
+        params_of: From keyword arguments to the point next to them.
         sample_all: The same space in its largest size.
         bare: The same space without a context, in each size.
         request: Overrides that come with it.
@@ -48,6 +49,7 @@ class _Source:
     name: str
     defaults: Mapping[str, Any] | None = None
     first_points: tuple[Mapping[str, Any], ...] = ()
+    params_of: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
     sample_all: Sample | None = None
     bare: tuple[Sample, ...] = ()
     request: OverrideRequest | None = None
@@ -90,6 +92,7 @@ def bind_space(config: StudyConfig, problem: Problem) -> BoundSpace:
         nearest_point(defaults, dimensions),
         tuple(firsts),
         frozenset(dimensions if source.is_edited else edited),
+        source.params_of,
         source.bare,
     )
 
@@ -139,6 +142,7 @@ def _find_source(config: StudyConfig, problem: Problem) -> _Source:
         config.algo,
         shipped.default_params,
         shipped.first_points,
+        params_of=partial(shipped.params_of, context=context, size=size),
         sample_all=_with_context(shipped.sample, context, "full"),
         bare=tuple(partial(shipped.sample, size=each) for each in SIZES),
         request=request,

@@ -10,6 +10,8 @@ from samplers import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     import gymnasium as gym
     from optuna.distributions import BaseDistribution
 
@@ -29,6 +31,8 @@ class BoundSpace:
         dimensions: What it may suggest, by name.
         default_params: The point of the space next to SB3's defaults; empty for a user's function.
         first_points: Points to be tried after that one; none for a user's space.
+        params_of: From keyword arguments to the point next to them; None where the space does not
+            say what its dimensions decide.
         bare: The space as a script calls it that knows no context, in each size.
         edited: Dimensions whose values the user has chosen, so that nobody has tried them yet.
         config: The configuration it is bound to.
@@ -42,4 +46,5 @@ class BoundSpace:
     default_params: dict[str, Any] = field(default_factory=dict)
     first_points: tuple[dict[str, Any], ...] = ()
     edited: frozenset[str] = frozenset()
+    params_of: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
     bare: tuple[Sample, ...] = ()

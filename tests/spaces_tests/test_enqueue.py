@@ -11,8 +11,7 @@ from sb3_hpo.config.study_config import make_config
 from sb3_hpo.envs.problem import Problem
 from sb3_hpo.spaces.bind import bind_space
 from sb3_hpo.spaces.bound_space import BoundSpace
-from sb3_hpo.spaces.enqueue.enqueued_point import EnqueuedPoint, read_enqueued
-from sb3_hpo.spaces.enqueue.nearest import params_near
+from sb3_hpo.spaces.enqueue.enqueued_point import EnqueuedPoint, params_near, read_enqueued
 from sb3_hpo.spaces.points import draw_at, nearest_point
 from sb3_hpo.study.preflight import try_points
 from sb3_hpo.utils.errors import UserError
