@@ -355,10 +355,36 @@ class SearchSpace:
                 found[item.name] = item
         return list(found.values())
 
-    def distributions(self, context: SpaceContext, size: Size) -> dict[str, BaseDistribution]:
-        """Return all ranges by the names of their dimensions."""
-        found = self.dimensions_for(context, size)
-        return {item.name: item.distribution(context, size) for item in found}
+    def distributions(
+        self,
+        context: SpaceContext,
+        size: Size,
+        held: Params | None = None,
+        changed: Mapping[str, BaseDistribution] | None = None,
+    ) -> dict[str, BaseDistribution]:
+        """Return all ranges by the names of their dimensions.
+
+        Args:
+            held: Values of dimensions that a trial is not asked for.
+            changed: Ranges in the place of the space's own.
+
+        Returns:
+            What a trial may be asked for.
+        """
+        possible: dict[str, Sequence[Any]] = {}
+        ranges: dict[str, BaseDistribution] = {}
+        for item in self.dimensions_for(context, size):
+            if item.when is not None and not set(_one_or_more(item.when[1])) & set(
+                possible.get(item.when[0], ())
+            ):
+                continue
+            if held is not None and item.name in held:
+                possible[item.name] = (held[item.name],)
+                continue
+            own = item.distribution(context, size)
+            ranges[item.name] = own if changed is None else changed.get(item.name, own)
+            possible[item.name] = getattr(ranges[item.name], "choices", ())
+        return ranges
 
     def sample(
         self, trial: TrialLike, *, context: SpaceContext | None = None, size: Size = "default"

@@ -21,12 +21,16 @@ from sb3_hpo.utils.errors import UserError, unknown_name
 from sb3_hpo.utils.import_strings import load_reference
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
+
+    from optuna.distributions import BaseDistribution
 
     from sb3_hpo.config.study_config import StudyConfig
     from sb3_hpo.config.training_config import TrainingConfig
     from sb3_hpo.envs.problem import Problem
-    from sb3_hpo.spaces.overrides.trial_proxy import Sample
+    from sb3_hpo.spaces.overrides.trial_proxy import ResolvedOverrides, Sample
+
+    Dimensions = dict[str, BaseDistribution]
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,9 @@ class _Source:
         defaults: SB3's defaults in its dimensions; None if nobody knows.
         first_points: Points that learn fast.
         params_of: From keyword arguments to the point next to them.
-        sample_all: The same space in its largest size.
+        distributions: What it may suggest, with some dimensions held and others changed; None
+            where it does not say so and has to be drawn from.
+        all_names: Dimensions of the same space in its largest size.
         bare: The same space without a context, in each size.
         request: Overrides that come with it.
         is_edited: Whether all of it is the user's.
@@ -50,10 +56,19 @@ class _Source:
     defaults: Mapping[str, Any] | None = None
     first_points: tuple[Mapping[str, Any], ...] = ()
     params_of: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
-    sample_all: Sample | None = None
+    distributions: Callable[..., dict[str, BaseDistribution]] | None = None
+    all_names: tuple[str, ...] = ()
     bare: tuple[Sample, ...] = ()
     request: OverrideRequest | None = None
     is_edited: bool = False
+
+    def dimensions(self, sample: Sample, done: Sequence[ResolvedOverrides] = ()) -> Dimensions:
+        """Return what may be suggested after some overrides."""
+        if self.distributions is None:
+            return discover_dimensions(sample, self.name)
+        held = {name: value for item in done for name, value in item.held.items()}
+        changed = {name: value for item in done for name, value in item.changed.items()}
+        return self.distributions(held=held, changed=changed)
 
 
 def bind_space(config: StudyConfig, problem: Problem) -> BoundSpace:
@@ -68,16 +83,15 @@ def bind_space(config: StudyConfig, problem: Problem) -> BoundSpace:
     """
     source = _find_source(config, problem)
     sample, defaults = source.sample, source.defaults or {}
-    dimensions = discover_dimensions(sample, source.name)
-    all_overrides = []
+    dimensions = source.dimensions(sample)
+    all_overrides: list[ResolvedOverrides] = []
     for request in (source.request, request_of_options(config)):
         if request is not None:
-            find_all = partial(discover_dimensions, source.sample_all or sample, source.name)
-            context = OverrideContext(config, dimensions, defaults, find_all)
+            context = OverrideContext(config, dimensions, defaults, source.all_names)
             overrides = resolve_overrides(request, context)
             sample = partial(overrides.apply, sample)
-            dimensions = discover_dimensions(sample, source.name)
             all_overrides.append(overrides)
+            dimensions = source.dimensions(sample, all_overrides)
     firsts: list[dict[str, Any]] = []
     for point in source.first_points:
         nearest = nearest_point(point, dimensions)
@@ -135,15 +149,15 @@ def _find_source(config: StudyConfig, problem: Problem) -> _Source:
     sample = _with_context(shipped.sample, context, size)
     request = None
     if config.space is not None:
-        dimensions = discover_dimensions(sample, config.algo)
-        request = request_of_file(names, dimensions)
+        request = request_of_file(names, shipped.distributions(context, size))
     return _Source(
         sample,
         config.algo,
         shipped.default_params,
         shipped.first_points,
         params_of=partial(shipped.params_of, context=context, size=size),
-        sample_all=_with_context(shipped.sample, context, "full"),
+        distributions=partial(shipped.distributions, context, size),
+        all_names=tuple(item.name for item in shipped.dimensions_for(context, "full")),
         bare=tuple(partial(shipped.sample, size=each) for each in SIZES),
         request=request,
     )

@@ -33,7 +33,7 @@ from sb3_hpo.spaces.overrides.trial_proxy import ResolvedOverrides, UserChoice
 from sb3_hpo.utils.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Collection, Mapping
 
     from sb3_hpo.config.study_config import StudyConfig
     from sb3_hpo.spaces.overrides.request import OverrideRequest
@@ -47,13 +47,13 @@ class OverrideContext:
         config: The study's configuration.
         dimensions: Of the space, by name.
         defaults: The point that stands for SB3's defaults, as far as there is one.
-        find_all: Returns the names of the dimensions of the space's largest size.
+        all_names: Dimensions of the space in its largest size.
     """
 
     config: StudyConfig
     dimensions: Mapping[str, BaseDistribution]
     defaults: Mapping[str, Any]
-    find_all: Callable[[], Collection[str]] = tuple
+    all_names: Collection[str] = ()
 
 
 def resolve_overrides(request: OverrideRequest, context: OverrideContext) -> ResolvedOverrides:
@@ -303,7 +303,7 @@ class _OverrideResolver:
         """Say why a name cannot be searched otherwise, and what can be done."""
         if others := deciding(name, self._dimensions):
             return UserError(f"is decided by {' and '.join(others)}: change that, or fix {name}")
-        if self._config.space is None and find_dimension(name, self._context.find_all()):
+        if self._config.space is None and find_dimension(name, self._context.all_names):
             return UserError("is not searched in a space of this size: add --space-size full")
         if self._argument_path(name.removeprefix("policy_kwargs.")) is not None:
             return UserError("is not searched, so it has SB3's default: hold it with --fixed")
