@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from samplers._shared import SpaceContext, floor_log2, is_at_least, max_rollout_steps
-from samplers._space import Choice, Int, PowerOfTwo
+from samplers._space import Choice, Int, PowerOfTwo, is_number
 
 if TYPE_CHECKING:
     import gymnasium
@@ -128,13 +128,14 @@ class Replay:
     def undo(self, values: Values, context: SpaceContext) -> None:
         """Say how many updates there are for each environment step."""
         train_freq = values.get("train_freq", 2**self.train_freq_pow)
-        if isinstance(train_freq, tuple) and train_freq[1] == "step":
+        if isinstance(train_freq, tuple) and train_freq[1:] == ("step",):
             train_freq = values["train_freq"] = train_freq[0]
-        if not isinstance(train_freq, int):  # an episode, whose length nobody knows
+        steps = values.get("gradient_steps", 1)
+        if not is_number(train_freq) or train_freq <= 0:  # an episode: nobody knows its length
             values.pop("train_freq")
-            return
-        steps, rollout = values.get("gradient_steps", 1), train_freq * context.n_envs
-        values["update_to_data"] = (rollout if steps < 0 else steps) / rollout
+        elif is_number(steps):
+            rollout = train_freq * context.n_envs
+            values["update_to_data"] = (rollout if steps < 0 else steps) / rollout
 
     def _fit_updates(self, values: Values, context: SpaceContext) -> dict[str, Any]:
         """Turn the ratio into gradient steps of a rollout that has a whole one."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from samplers._shared import SpaceContext, floor_log2, max_rollout_steps
+from samplers._space import is_number
 
 if TYPE_CHECKING:
     from samplers._shared import Size
@@ -88,6 +89,7 @@ class Rollout:
 
     def undo(self, values: Values, context: SpaceContext) -> None:
         """Say in how many minibatches the rollout is cut."""
-        rollout = values.get("n_steps", self.default_n_steps) * context.n_envs
+        n_steps = values.get("n_steps", self.default_n_steps)
         batch_size = values.pop("batch_size", self.default_batch_size)
-        values["n_minibatches"] = rollout / batch_size
+        if is_number(n_steps) and is_number(batch_size) and batch_size > 0:
+            values["n_minibatches"] = n_steps * context.n_envs / batch_size

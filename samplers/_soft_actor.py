@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from samplers._shared import SpaceContext, box_action_shape, has_box_actions
-from samplers._space import Choice, Float
+from samplers._space import Choice, Float, is_number
 
 if TYPE_CHECKING:
     from samplers._shared import Size
@@ -56,5 +56,6 @@ class Entropy:
         values["ent_coef_mode"] = "auto" if isinstance(coefficient, str) else "fixed"
         values["ent_coef_fixed"] = coefficient
         target, shape = values.pop("target_entropy", "auto"), box_action_shape(context)
-        is_own = isinstance(target, str) or shape is None
-        values["target_entropy_scale"] = 1.0 if is_own else -target / math.prod(shape or ())
+        values["target_entropy_scale"] = 1.0
+        if is_number(target) and shape is not None:
+            values["target_entropy_scale"] = -target / math.prod(shape)

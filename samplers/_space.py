@@ -115,7 +115,7 @@ class Float(Dimension):
     high: float | OfContext
     log: bool = field(default=False, kw_only=True)
     to: Callable[[float], Any] | None = field(default=None, kw_only=True)
-    back: Callable[[Any], float] | None = field(default=None, kw_only=True)
+    back: Callable[[Any], float | None] | None = field(default=None, kw_only=True)
 
     @property
     def is_noted(self) -> bool:
@@ -140,8 +140,8 @@ class Float(Dimension):
 
     def to_drawn(self, value: Any, context: SpaceContext, size: Size) -> Any:
         """Return the nearest number of the range."""
-        drawn = value if self.back is None else self.back(value)
-        if not _is_number(drawn):
+        drawn: Any = value if self.back is None else self.back(value)
+        if not is_number(drawn):
             return None
         asked = self.distribution(context, size)
         return min(max(float(drawn), asked.low), asked.high)
@@ -169,7 +169,7 @@ class OneMinus(Float):
 
     def to_drawn(self, value: Any, context: SpaceContext, size: Size) -> Any:
         """Return the distance, or the nearest in the range."""
-        return super().to_drawn(1.0 - value, context, size) if _is_number(value) else None
+        return super().to_drawn(1.0 - value, context, size) if is_number(value) else None
 
 
 @dataclass(frozen=True)
@@ -204,7 +204,7 @@ class Int(Dimension):
 
     def to_drawn(self, value: Any, context: SpaceContext, size: Size) -> Any:
         """Return the nearest number of the range."""
-        if not _is_number(value):
+        if not is_number(value):
             return None
         asked = self.distribution(context, size)
         nearest = asked.low + asked.step * round((value - asked.low) / asked.step)
@@ -226,7 +226,7 @@ class PowerOfTwo(Int):
 
     def to_drawn(self, value: Any, context: SpaceContext, size: Size) -> Any:
         """Return the exponent of the nearest power in the range."""
-        if not _is_number(value) or value <= 0:
+        if not is_number(value) or value <= 0:
             return None
         return super().to_drawn(math.log2(value), context, size)
 
@@ -270,8 +270,10 @@ class Choice(Dimension):
         return next((name for name, item in by_name.items() if item == value), None)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def is_number(value: Any) -> bool:
+    """Tell whether something that people have written is a number, and finite."""
+    is_any = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_any and math.isfinite(value)
 
 
 def _of(value: Any, context: SpaceContext, size: Size) -> Any:

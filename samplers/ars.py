@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from samplers._shared import SpaceContext, is_at_least, max_rollout_steps
-from samplers._space import NET_ARCH, Choice, Float, Int, SearchSpace
+from samplers._space import NET_ARCH, Choice, Float, Int, SearchSpace, is_number
 from samplers.schedules import Schedules, learning_rate_schedule
 
 if TYPE_CHECKING:
@@ -52,7 +52,9 @@ class _Population:
     def undo(self, values: Values, _context: SpaceContext) -> None:
         """Say which part of the directions is followed."""
         n_delta = values.get("n_delta", 8)
-        values["top_fraction"] = (values.get("n_top") or n_delta) / n_delta
+        n_top = values.get("n_top") or n_delta
+        if is_number(n_delta) and is_number(n_top) and n_delta > 0:
+            values["top_fraction"] = n_top / n_delta
 
 
 SPACE = SearchSpace(
@@ -68,7 +70,8 @@ SPACE = SearchSpace(
     Choice("net_arch", _net_archs, argument=NET_ARCH, default="small",
            source="Zoo YAML: linear policies, one layer of 16 and two layers of 64"),
     Float("alive_bonus", 0.003, 10.0, log=True, argument="alive_bonus_offset", default=0.005,
-          to=lambda drawn: 0.0 if drawn < 0.01 else -drawn, back=lambda value: -value,
+          to=lambda drawn: 0.0 if drawn < 0.01 else -drawn,
+          back=lambda value: -value if is_number(value) else None,
           since="full",
           source="Zoo YAML: 0.1 to 5; below 0.01 it is exactly 0"),
     algorithm="ARS",

@@ -33,7 +33,7 @@ class _Networks:
     def undo(self, values: Values, _context: SpaceContext) -> None:
         """Take the layers apart."""
         layers = values.get(NET_ARCH)
-        if isinstance(layers, dict):
+        if isinstance(layers, dict) and layers.get("pi") and layers.get("qf"):
             values[NET_ARCH], (values["critic_width"], *_) = layers["pi"], layers["qf"]
 
 
