@@ -98,7 +98,8 @@ def test_arguments_are_found_again(key: str) -> None:
 def test_nonsense_is_left_to_the_sampler(algo: str) -> None:
     names = {item.decides for item in SEARCH_SPACES[algo].dimensions}
     names |= {"batch_size", "train_freq", "gradient_steps", "n_top", "ent_coef", "target_entropy"}
-    for nonsense in ("abc", [], float("nan"), (1, "episode"), {"pi": []}, True):
+    several: tuple[Any, ...] = ("abc", [], float("nan"), (1, "episode"), {"pi": []}, True)
+    for nonsense in several:
         params = SEARCH_SPACES[algo].params_of(dict.fromkeys(names, nonsense))
         ranges = SEARCH_SPACES[algo].distributions(SpaceContext(), "full")
         for name, value in params.items():

@@ -6,7 +6,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from optuna.trial import FixedTrial
 
+from samplers import SEARCH_SPACES
+from sb3_hpo.algorithms.kwargs import serialize_kwargs
 from scripts.check_reachability import (
     VALUES,
     Reach,
@@ -17,7 +20,7 @@ from scripts.check_reachability import (
     share,
 )
 from scripts.extract_zoo_values import read_dict
-from scripts.zoo_points import NearestTrial
+from scripts.zoo_points import NearestTrial, make_context, to_point
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,6 +55,18 @@ def test_nearly_all_tuned_values_are_reached(algo: str) -> None:
     reaches = [reach_ours(entry) for entry in BY_ALGORITHM[algo]]
     assert share(reach.effective for reach in reaches) >= 97.0
     assert share(reach.literal for reach in reaches) >= 96.0
+
+
+@pytest.mark.parametrize("algo", BY_ALGORITHM)
+def test_point_next_to_every_entry_is_found_again_from_its_arguments(algo: str) -> None:
+    space = SEARCH_SPACES[algo]
+    for entry in BY_ALGORITHM[algo]:
+        context = make_context(entry)
+        nearest = NearestTrial(to_point(entry), space.default_params)
+        kwargs = space.sample(nearest, context=context, size="full")
+        found = FixedTrial(space.params_of(kwargs, context=context))
+        again = space.sample(found, context=context, size="full")
+        assert serialize_kwargs(again) == serialize_kwargs(kwargs), entry["entry"]
 
 
 def test_rl_zoo_s_own_space_reaches_less() -> None:
