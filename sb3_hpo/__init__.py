@@ -20,10 +20,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sb3_hpo.config.study_config import StudyConfig, make_config
-    from sb3_hpo.export.recipe import Recipe, load_best, load_trial
-    from sb3_hpo.optimize import tune
-    from sb3_hpo.spaces.shipped import (
+    from samplers import (
         sample_a2c_params,
         sample_ars_params,
         sample_crossq_params,
@@ -38,6 +35,9 @@ if TYPE_CHECKING:
         sample_tqc_params,
         sample_trpo_params,
     )
+    from sb3_hpo.config.study_config import StudyConfig, make_config
+    from sb3_hpo.export.recipe import Recipe, load_best, load_trial
+    from sb3_hpo.optimize import tune
     from sb3_hpo.study.callback import TrialEvalCallback
     from sb3_hpo.study.objective import Objective
     from sb3_hpo.study.pruners import QuantilePruner
@@ -87,4 +87,5 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first used: `--help` must not wait for torch."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"sb3_hpo.{_HOMES.get(name, 'spaces.shipped')}"), name)
+    home = f"sb3_hpo.{_HOMES[name]}" if name in _HOMES else "samplers"
+    return getattr(importlib.import_module(home), name)

@@ -21,12 +21,12 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FixedTrial
 
+from samplers import SpaceContext
 from sb3_hpo.algorithms.kwargs import serialize_kwargs
 from sb3_hpo.algorithms.registry import load_algorithm
 from sb3_hpo.config.training_config import TrainingConfig
 from sb3_hpo.envs.problem import probe_env
 from sb3_hpo.spaces.bind import context_of
-from sb3_hpo.spaces.shipped import SpaceContext
 from sb3_hpo.training.hooks import RunRequest
 from sb3_hpo.training.train import train
 from sb3_hpo.utils.errors import UserError

@@ -1,8 +1,7 @@
 """A search space bound to a problem, with the user's changes to it.
 
-- `bind`: which space it is, and that made valid for the problem
+- `bind`: which space it is (a shipped one of `samplers`), made valid for the problem
 - `bound_space`: what comes of it
-- `shipped`: the search spaces of `samplers`, which only this package imports
 - `yaml_space`: a space made from the entries of a file
 - `dimensions`: in which dimension an argument of SB3 lives
 - `points`: points of a space, drawn, and the nearest to given ones
@@ -18,6 +17,5 @@ __all__ = [
     "enqueue",
     "overrides",
     "points",
-    "shipped",
     "yaml_space",
 ]
