@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend, JournalFileOpenLock
 
-from sb3_hpo.utils.errors import UserError
+from sb3_hpo.utils.errors import StorageError, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +30,7 @@ _BYTES_PER_TRIAL = 30_000  # 8,500 measured with 10 evaluations of 20 episodes, 
 _OTHER_FILES = 20_000_000  # report, models, logs
 
 
-class DamagedJournalError(UserError):
+class DamagedJournalError(StorageError):
     """A line of a journal cannot be read, and so nothing after it."""
 
     def __init__(self, path: Path, line: int) -> None:

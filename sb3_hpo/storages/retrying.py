@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage
 
-from sb3_hpo.utils.errors import UserError
+from sb3_hpo.utils.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +30,7 @@ _PASSING_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.ESTALE)
 _REDIS_FULL = re.compile(r"not allowed when used memory >|\bMISCONF\b|read only replica")
 
 
-class StorageAwayError(UserError):
+class StorageAwayError(StorageError):
     """A storage was away for longer than `--storage-timeout`."""
 
 

@@ -14,7 +14,7 @@ from optuna.storages.journal import JournalRedisBackend
 from sqlalchemy import Text, make_url, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
 
-from sb3_hpo.utils.errors import UserError
+from sb3_hpo.utils.errors import StorageError, UserError
 from sb3_hpo.utils.urls import scrub
 
 if TYPE_CHECKING:
@@ -64,11 +64,11 @@ class RedisBackend(JournalRedisBackend):
             One after the other.
 
         Raises:
-            UserError: Some are not there any more.
+            StorageError: Some are not there any more.
         """
         n_there = self._n_there()
         if n_there < log_number_from:
-            raise UserError(
+            raise StorageError(
                 f"storage: {scrub(self._url)} has lost {log_number_from - n_there} "
                 "operations, probably by a restart (see Redis's `appendonly`); give the "
                 "same command again to go on from what it has"
@@ -101,8 +101,8 @@ class RedisBackend(JournalRedisBackend):
             raise self._lost("the number of its operations")
         return 0 if number is None else int(number) + 1
 
-    def _lost(self, what: str) -> UserError:
-        return UserError(
+    def _lost(self, what: str) -> StorageError:
+        return StorageError(
             f"storage: {scrub(self._url)} has lost {what} (evicted, or deleted), and all later "
             "ones count on it; start anew in another database of the server (a URL that ends in "
             "/1), after `CONFIG SET maxmemory-policy noeviction`"

@@ -25,6 +25,10 @@ class UserError(ValueError):
     """A mistake that the user can correct: the command prints its message and exits with 2."""
 
 
+class StorageError(UserError):
+    """A storage is away, damaged, or has lost something: no fault of what was being done."""
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     """Say that a name is unknown, which one was probably meant, and which there are.
 

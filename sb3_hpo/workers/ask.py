@@ -13,8 +13,8 @@ from optuna.trial import FixedTrial, TrialState
 
 from sb3_hpo.algorithms.kwargs import serialize_kwargs
 from sb3_hpo.results.trials import FIXED_PARAMS, OUTCOME, WORKER, enqueued_point, trials_of
-from sb3_hpo.storages.retrying import StorageAwayError
 from sb3_hpo.training.batch.structure import structural_params
+from sb3_hpo.utils.errors import StorageError
 from sb3_hpo.workers.lost_trials import hand_back
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def ask_group(
         fixed = structural_params(
             config.algo, first.params, first.distributions, partial(_replay, objective)
         )
-    except StorageAwayError:
+    except StorageError:
         raise
     except Exception:
         # The trial itself will come upon what is wrong with the search space, and record it.
@@ -120,7 +120,7 @@ def _sampled(objective: Objective, trial: optuna.Trial) -> bool:
     """Sample while the sampler knows what is fixed; return whether that went well."""
     try:
         objective.sample(trial)
-    except StorageAwayError:
+    except StorageError:
         raise
     except Exception:  # which its training will come upon again, and record
         _logger.info("trial %d cannot be sampled", trial.number, exc_info=True)

@@ -22,9 +22,9 @@ from sb3_hpo.results.trials import (
     outcome_of,
     trials_of,
 )
-from sb3_hpo.storages.retrying import StorageAwayError
 from sb3_hpo.training.batch.structure import CannotBatch
 from sb3_hpo.training.batch_checks import check_batch
+from sb3_hpo.utils.errors import StorageError
 from sb3_hpo.utils.formatting import tail
 from sb3_hpo.workers.ask import ask_group
 from sb3_hpo.workers.lost_trials import StaleTrials, find_lost, hand_back, handle_loss
@@ -130,7 +130,7 @@ def _run_all(
         monitor.give_time(len(group))
         try:
             objective.run_trials(group, on_result)
-        except StorageAwayError:
+        except StorageError:
             raise
         except CannotBatch as reason:
             _logger.warning("trials are trained one after the other: %s", reason)
@@ -181,7 +181,7 @@ def _on_error(
     if isinstance(error, optuna.exceptions.UpdateFinishedTrialError):
         _log_revoked(trial)
         return
-    if isinstance(error, StorageAwayError):
+    if isinstance(error, StorageError):
         raise error  # no fault of the trial, and nothing can be told
     _logger.error("trial %d failed", trial.number, exc_info=error)
     try:

@@ -211,11 +211,11 @@ class AttackedStudy:
         """Remember the finished trials, to be compared at the end."""
         self._ledger.note(self.trials())
 
-    def run_trial(self, figures: Figures) -> None:
+    def judge(self, figures: Figures) -> None:
         """Add this study to the figures, after its last command has ended."""
         assert [command.workers() for command in self.commands if command.workers()] == []
         self._study = None  # read the storage anew, not what was seen of it
-        figures.run_trial(self.trials(), self.n_trials, self._ledger)
+        figures.judge(self.trials(), self.n_trials, self._ledger)
 
     def end(self) -> None:
         """Kill whatever is left of it."""

@@ -64,7 +64,7 @@ class Figures:
     zombies: int = 0
     problems: list[str] = field(default_factory=list)
 
-    def run_trial(self, trials: list[FrozenTrial], n_trials: int, ledger: Ledger) -> None:
+    def judge(self, trials: list[FrozenTrial], n_trials: int, ledger: Ledger) -> None:
         """Add a study whose workers have all ended.
 
         Args:

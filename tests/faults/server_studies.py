@@ -98,10 +98,10 @@ class ServedStudy(AttackedStudy):
         """Start the command again, and judge the study after its end."""
         command = self.start()
         assert command.wait() == 0, command.output
-        self.run_trial(figures)
+        self.judge(figures)
 
-    def run_trial(self, figures: Figures) -> None:
-        super().run_trial(figures)
+    def judge(self, figures: Figures) -> None:
+        super().judge(figures)
         trials = self.trials()
         waiting = [trial.number for trial in trials if trial.state is TrialState.WAITING]
         if waiting:

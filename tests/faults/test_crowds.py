@@ -37,7 +37,7 @@ def test_commands_that_start_at_once_share_a_study_and_later_ones_add_nothing(
     assert [command.wait() for command in commands] == [0] * n_commands, commands[0].output
     figures.injected += n_commands
     study.note()
-    study.run_trial(figures)
+    study.judge(figures)
     trials = study.trials()
     failed = [outcome_of(trial) for trial in trials if trial.state.name == "FAIL"]
     assert set(failed) <= {"surplus"}

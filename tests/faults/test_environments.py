@@ -67,7 +67,7 @@ def test_misbehaving_environment_costs_one_trial_at_most(
         check_worker(trial, trials[trial.number + 1], fault)
     assert {outcome_of(trial) for trial in trials[len(faults) :]} == {"finished"}
     figures = Figures("misbehaving environments", injected=len(faults))
-    figures.run_trial(trials, n_trials, Ledger())
+    figures.judge(trials, n_trials, Ledger())
     conclude(figures)
 
 

@@ -68,7 +68,7 @@ def test_truncated_journal_loses_the_torn_operation_at_most_and_goes_on(
         path.write_bytes(whole + torn)
         work_in_process(config_for(path))
         figures.injected += 1
-        figures.run_trial(read_without_us(path), OPTIONS["n_trials"], ledger)
+        figures.judge(read_without_us(path), OPTIONS["n_trials"], ledger)
         check_repaired(path, whole, torn)
         shutil.rmtree(path.parent)
     conclude(figures)
@@ -109,7 +109,7 @@ def test_lock_left_behind_is_broken_after_the_grace_period(
         work_in_process(config_for(path, n_trials=OPTIONS["n_trials"] + 1))
         assert grace_s < time.monotonic() - start < grace_s + 15
         assert not Path(f"{path}.lock").exists()
-        figures.run_trial(read_without_us(path), OPTIONS["n_trials"] + 1, Ledger())
+        figures.judge(read_without_us(path), OPTIONS["n_trials"] + 1, Ledger())
     conclude(figures)
 
 
@@ -164,7 +164,7 @@ def test_full_disk_makes_workers_wait_for_room(
         assert study.trials() == before
         filler.unlink()
         assert command.wait() == 0, command.output
-        study.run_trial(figures)
+        study.judge(figures)
         if what == "journal":
             assert "No space left on device; trying again for 300 s" in command.log()
         shutil.rmtree(storage.parent)
@@ -190,7 +190,7 @@ def test_disk_that_stays_full_ends_the_command_with_one_line(
     study.note()
     filler.unlink()
     assert study.start().wait() == 0, study.commands[-1].output
-    study.run_trial(figures)
+    study.judge(figures)
     conclude(figures)
 
 
@@ -208,7 +208,7 @@ def test_disk_full_for_longer_than_stale_after_costs_no_trial(
     assert not command.ends_within(20), command.output
     filler.unlink()
     assert command.wait() == 0, command.output
-    study.run_trial(figures)
+    study.judge(figures)
     assert figures.hit == 0
     conclude(figures)
 
@@ -230,6 +230,6 @@ def test_disk_freed_just_after_storage_timeout_fails_no_trial_as_a_bug(
     filler.unlink()
     command.wait()
     assert study.start().wait() == 0, study.commands[-1].output
-    study.run_trial(figures)
+    study.judge(figures)
     assert [trial for trial in study.trials() if outcome_of(trial) == "error"] == []
     conclude(figures)

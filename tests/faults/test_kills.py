@@ -40,7 +40,7 @@ def test_kill_9_of_random_workers_loses_nothing(
             study.wait_for_finished(n_finished + 1)
             command.ends_within(rng.uniform(0, 3))
         assert command.wait() == 0, command.output
-        study.run_trial(figures)
+        study.judge(figures)
     conclude(figures)
 
 
@@ -63,5 +63,5 @@ def test_machine_that_dies_with_the_last_trials_is_replaced_by_those_that_wait(
         dying.kill_all()
         figures.injected += 1
         assert waiting.wait() == 0, waiting.output
-        study.run_trial(figures)
+        study.judge(figures)
     conclude(figures)

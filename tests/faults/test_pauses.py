@@ -53,7 +53,7 @@ def test_machine_paused_past_stale_after_drops_its_trial_and_goes_on(
         text = f"trial {held.number} was given to another worker; dropped here"
         assert text in paused.log()
         assert paused.log().count("ends: the study is complete") == 1  # the same process
-        study.run_trial(figures)
+        study.judge(figures)
     conclude(figures)
 
 
@@ -83,7 +83,7 @@ def test_machine_paused_inside_a_write_stops_nobody_and_harms_nothing(
             resume(paused)
             assert paused.wait() == 0, paused.output
         assert other.wait() == 0, other.output
-        study.run_trial(figures)
+        study.judge(figures)
     conclude(figures)
 
 

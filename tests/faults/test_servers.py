@@ -81,7 +81,7 @@ def test_small_drill(kind: type[Server], serve: Serve, conclude: Conclude) -> No
     server, study = serve(kind, n_trials=SMALL.n_trials)
     figures = Figures(f"{kind.name}: a kill and a restart")
     figures.injected = SMALL.run(study, server, server.stop)
-    study.run_trial(figures)
+    study.judge(figures)
     assert (figures.injected, figures.hit >= 1) == (2, True)
     conclude(figures)
 
@@ -110,7 +110,7 @@ def test_full_drill(
     server, study = serve(kind, options, n_trials=FULL.n_trials)
     figures = Figures(f"{kind.name}: kills and a {end.__name__}")
     figures.injected = FULL.run(study, server, lambda: end(server))
-    study.run_trial(figures)
+    study.judge(figures)
     assert (figures.injected, figures.hit >= 4) == (6, True)
     conclude(figures)
 
@@ -195,7 +195,7 @@ def test_server_that_froze_for_a_while_is_waited_for(
     server.thaw()
     assert command.wait() == 0, command.output
     figures = Figures(f"{kind.name}: frozen for a while", injected=1)
-    study.run_trial(figures)
+    study.judge(figures)
     conclude(figures)
 
 
@@ -210,7 +210,7 @@ def test_joined_workers_share_the_total_and_leave_the_answer_to_the_first(
     second = study.start_other("elsewhere", "--join", "--n-workers", "2")
     assert (first.wait(), second.wait()) == (0, 0), second.output
     figures = Figures(f"{kind.name}: --join", injected=1)
-    study.run_trial(figures)
+    study.judge(figures)
     assert len({trial.user_attrs["worker"] for trial in study.finished()}) == 4
     assert (study.folder / "run" / "best.yaml").exists()
     assert not (study.folder / "elsewhere" / "best.yaml").exists()
@@ -248,7 +248,7 @@ def test_two_commands_at_once_on_an_empty_database_make_one_study(
     commands = [study.start("here"), study.start("there")]
     assert [command.wait() for command in commands] == [0, 0], commands[1].output
     figures = Figures(f"{kind.name}: two commands at once", injected=1)
-    study.run_trial(figures)
+    study.judge(figures)
     answers = [(study.folder / name / "best.yaml").exists() for name in ("here", "there")]
     assert sorted(answers) == [False, True]
     conclude(figures)
@@ -458,7 +458,7 @@ def test_sqlite_holds_one_worker_of_one_command(tmp_path: Path, conclude: Conclu
     assert first.wait() == 0, first.output
     assert len({trial.user_attrs["worker"] for trial in study.finished()}) == 1
     figures = Figures("sqlite: a second command", injected=1)
-    study.run_trial(figures)
+    study.judge(figures)
     conclude(figures)
 
 

@@ -42,10 +42,10 @@ def test_stopped_command_leaves_no_running_trial_and_resumes_exactly(
             study.note()
         else:
             assert command.wait() == 0, command.output
-            study.run_trial(figures)
+            study.judge(figures)
             study = new_study(**size)
     assert study.start().wait() == 0, study.commands[-1].output
-    study.run_trial(figures)
+    study.judge(figures)
     conclude(figures)
 
 
@@ -87,5 +87,5 @@ def test_worker_that_hangs_does_not_outlive_its_killed_command(
     wait_for(lambda: list((tmp_path / "faults").iterdir()) == [], "the worker hangs")
     stop(command, KILL)
     assert study.start(stale_after=5).wait() == 0, study.commands[-1].output
-    study.run_trial(figures)
+    study.judge(figures)
     conclude(figures)

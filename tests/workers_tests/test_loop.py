@@ -18,6 +18,7 @@ from sb3_hpo.study.create_or_resume import create_or_resume
 from sb3_hpo.study.objective import Objective
 from sb3_hpo.study.preflight import prepare
 from sb3_hpo.training.hooks import StopRun
+from sb3_hpo.utils.errors import StorageError
 from sb3_hpo.utils.processes import stop_signals
 from sb3_hpo.workers.ask import ask
 from sb3_hpo.workers.loop import _record_error, run_loop
@@ -148,16 +149,24 @@ def test_ask_tries_once_a_point_that_two_commands_enqueue_at_the_same_moment(
     assert [outcome_of(trial) for trial in trials_of(study)] == [None, "surplus"]
 
 
-def test_run_trials_storage_that_stays_away_is_no_error_of_the_trial(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_of_a_run", [False, True])
+@pytest.mark.parametrize("kind", [StorageAwayError, StorageError])
+def test_run_trials_storage_that_fails_is_no_error_of_the_trial(
+    kind: type[Exception], *, is_of_a_run: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     class LosesStorage:
         def __init__(self, _objective: Objective) -> None: ...
 
         def run_trials(self, trials: list[optuna.Trial], take: Any) -> None:
-            raise StorageAwayError("storage: h cannot be used")
+            error = kind("storage: h cannot be used")
+            if not is_of_a_run:
+                raise error
+            take(trials[0], error)
 
     config_ = config(tmp_path)
-    with pytest.raises(StorageAwayError):
+    with pytest.raises(kind, match=r"^storage: h cannot be used$"):
         work(config_, wrap=LosesStorage)
+    assert not [record for record in caplog.records if record.exc_info]
     (trial,) = trials_of(create_or_resume(config_, StudyLocation.of(config_), prepare(config_)))
     assert (trial.state.name, outcome_of(trial)) == ("RUNNING", None)
 
