@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.storages import GrpcStorageProxy, RDBStorage
 from optuna.storages.journal import JournalRedisBackend
-from sqlalchemy import Text, make_url, text
+from sqlalchemy import Text, event, make_url, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
 
 from sb3_hpo.utils.errors import StorageError, UserError
 from sb3_hpo.utils.urls import scrub
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from optuna.storages import BaseStorage
     from sqlalchemy import Engine
@@ -27,6 +27,7 @@ _ANSWER_S = 10  # of a call; then it counts as away, and is asked again
 _CREATION_ATTEMPTS = 5
 _GRPC_READY_S = 5.0
 _REDIS_ANSWER_S = 5  # it answers in milliseconds
+_POSTGRESQL_ANSWER_S = 5  # a call may wait for it twice: connected, and anew
 _AT_ONCE = 500  # operations that are asked for in one call
 _NOT_ALLOWED, _TABLE_EXISTS = (1044, 1142, 1227), 1050  # MySQL's words
 
@@ -152,10 +153,9 @@ def limits(url: str) -> dict[str, Any]:
     elif parts.drivername.endswith("+pymysql"):
         own = dict.fromkeys(("connect_timeout", "read_timeout", "write_timeout"), _ANSWER_S)
     elif parts.drivername == "postgresql+psycopg":
-        # For a network that is cut. A server that is stopped, while its machine goes on to say
-        # that all is received, is waited for: libpq knows no limit for that.
+        # For a network that is cut; `_limit_answers` is for a server that is stopped.
         own = {
-            "connect_timeout": _ANSWER_S, "tcp_user_timeout": 1000 * _ANSWER_S,
+            "connect_timeout": _POSTGRESQL_ANSWER_S, "tcp_user_timeout": 1000 * _ANSWER_S,
             "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4,
         }  # fmt: skip
     return {"connect_args": {key: n for key, n in own.items() if key not in parts.query}}
@@ -177,6 +177,8 @@ def open_database(url: str) -> BaseStorage:
             storage = RDBStorage(url, engine_kwargs={"pool_pre_ping": True, **limits(url)})
             if storage.engine.dialect.name in ("mysql", "mariadb"):
                 _widen(storage.engine, url)
+            if storage.engine.dialect.driver == "psycopg":
+                _limit_answers(storage.engine)
             return optuna.storages.get_storage(storage)
         except DBAPIError as error:
             if attempt < _CREATION_ATTEMPTS - 1 and _others_were_first(error):
@@ -187,6 +189,45 @@ def open_database(url: str) -> BaseStorage:
                 raise UserError(f"storage: {scrub(url)} refuses: {why}") from error
             raise
     raise AssertionError("the last attempt returns or raises")
+
+
+def _limit_answers(engine: Engine) -> None:
+    """Let no call wait for ever for a PostgreSQL that is stopped.
+
+    Its machine goes on to say that all is received, for which libpq has no limit.
+    """
+
+    @event.listens_for(engine, "connect")
+    def limit(connection: Any, _record: Any) -> None:
+        wait = connection.wait
+
+        def wait_with_limit(steps: Any, *args: Any, **kwargs: Any) -> Any:
+            try:
+                return wait(_with_limit(steps), *args, **kwargs)
+            except TimeoutError as error:
+                connection.pgconn.finish()  # else it would be used again
+                kind = engine.dialect.loaded_dbapi.OperationalError
+                raise kind(f"no answer within {_POSTGRESQL_ANSWER_S} s") from error
+
+        connection.wait = wait_with_limit
+
+    engine.dispose()  # connections from before
+
+
+def _with_limit(steps: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
+    """Raise TimeoutError where steps of psycopg get nothing to read or write for too long."""
+    give_up = time.monotonic() + _POSTGRESQL_ANSWER_S
+    try:
+        wanted = next(steps)
+        while True:
+            ready = yield wanted
+            if ready:
+                give_up = time.monotonic() + _POSTGRESQL_ANSWER_S
+            elif time.monotonic() > give_up:
+                raise TimeoutError
+            wanted = steps.send(ready)
+    except StopIteration as stop:
+        return stop.value
 
 
 def _others_were_first(error: DBAPIError) -> bool:
