@@ -49,7 +49,7 @@ def load(run_dir: Path) -> optuna.Study:
     ("flags", "message"),
     [
         (["--algo", "ppoo"], "unknown algorithm 'ppoo'; did you mean 'ppo'?"),
-        (["--env", "Pendulm-v1"], "unknown environment 'Pendulm-v1'; did you mean 'Pendulum-v1'"),
+        (["--env", "Pendulm-v1"], "env: unknown environment 'Pendulm-v1'; did you mean"),
         (["--sampler", "tpee"], "unknown sampler 'tpee'; did you mean 'tpe'?"),
         (["--pruner", "medain"], "unknown pruner 'medain'; did you mean 'median'?"),
         (["--fixed.gama", "0.9"], "fixed.gama: unknown parameter 'gama'; did you mean 'gamma'?"),

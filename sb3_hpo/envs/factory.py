@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,8 @@ from sb3_hpo.algorithms.kwargs import deserialize_kwargs
 from sb3_hpo.envs.seeded_episodes import SeededEpisodes
 from sb3_hpo.utils.errors import UserError
 from sb3_hpo.utils.import_strings import ENV_ID, import_module, load_reference
+
+_logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -132,6 +135,14 @@ def _stack_frames(venv: VecEnv, n_frames: int) -> VecEnv:
     from stable_baselines3.common.vec_env import VecFrameStack
 
     return venv if n_frames == 1 else VecFrameStack(venv, n_frames)
+
+
+def close_envs(venv: VecEnv) -> None:
+    """Close environments whose run is over; what they raise then is logged."""
+    try:
+        venv.close()
+    except Exception:
+        _logger.exception("an environment could not be closed")
 
 
 def find_vec_normalize(venv: VecEnv | None) -> VecNormalize | None:

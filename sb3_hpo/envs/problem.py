@@ -60,27 +60,28 @@ def probe_env(config: TrainingConfig) -> Problem:
                 f"{home}:{config.env}"
             ) from error
         known = [name for name in gym.registry if "/" not in name]
-        raise UserError(unknown_name("environment", config.env, known).split(" Known:")[0]
-                        + "; or pass package.module:factory") from error  # fmt: skip
+        text = unknown_name("environment", config.env, known).split(" Known:")[0].rstrip(";?")
+        text += "?" if "did you mean" in text else ""
+        raise UserError(f"env: {text}; or pass package.module:factory") from error
     except (Exception, SystemExit) as error:
         raise UserError(
             f"env: making {config.env!r} failed: {one_line(error, site=True)}"
         ) from error
+    doing = "resetting"
     try:
         env.reset(seed=0)
+        doing = "closing"
+        env.close()
     except (Exception, SystemExit) as error:
         raise UserError(
-            f"env: resetting {config.env!r} failed: {one_line(error, site=True)}"
+            f"env: {doing} {config.env!r} failed: {one_line(error, site=True)}"
         ) from error
-    else:
-        return Problem(
-            _stacked(env.observation_space, config.frame_stack),
-            env.action_space,
-            _longest_episode(env),
-            env.has_wrapper_attr("action_masks"),
-        )
-    finally:
-        env.close()
+    return Problem(
+        _stacked(env.observation_space, config.frame_stack),
+        env.action_space,
+        _longest_episode(env),
+        env.has_wrapper_attr("action_masks"),
+    )
 
 
 def _package_of(env: str) -> str | None:

@@ -13,7 +13,7 @@ import cloudpickle
 
 from sb3_hpo.algorithms.constructor import constructor_defaults
 from sb3_hpo.algorithms.kwargs import deserialize_kwargs
-from sb3_hpo.envs.factory import make_evaluation_envs
+from sb3_hpo.envs.factory import close_envs, make_evaluation_envs
 from sb3_hpo.envs.problem import probe_env
 from sb3_hpo.results.reevaluation_runs import (
     MODEL_FILE,
@@ -145,7 +145,7 @@ def _judge(
         (final,) = evaluator.evaluate(run.model, final=True)
     finally:
         if venv is not None:
-            venv.close()
+            close_envs(venv)
     return final
 
 

@@ -48,7 +48,10 @@ def parse_entry(value: Any) -> Entry:
     Constant(value=0.95)
     """
     if isinstance(value, str):
-        return _HydraParser(value).read()
+        try:
+            return _HydraParser(value).read()
+        except RecursionError as error:
+            raise UserError(f"is nested too deeply: {value[:40]}...") from error
     if is_spec(value):
         return read_mapping(value)
     check_constant(value)

@@ -90,7 +90,7 @@ def discover_dimensions(sample: Sample, name: str) -> dict[str, BaseDistribution
             kwargs = sample(trial)
         except UserError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if ":" not in name:  # not the user's: a bug
                 raise
             raise UserError(f"space: {name} failed: {one_line(error, site=True)}") from error

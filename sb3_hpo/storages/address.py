@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
@@ -92,6 +93,8 @@ class StorageAddress:
             return cls(kind, _database_url(f"{scheme}{text[match.end(1) :]}"))
         if kind == "grpc":
             grpc_host(text)
+        if kind == "redis":
+            _check_port(text)
         return cls(kind, text)
 
     def __str__(self) -> str:
@@ -101,6 +104,13 @@ class StorageAddress:
     def journal(self) -> Path | None:
         """The journal file, if it is one."""
         return Path(self.text) if self.kind == "journal" else None
+
+
+def _check_port(url: str) -> None:
+    try:
+        _ = urlsplit(url).port
+    except ValueError as error:
+        raise UserError(f"storage: {scrub(url)} is no URL of a server: {error}") from error
 
 
 def _check_is_path(text: str) -> None:

@@ -77,10 +77,12 @@ def create_or_resume(
     study.set_user_attr(STOP, None)
     # In Optuna's own way of noting when a trial ended: local time without a zone.
     study.set_user_attr(SESSION_START, datetime.now().isoformat())  # noqa: DTZ005
-    if study.user_attrs.get(OWNER) is None:
-        _enqueue(study, _first_points(space))
+    is_new = study.user_attrs.get(OWNER) is None
+    own = _first_points(space) if is_new else []
+    # The user's right after the default point: a search of a few trials must come to them.
+    _enqueue(study, [*own[:1], *points, *own[1:]])
+    if is_new:
         study.set_user_attr(OWNER, _here(location))
-    _enqueue(study, points)
     return study
 
 

@@ -169,6 +169,8 @@ def try_out(
     try:
         env = env_factory(config).bare()
         started = env.reset(seed=0)
+    except UserError:
+        raise  # of a script that tunes as it is imported
     except (Exception, SystemExit) as error:
         raise UserError(
             f"env: {config.env!r} could be made once, but not again: "
@@ -288,7 +290,7 @@ def _check_observation(observation: Any, space: gym.Space[Any], what: str) -> No
 def _finite(value: Any, rule: str) -> float:
     """Return a number, or say that a rule is broken."""
     try:
-        number = float(value)
+        number = math.nan if isinstance(value, str) else float(value)
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number):

@@ -14,7 +14,12 @@ from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
 from sb3_hpo.algorithms.kwargs import deserialize_kwargs, merge, serialize_kwargs
 from sb3_hpo.algorithms.registry import default_gamma, load_algorithm
-from sb3_hpo.envs.factory import find_vec_normalize, make_evaluation_envs, make_training_envs
+from sb3_hpo.envs.factory import (
+    close_envs,
+    find_vec_normalize,
+    make_evaluation_envs,
+    make_training_envs,
+)
 from sb3_hpo.results.run_record import Evaluation, Outcome, RunRecord
 from sb3_hpo.training.batch.structure import CannotBatch
 from sb3_hpo.training.evaluator import (
@@ -258,10 +263,7 @@ class Run:
         together with it have yet to be taken.
         """
         for venv in self._envs:
-            try:
-                venv.close()
-            except Exception:
-                _logger.exception("an environment could not be closed")
+            close_envs(venv)
         self._envs.clear()
         self._model = None
 

@@ -80,9 +80,16 @@ def check_installed(what: str, packages: Iterable[str], *, extra: str) -> None:
     Raises:
         UserError: Names what is missing and how to install it.
     """
-    missing = [package for package in packages if importlib.util.find_spec(package) is None]
+    missing = [package for package in packages if not _is_there(package)]
     if missing:
         raise UserError(f"{what} needs {' and '.join(missing)}: {how_to_install(extra)}")
+
+
+def _is_there(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:  # what it is in is not there
+        return False
 
 
 def how_to_install(extra: str) -> str:

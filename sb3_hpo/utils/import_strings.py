@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sb3_hpo.utils.errors import UserError, unknown_name
+from sb3_hpo.utils.errors import UserError, one_line, unknown_name
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -103,10 +103,15 @@ def import_module(module_name: str) -> ModuleType:
     Raises:
         UserError: There is no such module or file.
     """
-    if module_name.endswith(".py"):
-        return _import_file(Path(module_name))
     try:
+        if module_name.endswith(".py"):
+            return _import_file(Path(module_name))
         return importlib.import_module(module_name)
+    except SystemExit as error:
+        raise UserError(
+            f"importing {module_name} ended with {one_line(error, site=True)}; put what a script "
+            'does under if __name__ == "__main__":'
+        ) from error
     except ModuleNotFoundError as error:
         missing = error.name or module_name
         if module_name == missing or module_name.startswith(f"{missing}."):

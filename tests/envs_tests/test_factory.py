@@ -193,11 +193,11 @@ def test_probe_gives_the_wrapped_envs_spaces() -> None:
     [
         (
             "Pendulm-v1",
-            r"^unknown environment 'Pendulm-v1'; did you mean 'Pendulum-v1'\?; or pass package",
+            r"^env: unknown environment 'Pendulm-v1'; did you mean 'Pendulum-v1'\?; or pass pack",
         ),
         ("ALE/Pang-v5", "^env: 'ALE/Pang-v5' is there once its .*: write ale_py:ALE/Pang-v5$"),
         ("MiniGrid-No-v0", "^env: 'MiniGrid-No-v0' is .*: write minigrid:MiniGrid-No-v0$"),
-        ("Pendulum-v77", r"^unknown environment 'Pendulum-v77'; did you mean 'Pendulum-v1'"),
+        ("Pendulum-v77", r"^env: unknown environment 'Pendulum-v77'; did you mean 'Pendulum-v1'"),
         ("tests.support.envs:KnownReturnsEnv", "^env: .*did you mean 'KnownReturnEnv'"),
         ("no_such_module:make", "^env: no module named 'no_such_module'"),
         (

@@ -9,7 +9,7 @@ from sb3_contrib import ARS, RecurrentPPO
 from stable_baselines3 import PPO
 
 from sb3_hpo.config.study_config import StudyConfig, make_config
-from sb3_hpo.envs.problem import Problem
+from sb3_hpo.envs.problem import Problem, probe_env
 from sb3_hpo.training.models import check_problem, choose_policy
 from sb3_hpo.utils.errors import UserError
 
@@ -86,3 +86,9 @@ def test_choose_policy_takes_the_one_with_memory_where_there_is_no_other() -> No
 def test_choose_policy_by_observations() -> None:
     names = [choose_policy(PPO, space) for space in (VECTOR, IMAGE, GOALS)]
     assert names == ["MlpPolicy", "CnnPolicy", "MultiInputPolicy"]
+
+
+def test_environment_that_cannot_be_closed_is_told_before_any_trial() -> None:
+    made = make_config({"algo": "ppo", "env": "tests.support.envs:UnclosableEnv"})
+    with pytest.raises(UserError, match=r"^env: closing .* failed: RuntimeError: the gripper"):
+        probe_env(made)

@@ -141,3 +141,10 @@ def test_read_entry_mistake_is_told_in_one_line(value: Any, message: str) -> Non
     with pytest.raises(UserError, match=message) as caught:
         parse_entry(value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("function", ["int", "shuffle"])
+def test_deep_nesting_is_refused_in_one_line(function: str) -> None:
+    text = 5_000 * f"{function}(" + "interval(1, 2)" + 5_000 * ")"
+    with pytest.raises(UserError, match=r"^is nested too deeply: \w+\("):
+        parse_entry(text)

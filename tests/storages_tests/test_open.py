@@ -174,3 +174,9 @@ def test_parse_other_file_is_refused_and_left_as_it_is(tmp_path: Path, content: 
         open_storage(str(tmp_path / "results.csv"))
     assert (tmp_path / "results.csv").read_bytes() == content
     assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("host", ["localhost:99999", "localhost:abc", "[::1"])
+def test_redis_with_an_impossible_port_is_refused(host: str) -> None:
+    with pytest.raises(UserError, match=r"^storage: redis://\S+ is no URL of a server: "):
+        StorageAddress.parse(f"redis://{host}/0")

@@ -48,10 +48,10 @@ def test_place_defaults_to_a_folder_named_like_the_study(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_create_enqueues_the_default_and_then_the_files(tmp_path: Path) -> None:
+def test_create_enqueues_the_default_and_then_the_files_and_then_its_own_points(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("gamma: 0.9\n")
     study = create(config(tmp_path / "run", enqueue=[str(tmp_path / "mine.yaml")]))
-    first, far, near, second = trials_of(study)
+    first, second, far, near = trials_of(study)
     assert {trial.state for trial in trials_of(study)} == {TrialState.WAITING}
     points = [trial.system_attrs["fixed_params"] for trial in (far, near)]
     assert [point["one_minus_gamma"] for point in points] == [0.01, 0.1]
@@ -182,7 +182,7 @@ def test_resume_enqueues_a_new_file_and_an_old_one_not_again(tmp_path: Path) -> 
     files = [str(tmp_path / "a.yaml"), str(tmp_path / "b.yaml")]
     study = create(config(tmp_path / "run", enqueue=files))
     sources = [trial.user_attrs["source"] for trial in trials_of(study)]
-    assert sources == [*FIRST, "a.yaml", "b.yaml"]
+    assert sources == [FIRST[0], "a.yaml", *FIRST[1:], "b.yaml"]
 
 
 def test_resume_of_a_study_whose_creator_was_killed_at_once(tmp_path: Path) -> None:

@@ -263,3 +263,21 @@ def test_rehearse_script_that_tunes_when_it_is_imported_shows_what_is_missing(
 def test_rehearse_step_that_never_ends_is_told() -> None:
     (warning,) = rehearse(config("tests.support.envs:HangingEnv"))
     assert warning == "env: a step of tests.support.envs:HangingEnv took longer than 10 s"
+
+
+def score_of_text(_values: list[float]) -> Any:
+    return "1.5"
+
+
+def test_score_that_is_text_is_refused() -> None:
+    with pytest.raises(UserError, match=r"^score: .*but got '1.5'"):
+        try_out(config(score="tests.study_tests.test_rehearsal:score_of_text"))
+
+
+def tunes_when_made() -> Any:
+    raise UserError("a worker came upon tune() while it imported this script")
+
+
+def test_script_that_tunes_as_it_is_imported_is_told_so_and_nothing_else() -> None:
+    with pytest.raises(UserError, match=r"^a worker came upon tune\(\)"):
+        try_out(config("tests.study_tests.test_rehearsal:tunes_when_made"))

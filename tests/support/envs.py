@@ -295,3 +295,10 @@ def sample_target_params(trial: Any) -> dict[str, Any]:
         "batch_size": 16,
         "n_epochs": 1,
     }
+
+
+class UnclosableEnv(TargetEnv):
+    """Raises when it is closed."""
+
+    def close(self) -> None:
+        raise RuntimeError("the gripper cannot be opened")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sb3_hpo.utils import errors
-from sb3_hpo.utils.errors import UserError, how_to_install, unknown_name
+from sb3_hpo.utils.errors import UserError, check_installed, how_to_install, unknown_name
 
 
 def test_unknown_name_misspelt_suggests_the_nearest() -> None:
@@ -30,3 +30,8 @@ def test_how_to_install_an_extra_works_from_a_checkout_and_without(
 def test_user_error_is_a_value_error() -> None:
     with pytest.raises(ValueError, match=r"^repair me$"):
         raise UserError("repair me")
+
+
+def test_package_inside_of_one_that_is_missing_is_missing() -> None:
+    with pytest.raises(UserError, match=r"^storage: grpc:// needs no_such.inner: pip install"):
+        check_installed("storage: grpc://", ["no_such.inner"], extra="grpc")

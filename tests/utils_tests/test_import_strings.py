@@ -166,3 +166,14 @@ def test_import_module_error_inside_file_passes_through_each_time(tmp_path: Path
     for _ in range(2):  # no half-made module is kept
         with pytest.raises(ImportError, match="no_such_function"):
             import_module(f"{tmp_path}/broken.py")
+
+
+@pytest.mark.parametrize("is_file", [True, False])
+def test_module_that_ends_the_process_as_it_is_imported_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_file: bool
+) -> None:
+    (tmp_path / "ending.py").write_text("import sys\nsys.exit(0)\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    name = str(tmp_path / "ending.py") if is_file else "ending"
+    with pytest.raises(UserError, match=r"^importing \S+ ended with SystemExit: 0 \("):
+        load_reference(f"{name}:x")

@@ -76,8 +76,9 @@ def _result(config: StudyConfig, result: StudyResult, history: SearchHistory) ->
         )
     sentence = (
         f"`{config.algo}` on `{config.env}` with the hyperparameters of {tested.candidate.name}, "
-        f"trained again from {n_seeds} fresh seeds for {config.n_timesteps:,} environment steps "
-        f"each; each final policy judged on {count(*tested.n_episodes)} episodes. No choice "
+        f"trained again from {plural(n_seeds, 'fresh seed')} for {config.n_timesteps:,} "
+        f"environment steps each; each final policy judged on {count(*tested.n_episodes)} "
+        f"episode{'s' * (tested.n_episodes[1] != 1)}. No choice "
         "depended on these seeds or episodes."
     )
     if n_seeds < config.test_seeds:
