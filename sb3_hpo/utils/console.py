@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +34,7 @@ def run_command(command: Callable[[], int]) -> int:
     # `python -m` puts the current folder on the path; a console script must do it itself.
     if str(Path.cwd()) not in sys.path and "" not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
+    _leave_input_alone()
     try:
         return command()
     except KeyboardInterrupt:
@@ -49,6 +51,13 @@ def run_command(command: Callable[[], int]) -> int:
             "repaired the same command goes on from there\n"
         )
     return 2
+
+
+def _leave_input_alone() -> None:
+    """Let an environment that reads input find nothing: it would wait for a person for ever."""
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
 
 
 def quiet_optuna(*, verbose: bool = False) -> None:

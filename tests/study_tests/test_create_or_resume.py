@@ -48,7 +48,9 @@ def test_place_defaults_to_a_folder_named_like_the_study(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_create_enqueues_the_default_and_then_the_files_and_then_its_own_points(tmp_path: Path) -> None:
+def test_create_enqueues_the_default_and_then_the_files_and_then_its_own_points(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "mine.yaml").write_text("gamma: 0.9\n")
     study = create(config(tmp_path / "run", enqueue=[str(tmp_path / "mine.yaml")]))
     first, second, far, near = trials_of(study)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -144,3 +146,20 @@ def test_run_command_other_errors_of_files_are_bugs() -> None:
 
     with pytest.raises(FileNotFoundError):
         run_command(lose_a_file)
+
+
+def test_command_reads_no_input_and_so_waits_for_none() -> None:
+    code = (
+        "import sys; from sb3_hpo.utils.console import run_command\n"
+        "sys.exit(run_command(lambda: print(repr(sys.stdin.read())) or 0))"
+    )
+    reads, writes = os.pipe()  # which nobody writes to or closes meanwhile
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", code], stdin=reads, capture_output=True, text=True, check=True,
+            timeout=60,
+        )  # fmt: skip
+    finally:
+        os.close(reads)
+        os.close(writes)
+    assert done.stdout == "''\n"
