@@ -36,6 +36,8 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 def _duration(value: Any) -> Any:
     if isinstance(value, str) and (match := re.fullmatch(r"([\d.]+)([smhd])", value.strip())):
         return float(match[1]) * _SECONDS[match[2]]
+    if isinstance(value, str) and not re.fullmatch(r"[-+]?[\d.]+([eE][-+]?\d+)?", value.strip()):
+        raise UserError(f"must be seconds, or 90s, 10m, 2h, 1d, but got {value!r}")
     return value
 
 

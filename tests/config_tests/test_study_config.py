@@ -280,3 +280,11 @@ def test_numbers_that_json_would_lose_are_refused(
 def test_algorithm_written_like_its_class_is_the_same(written: str, algo: str) -> None:
     config = make_config({"algo": written, "env": "Pendulum-v1"})
     assert config == make_config({"algo": algo, "env": "Pendulum-v1"})
+
+
+@pytest.mark.parametrize("text", ["abc", "10 minutes", "h", ""])
+def test_duration_that_is_none_says_what_one_is(text: str) -> None:
+    with pytest.raises(
+        UserError, match=r"^timeout: must be seconds, or 90s, 10m, 2h, 1d, but got"
+    ):
+        make_config({"algo": "ppo", "env": "Pendulum-v1", "timeout": text})
