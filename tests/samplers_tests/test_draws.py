@@ -82,7 +82,7 @@ def test_arguments_are_found_again(key: str) -> None:
     space, context = SEARCH_SPACES[algo], PROBLEMS[problem]
     names = DRAWS[key]["names"]
     lost = []
-    for values in DRAWS[key]["points"][:30]:
+    for values in DRAWS[key]["points"][:12]:
         params = {
             name: value for name, value in zip(names, values, strict=True) if value is not None
         }
