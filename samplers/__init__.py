@@ -34,16 +34,9 @@ from samplers import (
     tqc,
     trpo,
 )
+from samplers._dimensions import Choice, Dimension, Float, Int, OneMinus, PowerOfTwo
 from samplers._shared import Size, SpaceContext, TrialLike
-from samplers._space import (
-    Choice,
-    Dimension,
-    Float,
-    Int,
-    OneMinus,
-    PowerOfTwo,
-    SearchSpace,
-)
+from samplers._space import SearchSpace
 from samplers.a2c import sample_a2c_params
 from samplers.ars import sample_ars_params
 from samplers.crossq import sample_crossq_params

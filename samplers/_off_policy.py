@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from samplers._dimensions import Choice, Float, OneMinus, activations
 from samplers._replay_buffer import Replay
 from samplers._shared import SpaceContext, box_action_shape, has_box_actions, is_at_least
-from samplers._space import NET_ARCH, Choice, Float, OneMinus, activations, merge_layers
+from samplers._space import NET_ARCH, merge_layers
 
 if TYPE_CHECKING:
+    from samplers._dimensions import Dimension
     from samplers._shared import Size
-    from samplers._space import Dimension, Values
+    from samplers._space import Values
 
 _NET_ARCHS = {"small": [64, 64], "medium": [256, 256], "big": [400, 300]}
 _FULL_NET_ARCHS = {**_NET_ARCHS, "large": [256, 256, 256], "verybig": [512, 512, 512]}

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from samplers._dimensions import Choice, Float, OneMinus, activations
 from samplers._shared import SpaceContext, has_box_actions, has_images, is_at_least
-from samplers._space import NET_ARCH, Choice, Float, OneMinus, activations, merge_layers
+from samplers._space import NET_ARCH, merge_layers
 
 if TYPE_CHECKING:
     from samplers._shared import Size

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from samplers._dimensions import Choice, Float, Int
 from samplers._off_policy import net_archs, off_policy_dimensions
 from samplers._replay_buffer import Replay
 from samplers._shared import SpaceContext, has_images
-from samplers._space import Choice, Float, Int
 from samplers.schedules import learning_rate_schedule
 
 if TYPE_CHECKING:
+    from samplers._dimensions import Dimension
     from samplers._shared import Size
-    from samplers._space import Dimension, Params
+    from samplers._space import Params
 
 FAST_POINT: Params = {
     # The middle of what RL Zoo has for Acrobot, CartPole and MountainCar.

@@ -9,14 +9,15 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from samplers._dimensions import Choice, Int, PowerOfTwo, is_number
 from samplers._shared import SpaceContext, floor_log2, is_at_least, max_rollout_steps
-from samplers._space import Choice, Int, PowerOfTwo, is_number
 
 if TYPE_CHECKING:
     import gymnasium
 
+    from samplers._dimensions import Dimension
     from samplers._shared import Size
-    from samplers._space import Dimension, Values
+    from samplers._space import Values
 
 MIN_ROLLOUT = 1
 """Smallest train_freq, in steps of the vectorised environment."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from samplers._dimensions import is_number
 from samplers._shared import SpaceContext, floor_log2, max_rollout_steps
-from samplers._space import is_number
 
 if TYPE_CHECKING:
     from samplers._shared import Size

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from samplers._dimensions import Choice, Float, is_number
 from samplers._shared import SpaceContext, box_action_shape, has_box_actions
-from samplers._space import Choice, Float, is_number
 
 if TYPE_CHECKING:
     from samplers._shared import Size

@@ -7,28 +7,22 @@ steps that turn the values of the dimensions into arguments, and say what was us
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from samplers._shared import SpaceContext, is_at_least, power_of_two
+from samplers._shared import SpaceContext, is_at_least
 
 if TYPE_CHECKING:
     from optuna.distributions import (
         BaseDistribution,
-        CategoricalDistribution,
-        FloatDistribution,
-        IntDistribution,
     )
 
+    from samplers._dimensions import Dimension
     from samplers._shared import Size, TrialLike
 
 Params = Mapping[str, float | int | str]
 Values = dict[str, Any]
 """Values by argument, dotted below `policy_kwargs`; some are no arguments before the finish."""
-
-OfContext = Callable[[SpaceContext, "Size"], Any]
 
 
 class Finish(Protocol):
@@ -43,251 +37,6 @@ class Finish(Protocol):
 
     def undo(self, values: Values, context: SpaceContext) -> None:
         """Change arguments back into the values that give them, as far as there are such."""
-
-
-def _always(_context: SpaceContext) -> bool:
-    return True
-
-
-@dataclass(frozen=True)
-class Dimension:
-    """One searched parameter.
-
-    Attributes:
-        name: In the trial.
-        argument: What it decides: an argument, dotted below `policy_kwargs`, or a value for the
-            finish; "" stands for the name.
-        default: What stands for SB3's default, in the trial.
-        since: The smallest size that has it.
-        source: Where the range comes from.
-        exists: Whether a problem has it at all.
-        when: Another dimension and its value without which this one is not asked for.
-    """
-
-    name: str
-    argument: str = field(default="", kw_only=True)
-    default: Any = field(kw_only=True)
-    since: Size = field(default="default", kw_only=True)
-    source: str = field(default="", kw_only=True)
-    exists: Callable[[SpaceContext], bool] = field(default=_always, kw_only=True)
-    when: tuple[str, Any] | None = field(default=None, kw_only=True)
-
-    @property
-    def decides(self) -> str:
-        """The argument or value that it decides."""
-        return self.argument or self.name
-
-    @property
-    def is_noted(self) -> bool:
-        """Whether its value is not what the trial has, and is noted beside that."""
-        return False
-
-    def distribution(self, context: SpaceContext, size: Size) -> BaseDistribution:
-        """Return its range in Optuna's words."""
-        raise NotImplementedError
-
-    def suggest(self, trial: TrialLike, context: SpaceContext, size: Size) -> Any:
-        """Ask a trial for it."""
-        raise NotImplementedError
-
-    def to_value(self, drawn: Any, context: SpaceContext, size: Size) -> Any:  # noqa: ARG002
-        """Return what a number or name of the trial stands for."""
-        return drawn
-
-    def to_drawn(self, value: Any, context: SpaceContext, size: Size) -> Any:
-        """Return what a trial has to say for a value, or the nearest to it; None: nothing."""
-        raise NotImplementedError
-
-
-@dataclass(frozen=True)
-class Float(Dimension):
-    """A number in a range.
-
-    Attributes:
-        low: Lowest, or a function of context and size.
-        high: Highest, likewise.
-        log: Whether on a log scale.
-        to: What a number of the trial stands for, where it is not itself.
-        back: What stands for such a value.
-    """
-
-    low: float | OfContext
-    high: float | OfContext
-    log: bool = field(default=False, kw_only=True)
-    to: Callable[[float], Any] | None = field(default=None, kw_only=True)
-    back: Callable[[Any], float | None] | None = field(default=None, kw_only=True)
-
-    @property
-    def is_noted(self) -> bool:
-        """Whether it stands for something else."""
-        return self.to is not None
-
-    def distribution(self, context: SpaceContext, size: Size) -> FloatDistribution:
-        """Return its range in Optuna's words."""
-        from optuna.distributions import FloatDistribution
-
-        low, high = _of(self.low, context, size), _of(self.high, context, size)
-        return FloatDistribution(low, high, log=self.log)
-
-    def suggest(self, trial: TrialLike, context: SpaceContext, size: Size) -> Any:
-        """Ask a trial for it."""
-        asked = self.distribution(context, size)
-        return trial.suggest_float(self.name, asked.low, asked.high, log=asked.log)
-
-    def to_value(self, drawn: Any, context: SpaceContext, size: Size) -> Any:  # noqa: ARG002
-        """Return what a number of the trial stands for."""
-        return drawn if self.to is None else self.to(drawn)
-
-    def to_drawn(self, value: Any, context: SpaceContext, size: Size) -> Any:
-        """Return the nearest number of the range."""
-        drawn: Any = value if self.back is None else self.back(value)
-        if not is_number(drawn):
-            return None
-        asked = self.distribution(context, size)
-        return min(max(float(drawn), asked.low), asked.high)
-
-
-@dataclass(frozen=True)
-class OneMinus(Float):
-    """A number next to 1, searched as its distance from 1 on a log scale.
-
-    Attributes:
-        one_below: Below this distance it is exactly 1.
-    """
-
-    log: bool = field(default=True, kw_only=True)
-    one_below: float = field(default=0.0, kw_only=True)
-
-    @property
-    def is_noted(self) -> bool:
-        """Always: the trial has the distance."""
-        return True
-
-    def to_value(self, drawn: Any, context: SpaceContext, size: Size) -> Any:  # noqa: ARG002
-        """Return the number."""
-        return 1.0 if drawn < self.one_below else 1.0 - drawn
-
-    def to_drawn(self, value: Any, context: SpaceContext, size: Size) -> Any:
-        """Return the distance, or the nearest in the range."""
-        return super().to_drawn(1.0 - value, context, size) if is_number(value) else None
-
-
-@dataclass(frozen=True)
-class Int(Dimension):
-    """A whole number in a range.
-
-    Attributes:
-        low: Lowest, or a function of context and size.
-        high: Highest, likewise.
-        log: Whether on a log scale.
-        step: From one to the next.
-    """
-
-    low: int | OfContext
-    high: int | OfContext
-    log: bool = field(default=False, kw_only=True)
-    step: int = field(default=1, kw_only=True)
-
-    def distribution(self, context: SpaceContext, size: Size) -> IntDistribution:
-        """Return its range in Optuna's words."""
-        from optuna.distributions import IntDistribution
-
-        low, high = _of(self.low, context, size), _of(self.high, context, size)
-        return IntDistribution(low, high, log=self.log, step=self.step)
-
-    def suggest(self, trial: TrialLike, context: SpaceContext, size: Size) -> Any:
-        """Ask a trial for it."""
-        asked = self.distribution(context, size)
-        # Not its highest value: Optuna has lowered that to a multiple of the step.
-        high = _of(self.high, context, size)
-        return trial.suggest_int(self.name, asked.low, high, step=asked.step, log=asked.log)
-
-    def to_drawn(self, value: Any, context: SpaceContext, size: Size) -> Any:
-        """Return the nearest number of the range."""
-        if not is_number(value):
-            return None
-        asked = self.distribution(context, size)
-        nearest = asked.low + asked.step * round((value - asked.low) / asked.step)
-        return min(max(nearest, asked.low), asked.high)
-
-
-@dataclass(frozen=True)
-class PowerOfTwo(Int):
-    """A power of two, searched by its exponent."""
-
-    @property
-    def is_noted(self) -> bool:
-        """Always: the trial has the exponent."""
-        return True
-
-    def to_value(self, drawn: Any, context: SpaceContext, size: Size) -> Any:  # noqa: ARG002
-        """Return the power: whole, unless the exponent may be negative."""
-        return 2.0**drawn if isinstance(self.low, int) and self.low < 0 else power_of_two(drawn)
-
-    def to_drawn(self, value: Any, context: SpaceContext, size: Size) -> Any:
-        """Return the exponent of the nearest power in the range."""
-        if not is_number(value) or value <= 0:
-            return None
-        return super().to_drawn(math.log2(value), context, size)
-
-
-@dataclass(frozen=True)
-class Choice(Dimension):
-    """One of several.
-
-    Attributes:
-        choices: Them; or by name what each name stands for; or a function of context and size
-            that returns either.
-    """
-
-    choices: Sequence[Any] | Mapping[str, Any] | OfContext
-
-    @property
-    def is_noted(self) -> bool:
-        """Whether names stand for lists, which a storage can hold as a note only."""
-        return self.decides.endswith("net_arch")
-
-    def distribution(self, context: SpaceContext, size: Size) -> CategoricalDistribution:
-        """Return its choices in Optuna's words."""
-        from optuna.distributions import CategoricalDistribution
-
-        return CategoricalDistribution(list(_of(self.choices, context, size)))
-
-    def suggest(self, trial: TrialLike, context: SpaceContext, size: Size) -> Any:
-        """Ask a trial for it."""
-        return trial.suggest_categorical(self.name, self.distribution(context, size).choices)
-
-    def to_value(self, drawn: Any, context: SpaceContext, size: Size) -> Any:
-        """Return what a choice stands for."""
-        choices = _of(self.choices, context, size)
-        value = choices[drawn] if isinstance(choices, Mapping) else drawn
-        return list(value) if isinstance(value, list) else value
-
-    def to_drawn(self, value: Any, context: SpaceContext, size: Size) -> Any:
-        """Return the choice that stands for a value; None if there is none."""
-        choices = _of(self.choices, context, size)
-        by_name = choices if isinstance(choices, Mapping) else {item: item for item in choices}
-        return next((name for name, item in by_name.items() if item == value), None)
-
-
-def is_number(value: Any) -> bool:
-    """Tell whether something that people have written is a number, and finite."""
-    is_any = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_any and math.isfinite(value)
-
-
-def _of(value: Any, context: SpaceContext, size: Size) -> Any:
-    return value(context, size) if callable(value) else value
-
-
-def activations(_context: SpaceContext, size: Size) -> dict[str, Any]:
-    """Return the classes of activation functions by name; the full space has more of them."""
-    from torch import nn
-
-    classes: dict[str, Any] = {"tanh": nn.Tanh, "relu": nn.ReLU}
-    if is_at_least(size, "full"):
-        classes |= {"elu": nn.ELU, "gelu": nn.GELU}
-    return classes
 
 
 NET_ARCH = "policy_kwargs.net_arch"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from samplers._dimensions import Choice, Float, Int
 from samplers._on_policy import ACTOR_CRITIC, ONE_MINUS_GAE_LAMBDA, SharedLayers
 from samplers._shared import max_rollout_steps
-from samplers._space import Choice, Float, Int, SearchSpace
+from samplers._space import SearchSpace
 from samplers.schedules import Schedules, learning_rate_schedule
 
 if TYPE_CHECKING:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from samplers._dimensions import Choice, Float, Int, is_number
 from samplers._shared import SpaceContext, is_at_least, max_rollout_steps
-from samplers._space import NET_ARCH, Choice, Float, Int, SearchSpace, is_number
+from samplers._space import NET_ARCH, SearchSpace
 from samplers.schedules import Schedules, learning_rate_schedule
 
 if TYPE_CHECKING:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from samplers._dimensions import Choice, Float, Int, PowerOfTwo
 from samplers._off_policy import CONTINUOUS_REPLAY, off_policy_dimensions
 from samplers._replay_buffer import MIN_ROLLOUT
 from samplers._shared import is_at_least
 from samplers._soft_actor import SOFT_ACTOR, Entropy
-from samplers._space import NET_ARCH, Choice, Float, Int, PowerOfTwo, SearchSpace
+from samplers._space import NET_ARCH, SearchSpace
 from samplers.schedules import Schedules, learning_rate_schedule
 
 if TYPE_CHECKING:

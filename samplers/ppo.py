@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from samplers._dimensions import Float, Int, PowerOfTwo
 from samplers._on_policy import ACTOR_CRITIC, SharedLayers
 from samplers._rollout import Rollout
-from samplers._space import Float, Int, PowerOfTwo, SearchSpace
+from samplers._space import SearchSpace
 from samplers.schedules import CLIP_RANGE_SCHEDULE, Schedules, learning_rate_schedule
 
 if TYPE_CHECKING:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from samplers._dimensions import Int
 from samplers._q_network import FAST_POINT, REPLAY, q_network_dimensions
 from samplers._replay_buffer import MIN_ROLLOUT
-from samplers._space import Int, SearchSpace
+from samplers._space import SearchSpace
 from samplers.schedules import Schedules
 
 if TYPE_CHECKING:

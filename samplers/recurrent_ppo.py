@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from samplers import ppo
+from samplers._dimensions import Choice, Int, PowerOfTwo
 from samplers._on_policy import SharedLayers
 from samplers._shared import is_at_least
-from samplers._space import Choice, Int, PowerOfTwo
 from samplers.schedules import Schedules
 
 if TYPE_CHECKING:

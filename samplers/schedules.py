@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from samplers._dimensions import Choice
 from samplers._shared import SpaceContext, is_at_least
-from samplers._space import Choice
 
 if TYPE_CHECKING:
     from samplers._shared import Size

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from samplers._dimensions import Float, Int
 from samplers._off_policy import (
     CONTINUOUS_REPLAY,
     OneForBoth,
@@ -13,7 +14,7 @@ from samplers._off_policy import (
 )
 from samplers._replay_buffer import MIN_ROLLOUT
 from samplers._soft_actor import SOFT_ACTOR, Entropy
-from samplers._space import Float, Int, SearchSpace
+from samplers._space import SearchSpace
 from samplers.schedules import Schedules, learning_rate_schedule
 
 if TYPE_CHECKING:

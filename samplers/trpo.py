@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from samplers._dimensions import Float, Int, OneMinus, PowerOfTwo
 from samplers._on_policy import ONE_MINUS_GAE_LAMBDA, POLICY, SharedLayers
 from samplers._rollout import Rollout
-from samplers._space import Float, Int, OneMinus, PowerOfTwo, SearchSpace
+from samplers._space import SearchSpace
 from samplers.schedules import Schedules, learning_rate_schedule
 
 if TYPE_CHECKING:
