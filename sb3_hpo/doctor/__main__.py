@@ -178,7 +178,7 @@ def _check_room(path: Path, studies: list[optuna.Study], findings: Findings) -> 
 
 
 def _check_running(studies: list[optuna.Study], wait_s: float | None, findings: Findings) -> None:
-    """Find the zombies among the running trials."""
+    """Find the running trials whose worker is gone."""
     running = running_trials(studies)
     alive = living_workers()
     watched = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -73,6 +74,9 @@ def probe_env(config: TrainingConfig) -> Problem:
         doing = "closing"
         env.close()
     except (Exception, SystemExit) as error:
+        if doing == "resetting":
+            with suppress(Exception):  # what it raised first is what matters
+                env.close()
         raise UserError(
             f"env: {doing} {config.env!r} failed: {one_line(error, site=True)}"
         ) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import time
 from dataclasses import dataclass, field, replace
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
     from sb3_hpo.training.evaluation_episodes import EpisodePlan
     from sb3_hpo.training.hooks import Hooks, OnStep, RunRequest
 
-_logger = logging.getLogger(__name__)
 _NAN_IN_DISTRIBUTION = re.compile(r"Expected parameter .* but found invalid values", re.DOTALL)
 _NO_CPU_MEMORY = "DefaultCPUAllocator: can't allocate memory"  # torch raises a bare RuntimeError
 

@@ -34,7 +34,7 @@ def run_command(command: Callable[[], int]) -> int:
     # `python -m` puts the current folder on the path; a console script must do it itself.
     if str(Path.cwd()) not in sys.path and "" not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
-    _leave_input_alone()
+    _empty_input()
     try:
         return command()
     except KeyboardInterrupt:
@@ -53,7 +53,7 @@ def run_command(command: Callable[[], int]) -> int:
     return 2
 
 
-def _leave_input_alone() -> None:
+def _empty_input() -> None:
     """Let an environment that reads input find nothing: it would wait for a person for ever."""
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)

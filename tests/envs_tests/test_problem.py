@@ -12,6 +12,7 @@ from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.envs.problem import Problem, probe_env
 from sb3_hpo.training.models import check_problem, choose_policy
 from sb3_hpo.utils.errors import UserError
+from tests.support.envs import UnclosableEnv
 
 VECTOR, IMAGE = gym.spaces.Box(-1, 1, (2,)), gym.spaces.Box(0, 255, (36, 36, 3), np.uint8)
 TWO = gym.spaces.Discrete(2)
@@ -92,3 +93,18 @@ def test_environment_that_cannot_be_closed_is_told_before_any_trial() -> None:
     made = make_config({"algo": "ppo", "env": "tests.support.envs:UnclosableEnv"})
     with pytest.raises(UserError, match=r"^env: closing .* failed: RuntimeError: the gripper"):
         probe_env(made)
+
+
+def test_environment_that_cannot_be_reset_is_closed_and_its_first_error_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(_env: Any, **_options: Any) -> Any:
+        raise OSError("no licence")
+
+    closed = []
+    monkeypatch.setattr(UnclosableEnv, "reset", refuse)
+    monkeypatch.setattr(UnclosableEnv, "close", lambda _env: closed.append(True))
+    made = make_config({"algo": "ppo", "env": "tests.support.envs:UnclosableEnv"})
+    with pytest.raises(UserError, match=r"^env: resetting .* failed: OSError: no licence"):
+        probe_env(made)
+    assert closed == [True]
