@@ -45,6 +45,7 @@ class Program:
     actions: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
+EXAMPLE = "for instance --algo ppo --env Pendulum-v1"
 OPTIMIZE = Program(
     "optimize",
     "--algo ALGO --env ENV [options]",
@@ -88,7 +89,8 @@ class Options:
         except UserError as error:
             mistakes.append(str(error))
         if mistakes:
-            raise UserError("; ".join(mistakes))
+            hint = "" if self.values else f": {EXAMPLE}; --help lists all options"
+            raise UserError("; ".join(mistakes) + hint)
         return config
 
 

@@ -158,7 +158,11 @@ class StudyConfig(TrainingConfig):
 
     @model_validator(mode="after")
     def _check_together(self) -> StudyConfig:
-        mistakes = []
+        mistakes = [
+            f"{name}: must be text without NUL, but got {value!r}"
+            for name, value in self
+            if any(isinstance(text, str) and "\0" in text for text in _parts(value))
+        ]
         if ":" in self.algo and self.space is None:
             mistakes.append("algo: a class of your own needs its search space too: pass --space")
         if self.pruner != "none" and self.n_evaluations < MIN_PRUNING_EVALUATIONS:
@@ -233,12 +237,17 @@ def make_config(values: dict[str, Any], *, imports: bool = True) -> StudyConfig:
         raise UserError("; ".join(_sentence(item) for item in error.errors())) from error
 
 
+def _parts(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
 def _sentence(error: Any) -> str:
     """Turn one of pydantic's findings into `key: what is wrong`."""
     key = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
         return unknown_name("key", key, StudyConfig.model_fields)
-    message = re.sub(r"^Value error, ", "", error["msg"])
+    message = "missing" if error["type"] == "missing" else error["msg"]
+    message = message.removeprefix("Value error, ")
     if not key:
         return message
     given = "" if error["type"] in ("value_error", "missing") else f", but got {error['input']!r}"

@@ -18,7 +18,6 @@ from sb3_hpo.doctor.stuck_trials import (
     check_wait,
     default_wait,
     give_on,
-    living_workers,
     running_trials,
     watch,
 )
@@ -29,6 +28,7 @@ from sb3_hpo.storages.open import open_storage
 from sb3_hpo.utils.console import echo, run_command
 from sb3_hpo.utils.errors import UserError, unknown_name
 from sb3_hpo.utils.formatting import plural
+from sb3_hpo.workers.lost_trials import living_workers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-import socket
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import psutil
 from optuna.trial import TrialState
 
 from sb3_hpo.doctor.contents import config_in
 from sb3_hpo.results.trials import FIXED_PARAMS, REASON, WORKER
 from sb3_hpo.utils.errors import UserError
+from sb3_hpo.workers.lost_trials import handle_loss, is_of_this_machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -47,7 +46,7 @@ class RunningTrial:
     @property
     def is_local(self) -> bool:
         """Whether its worker ran or runs on this machine."""
-        return self.worker is not None and self.worker.split(":")[0] == socket.gethostname()
+        return is_of_this_machine(self.worker)
 
     @property
     def has_beat(self) -> bool:
@@ -80,16 +79,6 @@ def running_trials(studies: Iterable[optuna.Study]) -> list[RunningTrial]:
         for study in studies
         for trial in study.get_trials(states=running)
     ]
-
-
-def living_workers() -> set[str]:
-    """Return the names of the workers that are processes of this machine now."""
-    names = set()
-    for process in psutil.process_iter(["cmdline"]):
-        arguments = process.info["cmdline"] or []  # none: it has ended, or is not ours to see
-        if "sb3_hpo.workers" in arguments and "--name" in arguments[:-1]:
-            names.add(arguments[arguments.index("--name") + 1])
-    return names
 
 
 def check_wait(wait_s: float | None, studies: Iterable[optuna.Study]) -> None:
@@ -164,8 +153,6 @@ def give_on(lost: RunningTrial) -> str:
     Returns:
         What was done, in words.
     """
-    from sb3_hpo.workers.lost_trials import handle_loss
-
     if not handle_loss(lost.study, lost.trial):
         return "it has ended meanwhile"
     ended = lost.now()

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import TypeAdapter
@@ -250,7 +251,13 @@ class ReevaluationLog:
                 else:
                     yield ReevaluationRun.from_dict(values)
             except ValueError:  # no UTF-8, no JSON, or of something else
-                _logger.warning("%s: line %d cannot be read; ignored", self._path, number)
+                _warn_of_damage(self._path, number, line)
+
+
+@cache
+def _warn_of_damage(path: Path, number: int, _content: bytes) -> None:
+    """Tell of a damaged line, once as long as it is the same: the file is read several times."""
+    _logger.warning("%s: line %d cannot be read; ignored", path, number)
 
 
 def runs_of(

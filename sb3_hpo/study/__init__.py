@@ -3,6 +3,7 @@
 - `create_or_resume`: the study in its storage, with its configuration and first points
 - `preflight`: what is checked before anything is written
 - `rehearsal`: the environment and the score rule, tried out before they cost a training run
+- `try_out`: the process that does so
 - `objective`: from a trial to its value; which outcome is which state
 - `callback`: evaluates while training, reports to the trial, obeys the pruner
 - `trial_runs`: the runs of one trial from several seeds

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import optuna
 from optuna.pruners import BasePruner
+from optuna.trial import TrialState
 
 from sb3_hpo.study.own_classes import make_own
 from sb3_hpo.utils.errors import UserError
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 # lost more than it saved on 21 third-party tuning tables.
 FIRST_DECISION = 0.3
 _N_STARTUP_TRIALS = 5
+# Not those that failed: one that was lost is tried again, and would count twice.
+_COMPARED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
 
 
 class QuantilePruner(BasePruner):
@@ -72,7 +75,7 @@ class QuantilePruner(BasePruner):
             return False
         others = [
             value
-            for other in study.get_trials(deepcopy=False)
+            for other in study.get_trials(deepcopy=False, states=_COMPARED)
             if other.number != trial.number and math.isfinite(value := _value_at(other, step))
         ]
         if len(others) < self._n_startup_trials:
@@ -86,7 +89,7 @@ class QuantilePruner(BasePruner):
 def _value_at(trial: FrozenTrial, step: int) -> float:
     """Return a trial's value at a step; of a pruned one, the last that it had before."""
     values = trial.intermediate_values
-    if step not in values and trial.state is optuna.trial.TrialState.PRUNED:
+    if step not in values and trial.state is TrialState.PRUNED:
         step = max((before for before in values if before < step), default=step)
     return values.get(step, math.nan)
 

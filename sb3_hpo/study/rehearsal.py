@@ -1,70 +1,58 @@
-"""What a study will call, tried out before it costs a training run: a few steps, the score rule.
+"""The environment and the score rule, tried out before they cost a training run.
 
-It happens in a process of its own, `python -m sb3_hpo.study.rehearsal`: an environment that ends
-its process in a step, or never comes back from one, does not take the command with it.
+In a process of its own, `try_out`: an environment that ends its process as it is imported, made or
+stepped, or never comes back, does not take the command with it.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import math
-import os
-import reprlib
-import subprocess
+import queue
 import tempfile
 import threading
 import time
-import warnings as warnings_
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, NoReturn
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING, Any
 
-import numpy as np
-from gymnasium.spaces import Dict, Discrete
-
-from sb3_hpo.algorithms.registry import find_algorithm
-from sb3_hpo.config.study_config import StudyConfig, make_config
-from sb3_hpo.envs.factory import env_factory
-from sb3_hpo.scoring.score_rules import score_rule
-from sb3_hpo.training.evaluation_episodes import read_metric
-from sb3_hpo.utils.errors import UserError, one_line
-from sb3_hpo.utils.import_strings import load_reference
-from sb3_hpo.utils.processes import end_hung_orphan, end_process, own_pipes, start_module
+from sb3_hpo.algorithms.registry import load_algorithm
+from sb3_hpo.study.try_out import STAGES
+from sb3_hpo.utils.errors import UserError
+from sb3_hpo.utils.processes import end_process, start_module
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable, Iterator
 
-    import gymnasium as gym
+    from sb3_hpo.config.study_config import StudyConfig
 
-_MAX_STEPS = 10_000
-_WALK_S = 2.0
-_HUNG_S = 10.0  # for a walk that looks at its clock after each step
-_TOLD = "symmetric and normalized"  # of the warnings of SB3's check, the one that costs returns
-_MAX_S = 180.0  # for all of it: making an environment may take its time
+_POLL_S = 0.2
+_PATIENCE_S = 10.0  # before the user is told what is waited for
 
 
 @contextmanager
 def rehearsal(config: StudyConfig, tell: Callable[[str], None]) -> Iterator[None]:
-    """Rehearse while a block prepares the study.
+    """Rehearse while a block prepares the study, for which it makes an environment of its own.
+
+    The block begins once an environment could be made and reset; where there can be only one
+    (`n_eval_envs` 0), once that has been closed.
 
     Args:
-        tell: Gets what the user should know, after the block.
+        tell: Gets what the user should know.
 
     Raises:
-        UserError: As `rehearse`, after the block.
+        UserError: What is tried ends the process, or hangs; after the block, what does not hold
+            what training needs. The block may say of an environment that cannot be made why.
     """
     if not config.rehearse:
         yield
         return
-    if config.n_eval_envs == 0:  # there can be one environment only, which the block has now
+    with _started(config, tell) as other:
+        if ":" not in config.algo:
+            load_algorithm(config.algo)  # imports of seconds, while the other process has its own
+        other.wait(until_made=config.n_eval_envs > 0)
         yield
-        warnings = rehearse(config)
-    else:
-        with _started(config) as conclude:
-            yield
-            warnings = conclude()
-    for text in warnings:
-        tell(text)
+        for text in other.conclude():
+            tell(text)
 
 
 def rehearse(config: StudyConfig) -> list[str]:
@@ -76,252 +64,104 @@ def rehearse(config: StudyConfig) -> list[str]:
     Raises:
         UserError: A step, the score rule or the metric does not hold what training needs.
     """
-    with _started(config) as conclude:
-        return conclude()
+    told: list[str] = []
+    with _started(config, told.append) as other:
+        return [*told, *other.conclude()]
 
 
 @contextmanager
-def _started(config: StudyConfig) -> Iterator[Callable[[], list[str]]]:
-    """Start the process; yield what waits for it."""
+def _started(config: StudyConfig, tell: Callable[[str], None]) -> Iterator[_TryOut]:
     with tempfile.TemporaryFile() as log:
         arguments = ["--config", json.dumps(config.plain())]
         process = start_module(
-            "sb3_hpo.study.rehearsal", arguments, n_threads=1, log=log, talks=True
+            "sb3_hpo.study.try_out", arguments, n_threads=1, log=log, talks=True
         )
-
-        def conclude() -> list[str]:
-            try:
-                output, _ = process.communicate(timeout=_MAX_S)
-            except subprocess.TimeoutExpired:
-                text = f"env: {config.env} could not be tried out in {_MAX_S:g} s"
-                return [f"{text}; it goes on untried"]
-            log.seek(0)
-            return _read(config, process.wait(), output, log.read().decode(errors="replace"))
-
+        other = _TryOut(process, log, tell)
         try:
-            yield conclude
+            yield other
         finally:
             end_process(process)
-            for pipe in (process.stdin, process.stdout):
-                if pipe is not None:
-                    pipe.close()
+            other.close()
 
 
-def _read(config: StudyConfig, status: int, output: bytes, told: str) -> list[str]:
-    if output:
-        said: dict[str, Any] = json.loads(output)
-        if "error" in said:
-            raise UserError(said["error"])
-        return list(said["warnings"])
-    if "Traceback (most recent call last)" in told:
-        raise RuntimeError(f"trying out the environment failed:\n{told}")
-    how = f"exit status {status}" if status >= 0 else f"signal {-status}"
-    raise UserError(
-        f"env: {config.env!r} ended its process ({how}) in an episode of random actions; it must "
-        "raise an exception instead, or end the episode"
-    )
+class _TryOut:
+    """The other process, and what it has said."""
 
+    def __init__(
+        self, process: subprocess.Popen[bytes], log: IO[bytes], tell: Callable[[str], None]
+    ) -> None:
+        self._process, self._log, self._tell = process, log, tell
+        self._stage, self._doing, self._since = STAGES["start"], "trying out", time.time()
+        self._result: dict[str, Any] = {}
+        self._is_told = False
+        self._said: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
 
-def main() -> NoReturn:
-    """Try out a configuration, say on the output what there is to say, and end this process."""
-    parser = argparse.ArgumentParser(prog="python -m sb3_hpo.study.rehearsal")
-    parser.add_argument("--config", required=True)
-    values = json.loads(parser.parse_args().config)
-    end_hung_orphan(os.getppid())
-    with own_pipes() as (_, output):
+    def _listen(self) -> None:
+        for line in self._process.stdout or ():
+            self._said.put(json.loads(line))
 
-        def say(said: dict[str, Any]) -> NoReturn:
-            output.write(json.dumps(said).encode())
-            output.flush()
-            os._exit(0)  # whatever threads the environment has left, and where it hangs
+    def wait(self, *, until_made: bool) -> None:
+        """Wait for the end, or for an environment that has been made and reset.
 
-        text = f"env: a step of {values['env']} took longer than {_HUNG_S:g} s"
-        watch = threading.Timer(_HUNG_S, say, ({"warnings": [text]},))
-        watch.daemon = True
-        try:
-            warnings = try_out(make_config(values), on_start=watch.start, on_end=watch.cancel)
-        except UserError as error:
-            say({"error": str(error)})
-        say({"warnings": warnings})
+        Raises:
+            UserError: It ended the process, or hangs.
+        """
+        while not self._result and not (until_made and self._stage.is_made):
+            try:
+                said = self._said.get(timeout=_POLL_S)
+            except queue.Empty:
+                self._check_alive()
+                self._check_time()
+                continue
+            if "stage" in said:
+                self._stage, self._since = STAGES[said["stage"]], said["since"]
+                self._doing = self._stage.doing.format(said["what"])
+            else:
+                self._result = said
 
+    def conclude(self) -> list[str]:
+        """Wait for the end; return what the user should know.
 
-def try_out(
-    config: StudyConfig,
-    *,
-    on_start: Callable[[], None] = lambda: None,
-    on_end: Callable[[], None] = lambda: None,
-) -> list[str]:
-    """Walk through the first episode with random actions, and score a made-up learning curve.
+        Raises:
+            UserError: Something is wrong.
+        """
+        self.wait(until_made=False)
+        if "error" in self._result:
+            raise UserError(self._result["error"])
+        return list(self._result["warnings"])
 
-    Args:
-        on_start: Called when the environment is there and the walk begins.
-        on_end: Called after it.
+    def close(self) -> None:
+        """Close the pipes, once the process has ended."""
+        self._listener.join(timeout=_POLL_S)  # a child that it has left may hold them
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
 
-    Returns:
-        What the user should know.
-
-    Raises:
-        UserError: Something is wrong.
-    """
-    for name in (config.algo, config.space, config.sampler, config.pruner):
-        if isinstance(name, str) and ":" in name:
-            load_reference(name)  # a script that tunes as it is imported says so here
-    try:
-        env = env_factory(config).bare()
-        started = env.reset(seed=0)
-    except UserError:
-        raise  # of a script that tunes as it is imported
-    except (Exception, SystemExit) as error:
+    def _check_alive(self) -> None:
+        status = self._process.poll()
+        if status is None:
+            return
+        self._listener.join(timeout=_POLL_S)
+        if not self._said.empty():
+            return
+        self._log.seek(0)
+        told = self._log.read().decode(errors="replace")
+        if "Traceback (most recent call last)" in told:
+            raise RuntimeError(f"trying out the environment failed:\n{told}")
+        how = f"exit status {status}" if status >= 0 else f"signal {-status}"
         raise UserError(
-            f"env: {config.env!r} could be made once, but not again: "
-            f"{one_line(error, site=True)}; where there can be one only, pass --n-eval-envs 0"
-        ) from error
-    on_start()
-    try:
-        start = time.monotonic()
-        value, warnings = _walk(env, started, config)
-        on_end()
-        _try_score(config, value)
-        is_fast = time.monotonic() - start < _WALK_S
-        return [*warnings, *(_sb3_check(env) if is_fast else [])]
-    finally:
-        with suppress(Exception):
-            env.close()
-
-
-def _walk(env: gym.Env[Any, Any], started: Any, config: StudyConfig) -> tuple[float, list[str]]:
-    """Step until an episode ends; return its value, or 1 if none did, and warnings."""
-    if not (isinstance(started, tuple) and len(started) == 2):
-        raise UserError(
-            f"env: `reset` of {config.env!r} must return (observation, info), but returned an "
-            f"object of {type(started).__name__}; Gymnasium's API is not that of old Gym"
+            f"{self._doing} ended its process ({how}); it must raise an exception instead"
         )
-    _check_observation(started[0], env.observation_space, f"`reset` of {config.env!r}")
-    env.action_space.seed(0)
-    total, deadline = 0.0, time.monotonic() + _WALK_S
-    for number in range(1, _MAX_STEPS + 1):
-        what = f"step {number} of {config.env!r}, with random actions,"
-        try:
-            result: Any = env.step(_action(env, config.algo))
-        except (Exception, SystemExit) as error:
-            raise UserError(f"env: {what} failed: {one_line(error, site=True)}") from error
-        if not (isinstance(result, tuple) and len(result) == 5):
-            raise UserError(
-                f"env: {what} must return (observation, reward, terminated, truncated, info), "
-                f"but returned {reprlib.repr(result)}"
-            )
-        observation, reward, terminated, truncated, info = result
-        _check_observation(observation, env.observation_space, what)
-        total += _finite(reward, f"env: {what} must pay a finite number")
-        if terminated or truncated:
-            if config.metric is None:
-                return total, []
-            there = config.metric in info  # what is no number is told below, in other words
-            metric = info[config.metric] if there else read_metric(info, config.metric)
-            return _finite(metric, f"metric: {config.metric!r} must be a finite number"), []
-        if time.monotonic() > deadline:
-            break
-    if config.metric is not None:
-        said = f"metric: it is not known yet whether the last info has {config.metric!r}, as"
-    elif number < _MAX_STEPS:
-        return 1.0, []
-    else:
-        said = "env: evaluations will be cut if a trained policy is not faster:"
-    return 1.0, [f"{said} no episode ended within {number:,} random steps"]
 
-
-def _sb3_check(env: gym.Env[Any, Any]) -> list[str]:
-    """Return what matters of SB3's own check; much that it objects to can be trained in."""
-    if env.has_wrapper_attr("action_masks"):
-        return []  # it takes actions that are not valid
-    from stable_baselines3.common.env_checker import check_env
-
-    with warnings_.catch_warnings(record=True) as caught:
-        warnings_.simplefilter("always")
-        try:
-            check_env(env, skip_render_check=True)
-        except AssertionError as error:
-            return [f"env: SB3's check_env objects: {one_line(error)[:300]}"]
-        except Exception:  # noqa: BLE001 - a fault of the check: goal environments in wrappers
-            return []
-    texts = [" ".join(str(item.message).split()) for item in caught]
-    return [f"env: {text[:300]}" for text in texts if _TOLD in text][:1]
-
-
-def _action(env: gym.Env[Any, Any], algo: str) -> Any:
-    """Draw an action; a valid one where the algorithm asks which these are."""
-    takes_masks = ":" in algo or find_algorithm(algo).needs_action_masks
-    if not (takes_masks and env.has_wrapper_attr("action_masks")):
-        return env.action_space.sample()
-    mask = np.asarray(env.get_wrapper_attr("action_masks")(), dtype=np.int8).ravel()
-    if isinstance(env.action_space, Discrete):
-        return env.action_space.sample(mask)
-    # One mask after the other: of each component of a MultiDiscrete or MultiBinary space.
-    sizes = getattr(env.action_space, "nvec", np.full(mask.size // 2, 2))
-    parts = np.split(mask, np.cumsum(sizes)[:-1])
-    drawn = [env.action_space.np_random.choice(np.flatnonzero(part)) for part in parts]
-    return np.array(drawn, dtype=env.action_space.dtype)
-
-
-def _check_observation(observation: Any, space: gym.Space[Any], what: str) -> None:
-    """Refuse what does not fit into SB3's arrays, or poisons its networks."""
-    if isinstance(space, Dict):
-        if not isinstance(observation, dict) or set(observation) != set(space.spaces):
-            keys = sorted(observation) if isinstance(observation, dict) else observation
-            raise UserError(
-                f"env: {what} must give an observation with the keys {sorted(space.spaces)}, but "
-                f"gave {reprlib.repr(keys)}"
-            )
-        for key, part in space.spaces.items():
-            _check_observation(observation[key], part, f"{what} in its part {key!r}")
-        return
-    array = np.asarray(observation)
-    try:
-        np.empty(space.shape or (), dtype=space.dtype)[...] = array
-    except (TypeError, ValueError) as error:
-        raise UserError(
-            f"env: {what} must give an observation of the shape {space.shape}, as its "
-            f"observation_space says, but gave {array.shape}"
-        ) from error
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise UserError(f"env: {what} must give a finite observation, but gave {array}")
-
-
-def _finite(value: Any, rule: str) -> float:
-    """Return a number, or say that a rule is broken."""
-    try:
-        number = math.nan if isinstance(value, str) else float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise UserError(f"{rule}, but got {reprlib.repr(value)}")
-    return number
-
-
-def _try_score(config: StudyConfig, level: float) -> None:
-    """Call the user's score rule with made-up curves: one that rises, and a flat one.
-
-    Args:
-        level: A value that an episode can have: a rule may count on its sign.
-    """
-    if ":" not in config.score:
-        return
-    n = config.n_evaluations
-    rule = score_rule(config.score)
-    contract = (
-        f"score: {config.score} must make a finite number of a run's {n} evaluations (a list of "
-        "their means, in time order)"
-    )
-    for curve in ([level + abs(level) * k / (2 * n) for k in range(n)], [level] * n):
-        made_up = reprlib.repr([round(value, 3) for value in curve])
-        try:
-            value = rule(curve)
-        except (Exception, SystemExit) as error:
-            raise UserError(
-                f"{contract}, but of {made_up} it failed: {one_line(error, site=True)}"
-            ) from error
-        _finite(value, f"{contract}, for instance of {made_up}")
-
-
-if __name__ == "__main__":
-    main()
+    def _check_time(self) -> None:
+        elapsed = time.time() - self._since
+        if elapsed > self._stage.limit_s:
+            text = f"{self._doing} took longer than {self._stage.limit_s:g} s"
+            if not self._stage.goes_on:
+                raise UserError(f"{text}; where that is right, pass --no-rehearse")
+            self._result = {"warnings": [text]}
+        elif elapsed > _PATIENCE_S and not self._is_told:
+            self._is_told = True
+            self._tell(f"{self._doing} takes its time; waiting up to {self._stage.limit_s:g} s")

@@ -98,10 +98,10 @@ def import_module(module_name: str) -> ModuleType:
         module_name: `package.module` or `path/to/file.py`.
 
     Returns:
-        The module. An error inside the module is the user's to see and passes through.
+        The module.
 
     Raises:
-        UserError: There is no such module or file.
+        UserError: There is no such module or file, or it fails as it is imported.
     """
     try:
         if module_name.endswith(".py"):
@@ -119,7 +119,15 @@ def import_module(module_name: str) -> ModuleType:
                 f"no module named {missing!r}: is it installed, or in the folder where the "
                 "command was started?"
             ) from error
-        raise
+        raise UserError(_failed(module_name, error)) from error
+    except UserError:
+        raise  # of a script that tunes as it is imported
+    except Exception as error:
+        raise UserError(_failed(module_name, error)) from error
+
+
+def _failed(module_name: str, error: Exception) -> str:
+    return f"importing {module_name} failed: {one_line(error, site=True)}"
 
 
 def _import_file(path: Path) -> ModuleType:

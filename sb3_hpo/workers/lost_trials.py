@@ -7,10 +7,12 @@ It works on every storage; Optuna's own heartbeat does not exist for journals.
 
 from __future__ import annotations
 
+import socket
 import time
 from typing import TYPE_CHECKING, Any
 
 import optuna
+import psutil
 from optuna.trial import TrialState
 
 from sb3_hpo.results.trials import (
@@ -121,6 +123,39 @@ def _end(
 
 def _state_now(study: optuna.Study, number: int) -> TrialState:
     return trials_of(study)[number].state
+
+
+def living_workers() -> set[str]:
+    """Return the names of the workers that are processes of this machine now."""
+    names = set()
+    for process in psutil.process_iter(["cmdline"]):
+        arguments = process.info["cmdline"] or []  # none: it has ended, or is not ours to see
+        if "sb3_hpo.workers" in arguments and "--name" in arguments[:-1]:
+            names.add(arguments[arguments.index("--name") + 1])
+    return names
+
+
+def is_of_this_machine(worker: str | None) -> bool:
+    """Return whether a worker of this name runs on this machine, or did."""
+    return worker is not None and worker.split(":")[0] == socket.gethostname()
+
+
+def take_back_orphans(study: optuna.Study) -> list[int]:
+    """Deal with running trials of this machine whose worker is no process any more.
+
+    Of what a command left that was killed; other machines' trials have to be waited for.
+
+    Returns:
+        Their numbers.
+    """
+    running = [trial for trial in trials_of(study) if trial.state is TrialState.RUNNING]
+    alive = living_workers()  # after the trials: a worker that has just begun one is seen
+    dead = [
+        trial
+        for trial in running
+        if is_of_this_machine(worker := trial.user_attrs.get(WORKER)) and worker not in alive
+    ]
+    return [trial.number for trial in dead if handle_loss(study, trial)]
 
 
 class StaleTrials:

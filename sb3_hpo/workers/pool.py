@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import socket
 import time
 import uuid
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from optuna.trial import TrialState
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
 _POLL_S = 0.3
 _MAX_DEATHS = 3
-_TIMEOUT_GRACE_S = 15.0  # what a worker gets to end an over-long trial itself
+_GRACE_S = 15.0  # what a worker gets to end a trial itself: an over-long one, an interrupted one
 
 
 @dataclass
@@ -79,6 +81,7 @@ class Workers:
         self._deadline = deadline
         self._stale = StaleTrials(config)
         self._result = WorkersResult()
+        self._interrupted = math.inf  # when, by the monotonic clock
 
     def run(self, n_workers: int, on_tick: Callable[[], None]) -> WorkersResult:
         """Start workers and look after them until all have ended.
@@ -127,12 +130,16 @@ class Workers:
         )  # fmt: skip
 
     def _obey(self, received: list[signal.Signals], workers: list[_Worker]) -> None:
-        """Pass signals on: the first asks the workers to end, the second kills them."""
+        """Pass signals on: the first asks the workers to end, the second kills them.
+
+        So does time: an interrupted trial is trained again in any case, so that a worker that
+        hangs in a step is not worth waiting for.
+        """
         if received and self._result.signal is None:
-            self._result.signal = received[0]
+            self._result.signal, self._interrupted = received[0], time.monotonic()
             for worker in workers:
                 worker.process.terminate()
-        if len(received) > 1:
+        if len(received) > 1 or time.monotonic() > self._interrupted + _GRACE_S:
             for worker in workers:
                 worker.process.kill()
 
@@ -151,7 +158,7 @@ class Workers:
                 return True
             self._result.problem = (
                 f"worker {worker.index} died {_MAX_DEATHS} times in a row without finishing a "
-                f"trial (exit status {status}); see {worker.log.name}"
+                f"trial (exit status {status}{_last_words(worker.log)}); see {worker.log.name}"
             )
         worker.log.close()
         return False
@@ -164,7 +171,7 @@ class Workers:
         ]
         if own and (limit := self._config.trial_timeout) is not None:
             n_together = _count_together(own, trials)
-            if max(map(_age, own)) > limit * n_together + _TIMEOUT_GRACE_S:
+            if max(map(_age, own)) > limit * n_together + _GRACE_S:
                 worker.process.kill()
                 if n_together == 1:
                     write_off(self._study, own[0], "timeout", f"hung; killed after {limit:g} s")
@@ -207,6 +214,12 @@ class Workers:
             worker.log.close()
         for worker in workers:  # may raise where the storage is away, so after all are dead
             self._take_back_trials(worker)
+
+
+def _last_words(log: IO[bytes]) -> str:
+    """Return what a worker said of a mistake of the user before it ended, or nothing."""
+    last = Path(log.name).read_text(errors="replace").splitlines()[-1:]
+    return f", {last[0]}" if last and last[0].startswith("error: ") else ""
 
 
 def _count_together(own: list[FrozenTrial], trials: list[FrozenTrial]) -> int:

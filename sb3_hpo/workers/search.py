@@ -26,6 +26,7 @@ from sb3_hpo.utils.errors import UserError
 from sb3_hpo.utils.formatting import plural
 from sb3_hpo.utils.processes import n_cores
 from sb3_hpo.workers.loop import trials_together
+from sb3_hpo.workers.lost_trials import take_back_orphans
 from sb3_hpo.workers.pool import Workers
 from sb3_hpo.workers.progress import Progress
 
@@ -64,6 +65,9 @@ def search(
         The exit status: 0 complete, out of time or stopped by the user; 1 given up; 130 or 143
         interrupted.
     """
+    if owns_study and (numbers := take_back_orphans(study)):
+        trials = ", ".join(map(str, numbers))
+        echo(console, f"Their workers are gone, so these trials are tried again: {trials}.")
     n_left = config.n_trials - count_trials(trials_of(study)).finished
     if n_left <= 0:
         echo(console, f"It is complete. For more trials: --n-trials {2 * config.n_trials}; "

@@ -187,6 +187,11 @@ def test_read_options_missing_value_is_refused(argv: tuple[str, ...], message: s
     assert mistakes(*argv) == message
 
 
+def test_read_options_nothing_is_answered_with_an_example() -> None:
+    with pytest.raises(UserError, match=r"^algo: missing; env: missing: for instance --algo ppo"):
+        read_options([], OPTIMIZE).config()
+
+
 def test_read_options_print_config_is_told_apart() -> None:
     assert command("--print-config").print_config is True
     assert command().print_config is False

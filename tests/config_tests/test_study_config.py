@@ -87,7 +87,7 @@ def test_make_config_two_wrong_combinations_says_both() -> None:
 
 
 def test_make_config_missing_algo_and_env_says_both() -> None:
-    with pytest.raises(UserError, match=r"^algo: Field required; env: Field required$"):
+    with pytest.raises(UserError, match=r"^algo: missing; env: missing$"):
         make_config({})
 
 
@@ -288,3 +288,9 @@ def test_duration_that_is_none_says_what_one_is(text: str) -> None:
         UserError, match=r"^timeout: must be seconds, or 90s, 10m, 2h, 1d, but got"
     ):
         make_config({"algo": "ppo", "env": "Pendulum-v1", "timeout": text})
+
+
+@pytest.mark.parametrize("values", [{"run_dir": "a\0b"}, {"enqueue": ["a.yaml", "a\0b"]}])
+def test_nul_in_a_path_is_a_mistake_of_its_option(values: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=rf"^{next(iter(values))}: must be text without NUL, but"):
+        make_config({"algo": "ppo", "env": "CartPole-v1", **values})

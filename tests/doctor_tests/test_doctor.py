@@ -19,9 +19,11 @@ from sb3_hpo.config.study_config import make_config
 from sb3_hpo.doctor.__main__ import main
 from sb3_hpo.doctor.journal_faults import find_lock
 from sb3_hpo.doctor.journal_file import read_journal
-from sb3_hpo.doctor.stuck_trials import default_wait, living_workers, running_trials, watch
+from sb3_hpo.doctor.stuck_trials import default_wait, running_trials, watch
 from sb3_hpo.results.trials import trials_of
 from sb3_hpo.storages.open import open_storage
+from sb3_hpo.workers.lost_trials import living_workers
+from tests.support.processes import living_worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -321,13 +323,8 @@ def test_operation_of_a_newer_optuna_is_left_alone(
 def worker(path: Path) -> Iterator[str]:
     """A process that looks like a worker of this machine."""
     name = f"{HERE}:0:{os.getpid():x}"
-    code = "import time; print(flush=True); time.sleep(60)"
-    command = [sys.executable, "-c", code, "sb3_hpo.workers", "--name", name]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
+    with living_worker(name):
         yield name
-        process.kill()
 
 
 def test_broken_line_of_a_journal_in_use_is_left_alone(

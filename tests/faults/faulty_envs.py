@@ -44,7 +44,7 @@ class FaultyEnv(KnownReturnEnv):
         self._fault: str | None = None
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        if Path(sys.argv[0]).name == "rehearsal.py":
+        if Path(sys.argv[0]).name == "try_out.py":
             return super().step(action)  # faults are for trials
         if self._fault is None:
             self._fault = take_fault(self._folder)

@@ -232,6 +232,13 @@ def test_zoo_atari_entry_is_for_all_atari_games(tmp_path: Path) -> None:
     assert point.kwargs == {"gamma": 0.98}
 
 
+def test_zoo_entry_that_says_nothing_of_the_run_is_known_by_its_environment(
+    tmp_path: Path,
+) -> None:
+    point = read("Pendulum-v1:\n  gamma: 0.9\n", tmp_path)
+    assert (point.source, point.kwargs) == ("zoo.yml", {"gamma": 0.9})
+
+
 def test_zoo_file_without_the_environment_suggests_one(tmp_path: Path) -> None:
     text = refusal("Pendulum-v0: {policy: MlpPolicy}\nCartPole-v1: {n_timesteps: 1}", tmp_path)
     assert text == (

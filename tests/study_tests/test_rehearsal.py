@@ -1,22 +1,20 @@
 from __future__ import annotations
 
-import math
+import os
 import time
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import psutil
 import pytest
 
 from sb3_hpo.config.study_config import StudyConfig, make_config
-from sb3_hpo.envs.factory import EnvFactory
 from sb3_hpo.study import rehearsal
-from sb3_hpo.study.rehearsal import rehearse, try_out
+from sb3_hpo.study.rehearsal import rehearse
+from sb3_hpo.study.try_out import STAGES
 from sb3_hpo.utils.errors import UserError
-from tests.support.envs import KnownReturnEnv
+from tests.support.envs import TargetEnv
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
 
@@ -24,190 +22,45 @@ def config(env: str = "tests.support.envs:TargetEnv", **values: Any) -> StudyCon
     return make_config({"algo": "ppo", "env": env, **values})
 
 
-class Liar(KnownReturnEnv):
-    """Gives one thing that is not as its spaces or the API say."""
+class Fatal(TargetEnv):
+    """Ends its process, without a word and as if all were well, or hangs."""
 
-    def __init__(self, lie: str = "") -> None:
+    def __init__(self, at: str = "", how: str = "exit") -> None:
         super().__init__()
-        self._lie = lie
+        self._at, self._how = at, how
+        self._end("make")
+
+    def _end(self, at: str) -> None:
+        if at == self._at and self._how == "exit":
+            os._exit(0)
+        if at == self._at:
+            time.sleep(600)
 
     def reset(self, **options: Any) -> Any:
-        observation, info = super().reset(**options)
-        return observation if self._lie == "old reset" else (observation, info)
+        self._end("reset")
+        return super().reset(**options)
 
     def step(self, action: Any) -> Any:
-        observation, reward, done, truncated, info = super().step(action)
-        if self._lie == "old step":
-            return observation, reward, done, info
-        if self._lie == "shape":
-            observation = np.zeros(3, np.float32)
-        if self._lie == "nan":
-            observation = np.full(2, np.nan, np.float32)
-        if self._lie == "exit":
-            raise SystemExit(0)
-        return observation, None if self._lie == "reward" else reward, done, truncated, info
+        self._end("step")
+        return super().step(action)
 
 
-def score_of_nothing(values: Sequence[float]) -> None:
-    """Forget to return."""
-    sum(values)
+def score_that_exits(_values: list[float]) -> float:
+    os._exit(0)
 
 
-def score_of_spread(values: Sequence[float]) -> float:
-    """Divide by what a flat curve has not."""
-    return values[-1] / (max(values) - min(values))
+def score_that_hangs(_values: list[float]) -> float:
+    time.sleep(600)
+    return 0.0
 
 
-def score_of_logs(values: Sequence[float]) -> float:
-    """Count on values that are positive."""
-    return sum(math.log(value) for value in values)
+def fatal(at: str, how: str) -> StudyConfig:
+    return config("tests.study_tests.test_rehearsal:Fatal", env_kwargs={"at": at, "how": how})
 
 
-def score_of_nan(_values: Sequence[float]) -> float:
-    """Say nothing."""
-    return float("nan")
-
-
-def score_of_two(first: float, last: float) -> float:
-    """Take other arguments."""
-    return last - first
-
-
-def test_try_out_a_sound_study_says_nothing() -> None:
-    assert try_out(config()) == []
-    assert try_out(config(score="tests.study_tests.test_rehearsal:score_of_logs",
-                          env="tests.support.envs:KnownReturnEnv")) == []  # fmt: skip
-
-
-@pytest.mark.parametrize("env", ["CartPole-v1", "tests.support.envs:DictEnv",
-"tests.support.envs:make_goal_env",
-                                 "tests.support.envs:ImageEnv", "FrozenLake-v1"])  # fmt: skip
-def test_try_out_takes_every_kind_of_observation(env: str) -> None:
-    assert try_out(config(env)) == []
-
-
-def test_try_out_takes_only_valid_actions_where_the_algorithm_does() -> None:
-    env = "tests.support.envs:MaskedEnv"  # raises at one that is not
-    assert try_out(config(env, algo="maskable_ppo")) == []
-    with pytest.raises(UserError, match=r"^env: step \d of .* failed: ValueError: .* not valid"):
-        try_out(config(env))
-
-
-@pytest.mark.parametrize(
-    ("lie", "message"),
-    [
-        ("old reset", r"`reset` of .* must return \(observation, info\), but .* ndarray; "),
-        (
-            "old step",
-            r"step 1 of .* must return \(observation, reward, terminated, truncated, inf",
-        ),
-        ("shape", r"step 1 .* an observation of the shape \(2,\), as its .* but gave \(3,\)$"),
-        ("nan", r"step 1 of .* must give a finite observation, but gave \[nan nan\]$"),
-        ("reward", r"step 1 of .* must pay a finite number, but got None$"),
-        (
-            "exit",
-            r"step 1 of .* failed: SystemExit: 0 \(.*/tests/study_tests/test_rehearsal.py:\d+\)$",
-        ),
-    ],
-)
-def test_try_out_environment_that_breaks_its_promise_is_told(lie: str, message: str) -> None:
-    with pytest.raises(UserError, match=f"^env: {message}"):
-        try_out(config("tests.study_tests.test_rehearsal:Liar", env_kwargs={"lie": lie}))
-
-
-@pytest.mark.parametrize(
-    ("env", "message"),
-    [
-        (
-            "RaisingEnv",
-            r"step 5 of .* failed: ValueError: the gripper is gone \(.*/envs.py:\d+\)$",
-        ),
-        ("NanRewardEnv", "step 10 of .* must pay a finite number, but got nan$"),
-    ],
-)
-def test_try_out_environment_that_fails_later_is_told(env: str, message: str) -> None:
-    with pytest.raises(UserError, match=f"^env: {message}"):
-        try_out(config(f"tests.support.envs:{env}"))
-
-
-@pytest.mark.parametrize(
-    ("rule", "message"),
-    [
-        ("nothing", "for instance of .*, but got None$"),
-        ("nan", "for instance of .*, but got nan$"),
-        ("spread", r"but of \[-.* failed: ZeroDivisionError: .* \(.*/test_rehearsal.py:\d+\)$"),
-        (
-            "two",
-            "failed: TypeError: score_of_two.. missing 1 required positional argument: 'last'",
-        ),
-        ("logs", "failed: ValueError: math domain error"),  # TargetEnv's returns are negative
-    ],
-)
-def test_try_out_score_rule_that_gives_no_number_is_told(rule: str, message: str) -> None:
-    name = f"tests.study_tests.test_rehearsal:score_of_{rule}"
-    with pytest.raises(UserError, match=f"^score: {name} must make a finite .*{message}"):
-        try_out(config(score=name))
-
-
-def test_try_out_metric_is_looked_for_where_an_episode_ends() -> None:
-    with pytest.raises(UserError, match="unknown metric 'is_sucess'; did you mean 'is_success'"):
-        try_out(config(metric="is_sucess"))
-
-
-def test_try_out_metric_of_an_empty_info_is_told() -> None:
-    with pytest.raises(
-        UserError, match=r"^metric: the last info of an episode is empty, so it has"
-    ):
-        try_out(config("CartPole-v1", metric="is_success"))
-
-
-def test_try_out_endless_episode_leaves_the_metric_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rehearsal, "_MAX_STEPS", 50)
-    (warning,) = try_out(config("tests.support.envs:EndlessEnv", metric="nothing"))
-    assert warning == (
-        "metric: it is not known yet whether the last info has 'nothing', as no episode ended "
-        "within 50 random steps"
-    )
-
-
-def test_try_out_endless_episode_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rehearsal, "_MAX_STEPS", 50)
-    (warning,) = try_out(config("tests.support.envs:EndlessEnv"))
-    assert warning.startswith(
-        "env: evaluations will be cut if a trained policy is not faster: no "
-    )
-
-
-def test_try_out_slow_environment_costs_seconds_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rehearsal, "_WALK_S", 0.05)
-    start = time.monotonic()
-    assert try_out(config("tests.support.envs:EndlessEnv")) == []
-    assert time.monotonic() - start < 1
-
-
-def test_try_out_environment_that_exists_once_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_self: EnvFactory) -> None:
-        raise ConnectionError("port in use")
-
-    monkeypatch.setattr(EnvFactory, "bare", refuse)
-    with pytest.raises(
-        UserError, match="could be made once, but not again: ConnectionError: port"
-    ):
-        try_out(config())
-
-
-def test_try_out_tells_what_costs_returns() -> None:
-    (text,) = try_out(config("tests.support.envs:WideActionEnv"))
-    assert text.startswith("env: ")
-    assert "symmetric and normalized Box action space" in text
-
-
-def test_try_out_tells_what_sb3_objects_to() -> None:
-    (text,) = try_out(
-        config("tests.support.envs:KnownReturnEnv", env_kwargs={"obs_scale": 1000.0})
-    )
-    assert text.startswith("env: SB3's check_env objects: ")
-    assert "\n" not in text
+def hurry(monkeypatch: pytest.MonkeyPatch, stage: str) -> None:
+    """Let a stage have a second."""
+    monkeypatch.setitem(STAGES, stage, STAGES[stage]._replace(limit_s=1.0))
 
 
 def test_rehearsal_left_out_starts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,7 +90,9 @@ def test_rehearsal_leaves_nobody_where_the_block_fails() -> None:
 
 
 def test_rehearse_environment_that_ends_its_process_is_told() -> None:
-    with pytest.raises(UserError, match=r"^env: .*ExitingEnv' ended its process .*exit status 3"):
+    with pytest.raises(
+        UserError, match=r"^env: a step of .*ExitingEnv ended its process .*exit status 3"
+    ):
         rehearse(config("tests.support.envs:ExitingEnv"))
 
 
@@ -265,19 +120,58 @@ def test_rehearse_step_that_never_ends_is_told() -> None:
     assert warning == "env: a step of tests.support.envs:HangingEnv took longer than 10 s"
 
 
-def score_of_text(_values: list[float]) -> Any:
-    return "1.5"
+@pytest.mark.parametrize(
+    ("at", "doing"), [("make", "making"), ("reset", "resetting"), ("step", "a step of")]
+)
+def test_rehearsal_environment_that_ends_its_process_is_told_before_ours_is_made(
+    at: str, doing: str
+) -> None:
+    message = rf"^env: {doing} .*:Fatal ended its process \(exit status 0\)"
+    entered = False
+    with pytest.raises(UserError, match=message), rehearsal.rehearsal(fatal(at, "exit"), print):
+        entered = True
+    assert entered == (at == "step")
 
 
-def test_score_that_is_text_is_refused() -> None:
-    with pytest.raises(UserError, match=r"^score: .*but got '1.5'"):
-        try_out(config(score="tests.study_tests.test_rehearsal:score_of_text"))
+@pytest.mark.parametrize(("at", "doing"), [("make", "making"), ("reset", "resetting")])
+def test_rehearsal_environment_that_hangs_is_told_before_ours_is_made(
+    at: str, doing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hurry(monkeypatch, at)
+    with (
+        pytest.raises(UserError, match=rf"^env: {doing} .*:Fatal took longer than 1 s; "),
+        rehearsal.rehearsal(fatal(at, "hang"), print),
+    ):
+        pytest.fail("the command would make it now, and hang")
 
 
-def tunes_when_made() -> Any:
-    raise UserError("a worker came upon tune() while it imported this script")
+def test_rehearsal_tells_what_takes_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    hurry(monkeypatch, "reset")
+    monkeypatch.setattr(rehearsal, "_PATIENCE_S", 0.3)
+    told = list[str]()
+    with pytest.raises(UserError), rehearsal.rehearsal(fatal("reset", "hang"), told.append):
+        pass
+    assert told[-1].startswith("env: resetting ")
+    assert told[-1].endswith(":Fatal takes its time; waiting up to 1 s")
 
 
-def test_script_that_tunes_as_it_is_imported_is_told_so_and_nothing_else() -> None:
-    with pytest.raises(UserError, match=r"^a worker came upon tune\(\)"):
-        try_out(config("tests.study_tests.test_rehearsal:tunes_when_made"))
+def test_rehearse_script_that_ends_its_process_as_it_is_imported_is_told(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text("import os, sys\nif 'try_out' in sys.argv[0]: os._exit(0)\n"
+                      "def sample(trial):\n    return {}\n")  # fmt: skip
+    message = r"^importing .*script.py:sample ended its process \(exit status 0\)"
+    with pytest.raises(UserError, match=message):
+        rehearse(config(space=f"{script}:sample"))
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [("exits", r"ended its process \(exit"), ("hangs", "took longer than 1 s")],
+)
+def test_rehearse_score_rule_is_blamed_for_what_it_does(
+    rule: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hurry(monkeypatch, "score")
+    name = f"tests.study_tests.test_rehearsal:score_that_{rule}"
+    with pytest.raises(UserError, match=f"^score: calling {name} {message}"):
+        rehearse(config(score=name))

@@ -70,6 +70,11 @@ def test_quantile_pruner_counts_trials_that_optuna_leaves_out(state: TrialState)
     assert prunes(optunas, study_of(values), 3.5) is True
 
 
+def test_quantile_pruner_leaves_out_failed_trials_which_are_tried_again() -> None:
+    study = study_of([*EIGHT, *[(TrialState.FAIL, 100.0)] * 8])
+    assert prunes(QuantilePruner(), study, 5.5) is False
+
+
 @pytest.mark.parametrize(("n_others", "pruned"), [(4, False), (5, True)])
 def test_quantile_pruner_waits_for_startup_trials(n_others: int, pruned: bool) -> None:
     study = study_of([(RUNNING, 1.0)] * n_others)

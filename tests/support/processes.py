@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def pids_of(*words: str) -> list[int]:
@@ -16,3 +23,17 @@ def pids_of(*words: str) -> list[int]:
         if all(word.encode() in line for word in words):
             pids.append(int(folder.name))
     return pids
+
+
+@contextmanager
+def living_worker(name: str) -> Iterator[None]:
+    """Have a process that looks like a worker of this machine."""
+    code = "import time; print(flush=True); time.sleep(60)"
+    command = [sys.executable, "-c", code, "sb3_hpo.workers", "--name", name]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        try:
+            yield
+        finally:
+            process.kill()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import socket
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -11,7 +12,15 @@ from sb3_hpo.config.study_config import make_config
 from sb3_hpo.results.trials import trials_of
 from sb3_hpo.storages.open import open_storage
 from sb3_hpo.storages.retrying import RetryingStorage
-from sb3_hpo.workers.lost_trials import StaleTrials, find_lost, hand_back, handle_loss, write_off
+from sb3_hpo.workers.lost_trials import (
+    StaleTrials,
+    find_lost,
+    hand_back,
+    handle_loss,
+    take_back_orphans,
+    write_off,
+)
+from tests.support.processes import living_worker
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -157,3 +166,17 @@ def test_finished_trial_is_never_stale(study: optuna.Study) -> None:
     study.tell(trial, 1.0)
     clock.now = 1e6
     assert stale.find(trials_of(study)) == []
+
+
+def test_take_back_orphans_takes_those_of_dead_workers_of_this_machine(
+    study: optuna.Study,
+) -> None:
+    here, alive = f"{socket.gethostname()}:0:dead", f"{socket.gethostname()}:1:beef"
+    for worker in (here, alive, "far:0:dead", None):
+        trial = study.ask({"x": optuna.distributions.FloatDistribution(0, 1)})
+        if worker is not None:
+            trial.set_user_attr("worker", worker)
+    with living_worker(alive):
+        assert take_back_orphans(study) == [0]
+    assert states(study) == ["FAIL", "RUNNING", "RUNNING", "RUNNING", "WAITING"]
+    assert trials_of(study)[4].user_attrs == {"n_losses": 1, "retry_of": 0}

@@ -82,7 +82,7 @@ def test_timeout_ends_the_search_and_the_same_command_goes_on(tmp_path: Path) ->
 def test_hung_worker_is_killed_and_its_trial_given_up_after_its_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sb3_hpo.workers.pool._TIMEOUT_GRACE_S", 1.0)
+    monkeypatch.setattr("sb3_hpo.workers.pool._GRACE_S", 1.0)
     hung = config(tmp_path, n_trials=1, env="HangingEnv", trial_timeout=2)
     study, result = run_workers(hung, 1)
     assert result == WorkersResult()
@@ -133,6 +133,44 @@ def test_second_signal_kills_workers_and_is_not_counted_as_a_loss(tmp_path: Path
     first, retry = trials_of(study)
     assert (first.state, first.user_attrs["outcome"]) == (TrialState.FAIL, "interrupted")
     assert (retry.state, "n_losses" in retry.user_attrs) == (TrialState.WAITING, False)
+
+
+def test_worker_that_hangs_is_killed_some_time_after_one_signal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sb3_hpo.workers.pool._GRACE_S", 1.0)
+    hung = config(tmp_path, n_trials=1, env="HangingEnv")
+    location = StudyLocation.of(hung)
+    study = create_or_resume(hung, location, prepare(hung))
+    sent: list[float] = []
+
+    def interrupt() -> None:
+        if not sent and count_trials(trials_of(study)).running == 1:
+            sent.append(time.monotonic())
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    result = Workers(study, hung, location, None).run(1, interrupt)
+    assert result.signal is signal.SIGTERM
+    assert time.monotonic() - sent[0] < 10
+    assert [trial.user_attrs.get("outcome") for trial in trials_of(study)] == ["interrupted", None]
+
+
+def test_worker_that_ends_with_a_mistake_of_the_user_says_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from sb3_hpo import tune\nfrom tests.support.envs import TargetEnv\n"
+        "if __name__ != '__main__': tune(algo='ppo', env='CartPole-v1')\n"
+    )
+    config_ = config(tmp_path, n_trials=1)
+    location = StudyLocation.of(config_)
+    study = create_or_resume(config_, location, prepare(config_))
+    config_ = config_.model_copy(update={"env": f"{script}:TargetEnv"})
+    result = Workers(study, config_, location, None).run(1, lambda: None)
+    assert result.problem is not None
+    assert "(exit status 2, error: " in result.problem
+    assert 'call it under if __name__ == "__main__":' in result.problem
 
 
 @pytest.mark.parametrize(("other_was_trained", "progressed"), [(False, False), (True, True)])

@@ -60,7 +60,7 @@ def read_enqueued(path: Path, space: BoundSpace) -> EnqueuedPoint:
     if "params" in values and "kwargs" in values:
         nearest = nearest_point(values["params"], space.dimensions)
         return EnqueuedPoint(path.name, nearest, values["kwargs"])
-    if is_zoo_file(values):
+    if is_zoo_file(values, space.config.env.rpartition(":")[2]):
         entry = read_zoo_entry(values, f"enqueue: {path}", space.config, space.action_space)
         if entry.differences:
             logger.warning(

@@ -47,15 +47,17 @@ class ZooEntry:
     differences: tuple[str, ...]
 
 
-def is_zoo_file(values: Mapping[str, Any]) -> bool:
+def is_zoo_file(values: Mapping[str, Any], env: str) -> bool:
     """Tell whether a file has entries by environment, as RL Zoo's have.
 
     Args:
         values: The file's contents.
+        env: The study's environment; entries of others are known by what they say of the run.
     """
     return bool(values) and all(
-        isinstance(entry, Mapping) and not {"n_timesteps", "policy"}.isdisjoint(entry)
-        for entry in values.values()
+        isinstance(entry, Mapping)
+        and (name == env or not {"n_timesteps", "policy"}.isdisjoint(entry))
+        for name, entry in values.items()
     )
 
 
