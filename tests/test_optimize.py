@@ -85,7 +85,7 @@ def test_main_config_mistakes_are_reported_all_at_once(
     (tmp_path / "bad.yaml").write_text("algo: ppo\nn_trails: 3\nn_envs: many\nnormalize: 7\n")
     assert main(["--config", "bad.yaml"]) == 2
     error = capsys.readouterr().err
-    for part in ("'n_trails'; did you mean 'n_trials'", "n_envs: ", "normalize: ", "env: Field"):
+    for part in ("'n_trails'; did you mean 'n_trials'", "n_envs: ", "normalize: ", "env: missing"):
         assert part in error
 
 

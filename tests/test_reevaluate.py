@@ -301,8 +301,8 @@ def test_a_strangers_study_runs_no_code(
     assert doctor([str(tmp_path)]) == 0
     assert not (tmp_path / "mark").exists()
     assert "strange_env" not in sys.modules
-    with pytest.raises(ZeroDivisionError):
-        main(["--storage", str(tmp_path), "--trust"])
+    assert main(["--storage", str(tmp_path), "--trust"]) == 2
+    assert "importing strange_env failed: ZeroDivisionError" in capsys.readouterr().err
     assert (tmp_path / "mark").exists()
 
 

@@ -290,7 +290,9 @@ def test_duration_that_is_none_says_what_one_is(text: str) -> None:
         make_config({"algo": "ppo", "env": "Pendulum-v1", "timeout": text})
 
 
-@pytest.mark.parametrize("values", [{"run_dir": "a\0b"}, {"enqueue": ["a.yaml", "a\0b"]}])
+@pytest.mark.parametrize(
+    "values", [{"run_dir": "a\0b"}, {"study_name": "a\0b"}, {"enqueue": ["a.yaml", "a\0b"]}]
+)
 def test_nul_in_a_path_is_a_mistake_of_its_option(values: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=rf"^{next(iter(values))}: must be text without NUL, but"):
         make_config({"algo": "ppo", "env": "CartPole-v1", **values})

@@ -252,7 +252,7 @@ def test_folder_of_a_strangers_study_is_below_runs(
     assert find_run_dir("sqlite:///x.db", study) == tmp_path.resolve() / "runs" / folder
 
 
-@pytest.mark.parametrize("name", ["../../x", "..", "/etc/x", 300 * "n", "a\0b", ".hidden", ""])
+@pytest.mark.parametrize("name", ["../../x", "..", "/etc/x", 300 * "n", ".hidden", ""])
 def test_place_refuses_a_name_that_is_no_folder(name: str) -> None:
     with pytest.raises(UserError, match=r"^study_name: without --run-dir it is the name of"):
         StudyLocation.of(make_config({"algo": "ppo", "env": "x", "study_name": name}))
