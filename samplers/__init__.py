@@ -34,7 +34,16 @@ from samplers import (
     tqc,
     trpo,
 )
-from samplers._dimensions import Choice, Dimension, Float, Int, OneMinus, PowerOfTwo
+from samplers._dimensions import (
+    Choice,
+    Dimension,
+    Float,
+    Int,
+    Number,
+    OneMinus,
+    PowerOfTwo,
+    nearest,
+)
 from samplers._shared import Size, SpaceContext, TrialLike
 from samplers._space import SearchSpace
 from samplers.a2c import sample_a2c_params
@@ -57,12 +66,14 @@ __all__ = [
     "Dimension",
     "Float",
     "Int",
+    "Number",
     "OneMinus",
     "PowerOfTwo",
     "SearchSpace",
     "Size",
     "SpaceContext",
     "TrialLike",
+    "nearest",
     "sample_a2c_params",
     "sample_ars_params",
     "sample_crossq_params",

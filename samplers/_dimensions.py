@@ -35,6 +35,7 @@ class Dimension:
         name: In the trial.
         argument: What it decides: an argument, dotted below `policy_kwargs`, or a value for the
             finish; "" stands for the name.
+        together: The arguments that the finish makes of it, with others or in other words.
         default: What stands for SB3's default, in the trial.
         since: The smallest size that has it.
         source: Where the range comes from.
@@ -44,6 +45,7 @@ class Dimension:
 
     name: str
     argument: str = field(default="", kw_only=True)
+    together: tuple[str, ...] = field(default=(), kw_only=True)
     default: Any = field(kw_only=True)
     since: Size = field(default="default", kw_only=True)
     source: str = field(default="", kw_only=True)
@@ -77,14 +79,36 @@ class Dimension:
         raise NotImplementedError
 
 
+class Number(Dimension):
+    """A number of the trial, on a scale of its own."""
+
+    def from_scale(self, drawn: Any) -> Any:
+        """Return what a number of the trial stands for."""
+        return drawn
+
+    def to_value(self, drawn: Any, context: SpaceContext, size: Size) -> Any:  # noqa: ARG002
+        """Return what a number of the trial stands for, whatever the problem."""
+        return self.from_scale(drawn)
+
+    def to_scale(self, value: Any) -> Any:
+        """Return the number that stands for a value exactly, in the range or not; or None."""
+        return value if is_number(value) else None
+
+    def to_drawn(self, value: Any, context: SpaceContext, size: Size) -> Any:
+        """Return the number of the range that stands for a value, or the nearest to that."""
+        drawn = self.to_scale(value)
+        return None if drawn is None else nearest(drawn, self.distribution(context, size))
+
+
 @dataclass(frozen=True)
-class Float(Dimension):
+class Float(Number):
     """A number in a range.
 
     Attributes:
         low: Lowest, or a function of context and size.
         high: Highest, likewise.
         log: Whether on a log scale.
+        step: From one to the next; default: all numbers.
         to: What a number of the trial stands for, where it is not itself.
         back: What stands for such a value.
     """
@@ -92,6 +116,7 @@ class Float(Dimension):
     low: float | OfContext
     high: float | OfContext
     log: bool = field(default=False, kw_only=True)
+    step: float | None = field(default=None, kw_only=True)
     to: Callable[[float], Any] | None = field(default=None, kw_only=True)
     back: Callable[[Any], float | None] | None = field(default=None, kw_only=True)
 
@@ -105,24 +130,22 @@ class Float(Dimension):
         from optuna.distributions import FloatDistribution
 
         low, high = _of(self.low, context, size), _of(self.high, context, size)
-        return FloatDistribution(low, high, log=self.log)
+        return FloatDistribution(low, high, log=self.log, step=self.step)
 
     def suggest(self, trial: TrialLike, context: SpaceContext, size: Size) -> Any:
         """Ask a trial for it."""
         asked = self.distribution(context, size)
-        return trial.suggest_float(self.name, asked.low, asked.high, log=asked.log)
+        return trial.suggest_float(
+            self.name, asked.low, asked.high, step=asked.step, log=asked.log
+        )
 
-    def to_value(self, drawn: Any, context: SpaceContext, size: Size) -> Any:  # noqa: ARG002
+    def from_scale(self, drawn: Any) -> Any:
         """Return what a number of the trial stands for."""
         return drawn if self.to is None else self.to(drawn)
 
-    def to_drawn(self, value: Any, context: SpaceContext, size: Size) -> Any:
-        """Return the nearest number of the range."""
-        drawn: Any = value if self.back is None else self.back(value)
-        if not is_number(drawn):
-            return None
-        asked = self.distribution(context, size)
-        return min(max(float(drawn), asked.low), asked.high)
+    def to_scale(self, value: Any) -> Any:
+        """Return the number that stands for a value; None if there is none."""
+        return super().to_scale(value if self.back is None else self.back(value))
 
 
 @dataclass(frozen=True)
@@ -141,17 +164,17 @@ class OneMinus(Float):
         """Always: the trial has the distance."""
         return True
 
-    def to_value(self, drawn: Any, context: SpaceContext, size: Size) -> Any:  # noqa: ARG002
+    def from_scale(self, drawn: Any) -> Any:
         """Return the number."""
-        return 1.0 if drawn < self.one_below else 1.0 - drawn
+        return 1.0 if 0 <= drawn < self.one_below else 1.0 - drawn
 
-    def to_drawn(self, value: Any, context: SpaceContext, size: Size) -> Any:
-        """Return the distance, or the nearest in the range."""
-        return super().to_drawn(1.0 - value, context, size) if is_number(value) else None
+    def to_scale(self, value: Any) -> Any:
+        """Return the distance."""
+        return 1.0 - value if is_number(value) else None
 
 
 @dataclass(frozen=True)
-class Int(Dimension):
+class Int(Number):
     """A whole number in a range.
 
     Attributes:
@@ -180,14 +203,6 @@ class Int(Dimension):
         high = _of(self.high, context, size)
         return trial.suggest_int(self.name, asked.low, high, step=asked.step, log=asked.log)
 
-    def to_drawn(self, value: Any, context: SpaceContext, size: Size) -> Any:
-        """Return the nearest number of the range."""
-        if not is_number(value):
-            return None
-        asked = self.distribution(context, size)
-        nearest = asked.low + asked.step * round((value - asked.low) / asked.step)
-        return min(max(nearest, asked.low), asked.high)
-
 
 @dataclass(frozen=True)
 class PowerOfTwo(Int):
@@ -198,15 +213,16 @@ class PowerOfTwo(Int):
         """Always: the trial has the exponent."""
         return True
 
-    def to_value(self, drawn: Any, context: SpaceContext, size: Size) -> Any:  # noqa: ARG002
-        """Return the power: whole, unless the exponent may be negative."""
-        return 2.0**drawn if isinstance(self.low, int) and self.low < 0 else power_of_two(drawn)
+    def from_scale(self, drawn: Any) -> Any:
+        """Return the power; below 1 it is no whole number."""
+        return 2.0**drawn if drawn < 0 else power_of_two(drawn)
 
-    def to_drawn(self, value: Any, context: SpaceContext, size: Size) -> Any:
-        """Return the exponent of the nearest power in the range."""
+    def to_scale(self, value: Any) -> Any:
+        """Return the exponent, which is whole where the value is a power."""
         if not is_number(value) or value <= 0:
             return None
-        return super().to_drawn(math.log2(value), context, size)
+        exponent = math.log2(value)
+        return int(exponent) if exponent.is_integer() else exponent
 
 
 @dataclass(frozen=True)
@@ -219,11 +235,6 @@ class Choice(Dimension):
     """
 
     choices: Sequence[Any] | Mapping[str, Any] | OfContext
-
-    @property
-    def is_noted(self) -> bool:
-        """Whether names stand for lists, which a storage can hold as a note only."""
-        return self.decides.endswith("net_arch")
 
     def distribution(self, context: SpaceContext, size: Size) -> CategoricalDistribution:
         """Return its choices in Optuna's words."""
@@ -252,6 +263,23 @@ def is_number(value: Any) -> bool:
     """Tell whether something that people have written is a number, and finite."""
     is_any = isinstance(value, int | float) and not isinstance(value, bool)
     return is_any and math.isfinite(value)
+
+
+def nearest(drawn: Any, asked: BaseDistribution) -> Any:
+    """Return what can be drawn and is next to a value; None if there is nothing near."""
+    choices = getattr(asked, "choices", None)
+    if choices is not None:
+        numbers = [choice for choice in choices if is_number(choice)]
+        if drawn in choices or not is_number(drawn) or len(numbers) < len(choices):
+            return drawn if drawn in choices else None
+        return min(numbers, key=lambda choice: abs(choice - drawn))
+    if not is_number(drawn):
+        return None
+    low, high, step = asked.low, asked.high, asked.step  # type: ignore[attr-defined]
+    drawn = min(max(drawn, low), high)
+    if step is not None and drawn != low:
+        drawn = min(low + round((drawn - low) / step) * step, high)
+    return drawn
 
 
 def _of(value: Any, context: SpaceContext, size: Size) -> Any:

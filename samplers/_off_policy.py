@@ -66,10 +66,10 @@ def tau(since: Size) -> Float:
 
 # What TD3 and DDPG have in common.
 ACTION_NOISE = (
-    Choice("noise_type", ("none", "normal", "ou"), default="none", since="small",
-           exists=has_box_actions, source="Zoo"),
-    Float("noise_std", 0.01, 0.5, log=True, default=None, since="small",
-          when=("noise_type", ("normal", "ou")),
+    Choice("noise_type", ("none", "normal", "ou"), together=("action_noise",), default="none",
+           since="small", exists=has_box_actions, source="Zoo"),
+    Float("noise_std", 0.01, 0.5, log=True, together=("action_noise",), default=None,
+          since="small", when=("noise_type", ("normal", "ou")),
           source="Zoo: 0 to 0.5; actions are scaled to [-1, 1] where SB3 adds it"),
 )  # fmt: skip
 DETERMINISTIC_ACTOR = (*off_policy_dimensions(CONTINUOUS_REPLAY), net_arch("big"))

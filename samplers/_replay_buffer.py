@@ -69,7 +69,8 @@ class Replay:
             ),
             PowerOfTwo(
                 "update_to_data_pow", self.min_update_to_data_pow, self._most_updates_pow,
-                argument="update_to_data", default=self.update_to_data_pow, since="small",
+                argument="update_to_data", together=("gradient_steps", "train_freq"),
+                default=self.update_to_data_pow, since="small",
                 source="up to four times SB3's default, twice below the full space",
             ),
         )  # fmt: skip
@@ -95,11 +96,13 @@ class Replay:
             ),
             Int(
                 "n_sampled_goal", 1, 8, argument="replay_buffer_kwargs.n_sampled_goal",
-                default=None, exists=lambda context: context.her, source="Zoo: 1 to 5",
+                together=("replay_buffer_kwargs",), default=None,
+                exists=lambda context: context.her, source="Zoo: 1 to 5",
             ),
             Choice(
                 "goal_selection_strategy", ("future", "final", "episode"),
-                argument="replay_buffer_kwargs.goal_selection_strategy", default=None,
+                argument="replay_buffer_kwargs.goal_selection_strategy",
+                together=("replay_buffer_kwargs",), default=None,
                 since="full", exists=lambda context: context.her,
             ),
             Int(

@@ -13,11 +13,12 @@ if TYPE_CHECKING:
     from samplers._space import Values
 
 SOFT_ACTOR = (
-    Choice("ent_coef_mode", ("auto", "fixed"), default="auto", since="full",
-           source="a fixed coefficient, or a target for which SAC learns it"),
-    Float("ent_coef_fixed", 1e-3, 0.5, log=True, default=None, since="full",
-          when=("ent_coef_mode", "fixed"), source="Zoo YAML"),
-    Float("target_entropy_scale", 0.25, 2.0, log=True, default=1.0, since="full",
+    Choice("ent_coef_mode", ("auto", "fixed"), together=("ent_coef",), default="auto",
+           since="full", source="a fixed coefficient, or a target for which SAC learns it"),
+    Float("ent_coef_fixed", 1e-3, 0.5, log=True, together=("ent_coef",), default=None,
+          since="full", when=("ent_coef_mode", "fixed"), source="Zoo YAML"),
+    Float("target_entropy_scale", 0.25, 2.0, log=True,
+          together=("target_entropy", "ent_coef"), default=1.0, since="full",
           exists=has_box_actions, when=("ent_coef_mode", "auto"),
           source="a multiple of SB3's own, minus the number of action dimensions"),
     Choice("use_sde", (False, True), default=False, since="full", exists=has_box_actions),

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from samplers._dimensions import nearest
 from samplers._shared import SpaceContext, is_at_least
 
 if TYPE_CHECKING:
@@ -161,7 +162,8 @@ class SearchSpace:
                 continue
             drawn[item.name] = item.suggest(trial, context, size)
             values[item.decides] = item.to_value(drawn[item.name], context, size)
-            if item.is_noted:
+            # A storage can hold lists as notes only; a choice is the name of one.
+            if item.is_noted or isinstance(values[item.decides], list):
                 notes[item.decides.rpartition(".")[2]] = values[item.decides]
         for step in self.finish:
             notes |= step.do(values, context, size)
@@ -201,7 +203,7 @@ class SearchSpace:
             if item.decides in values:
                 drawn = item.to_drawn(values[item.decides], context, size)
             elif drawn is not None:
-                drawn = _nearest(drawn, item.distribution(context, size))
+                drawn = nearest(drawn, item.distribution(context, size))
             if drawn is not None:
                 params[item.name] = drawn
         return params
@@ -233,14 +235,6 @@ def _one_or_more(value: Any) -> tuple[Any, ...]:
     return value if isinstance(value, tuple) else (value,)
 
 
-def _nearest(drawn: Any, asked: BaseDistribution) -> Any:
-    """Return a default, or the end of a narrower range that is next to it."""
-    choices = getattr(asked, "choices", None)
-    if choices is not None:
-        return drawn if drawn in choices else None
-    return min(max(drawn, asked.low), asked.high)  # type: ignore[attr-defined]
-
-
 _GROUPS = ("policy_kwargs", "replay_buffer_kwargs")
 
 
@@ -259,11 +253,10 @@ def _nested(values: Values) -> dict[str, Any]:
     """Put dotted names into dicts of their own."""
     kwargs: dict[str, Any] = {}
     for name, value in values.items():
-        outer, _, inner = name.partition(".")
-        if inner:
-            kwargs.setdefault(outer, {})[inner] = value
-        elif name in kwargs:
-            kwargs[name] = {**value, **kwargs[name]}
-        else:
-            kwargs[name] = value
+        *groups, last = name.split(".")
+        inner = kwargs
+        for group in groups:
+            inner = inner.setdefault(group, {})
+        is_group = isinstance(value, dict) and isinstance(inner.get(last), dict)
+        inner[last] = {**value, **inner[last]} if is_group else value
     return kwargs

@@ -48,7 +48,7 @@ SPACE = SearchSpace(
            argument=NET_ARCH, default="medium", source="the actor's"),
     PowerOfTwo("critic_width_pow", lambda _, size: 6 if is_at_least(size, "full") else 8,
                lambda _, size: 11 if is_at_least(size, "full") else 10,
-               argument="critic_width", default=10,
+               argument="critic_width", together=("net_arch",), default=10,
                source="of two layers; the paper: 2048, on a CPU several times slower than 1024; "
                "Zoo YAML: 64 to 2048"),
     Float("batch_norm_momentum", 1e-3, 0.1, log=True, argument="policy_kwargs.batch_norm_momentum",

@@ -36,6 +36,7 @@ SPACE = ppo.SPACE.changed(
                default=7, since="small",
                source="backpropagation through time needs sequences; Zoo YAML: 16 to 2048"),
     PowerOfTwo("n_minibatches_pow", 0, ROLLOUT.most_minibatches_pow, argument="n_minibatches",
+               together=("batch_size",),
                default=0, since="small", source="as PPO"),
     Choice("net_arch", _net_archs, argument="policy_kwargs.net_arch", default="small",
            source="none is needed behind an LSTM; Zoo YAML: none, one of 64, two of 256"),

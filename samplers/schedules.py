@@ -47,13 +47,19 @@ class CosineSchedule:
 def learning_rate_schedule(since: Size = "full", source: str = "Zoo: lin_") -> Choice:
     """Return the dimension of how the learning rate falls; the full space has the cosine too."""
     return Choice(
-        f"learning_rate{_SUFFIX}", _kinds, default="constant", since=since, source=source
+        f"learning_rate{_SUFFIX}",
+        _kinds,
+        together=("learning_rate",),
+        default="constant",
+        since=since,
+        source=source,
     )
 
 
 CLIP_RANGE_SCHEDULE = Choice(
     f"clip_range{_SUFFIX}",
     ("constant", "linear"),
+    together=("clip_range",),
     default="constant",
     since="full",
     source="Zoo: lin_",

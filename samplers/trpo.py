@@ -35,6 +35,7 @@ SPACE = SearchSpace(
     PowerOfTwo("n_steps_pow", _ROLLOUT.shortest_pow, _ROLLOUT.longest_pow, argument="n_steps",
                default=11, since="small", source="Zoo: 2^5 to 2^12"),
     PowerOfTwo("n_minibatches_pow", 0, _ROLLOUT.most_minibatches_pow, argument="n_minibatches",
+               together=("batch_size",),
                default=4, source="as PPO"),
     Int("n_critic_updates", 5, 30, log=True, default=10, source="Zoo"),
     ONE_MINUS_GAE_LAMBDA,

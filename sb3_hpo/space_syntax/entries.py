@@ -10,9 +10,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from sb3_hpo.utils.errors import UserError, unknown_name
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
 
 _KEYS = ("choices", "high", "log", "low", "step", "type")
 _TYPES = ("categorical", "float", "int")
@@ -65,6 +70,13 @@ class Range:
         """Return the ends."""
         return [self.low, self.high]
 
+    def distribution(self) -> BaseDistribution:
+        """Return the range in Optuna's words."""
+        if self.is_whole:
+            step = 1 if self.step is None else int(self.step)
+            return IntDistribution(int(self.low), int(self.high), log=self.log, step=step)
+        return FloatDistribution(self.low, self.high, log=self.log, step=self.step)
+
     def plain(self) -> dict[str, Any]:
         """Return the entry as a mapping."""
         more: dict[str, Any] = {"log": True} if self.log else {}
@@ -83,6 +95,10 @@ class Choices:
     """
 
     by_name: Mapping[Any, Any]
+
+    def distribution(self) -> BaseDistribution:
+        """Return the choices in Optuna's words."""
+        return CategoricalDistribution(list(self.by_name))
 
     def values(self) -> list[Any]:
         """Return the choices."""
@@ -190,7 +206,7 @@ def check_constant(value: Any) -> None:
         )
 
 
-def read_mapping(spec: Mapping[str, Any]) -> Entry:
+def read_mapping(spec: Mapping[str, Any]) -> Range | Choices:
     """Read an entry that is written as a mapping.
 
     Args:

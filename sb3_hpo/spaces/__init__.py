@@ -2,7 +2,7 @@
 
 - `bind`: which space it is (a shipped one of `samplers`), made valid for the problem
 - `bound_space`: what comes of it
-- `yaml_space`: a space made from the entries of a file
+- `file_space`: a space made from the entries of a file
 - `dimensions`: in which dimension an argument of SB3 lives
 - `points`: points of a space, drawn, and the nearest to given ones
 - `overrides`: `--fixed`, `--range`, `--choices`, `--drop` and files based on a space
@@ -15,7 +15,7 @@ __all__ = [
     "bound_space",
     "dimensions",
     "enqueue",
+    "file_space",
     "overrides",
     "points",
-    "yaml_space",
 ]

@@ -10,8 +10,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from rich.console import Console
 from rich.table import Table
 
-from samplers import SEARCH_SPACES
-from sb3_hpo.algorithms.constructor import true_name
+from samplers import OneMinus, PowerOfTwo
 from sb3_hpo.algorithms.registry import find_algorithm, load_algorithm
 from sb3_hpo.config.study_config import make_config
 from sb3_hpo.envs.problem import probe_env
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
     from optuna.distributions import BaseDistribution
 
+    from samplers import Dimension
     from sb3_hpo.config.study_config import StudyConfig
 
 _MIN_WIDTH = 120
@@ -53,20 +53,26 @@ def space_table(spaces: Mapping[str, BoundSpace], size: str) -> Table:
         table.add_column(column, no_wrap=column != "range", min_width=10)
     table.add_column("source of the range", min_width=24)
     order = [size, *SIZES[SIZES.index(size) + 1 :]]
-    sources = {item.name: item.source for item in SEARCH_SPACES[config.algo].dimensions}
     for name in spaces["full"].dimensions:
         shown = next(item for item in order if name in spaces[item].dimensions)
         smallest = next(item for item in SIZES if name in spaces[item].dimensions)
-        kind, extent, scale = _words(name, spaces[shown].dimensions[name])
+        kind, extent, scale = _words(spaces[shown].declared[name], spaces[shown].dimensions[name])
         default = spaces[shown].default_params.get(name)
         style = None if name in spaces[size].dimensions else "dim"
         table.add_row(
-            name, kind, extent, scale, _number(default), smallest, sources.get(name), style=style
+            name,
+            kind,
+            extent,
+            scale,
+            _number(default),
+            smallest,
+            spaces[shown].declared[name].source,
+            style=style,
         )
     return table
 
 
-def _words(name: str, distribution: BaseDistribution) -> tuple[str, str, str]:
+def _words(item: Dimension, distribution: BaseDistribution) -> tuple[str, str, str]:
     """Return kind, range and scale in words."""
     if isinstance(distribution, CategoricalDistribution):
         return "choice", ", ".join(_number(choice) for choice in distribution.choices), ""
@@ -74,10 +80,11 @@ def _words(name: str, distribution: BaseDistribution) -> tuple[str, str, str]:
         raise TypeError(distribution)
     kind = "int" if isinstance(distribution, IntDistribution) else "float"
     scale = "log" if distribution.log else "linear"
-    if name.endswith("_pow"):
-        scale = f"{true_name(name)} = 2^x"
-    if name.startswith("one_minus_"):
-        scale = f"{scale}, {true_name(name)} = 1 - x"
+    argument = item.decides.removeprefix("policy_kwargs.")
+    if isinstance(item, PowerOfTwo):
+        scale = f"{argument} = 2^x"
+    if isinstance(item, OneMinus):
+        scale = f"{scale}, {argument} = 1 - x"
     if distribution.step not in (None, 1):
         scale = f"{scale}, steps of {distribution.step:g}"
     return kind, f"{_number(distribution.low)} to {_number(distribution.high)}", scale

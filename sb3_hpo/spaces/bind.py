@@ -3,34 +3,32 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from samplers import (
-    SEARCH_SPACES,
-    SpaceContext,
-)
+from samplers import SEARCH_SPACES, SearchSpace, SpaceContext
 from sb3_hpo.space_syntax.yaml_files import BASED_ON, SIZE, check_arguments
 from sb3_hpo.spaces.bound_space import SIZES, BoundSpace
-from sb3_hpo.spaces.overrides.request import OverrideRequest, request_of_file, request_of_options
-from sb3_hpo.spaces.overrides.resolve import OverrideContext, resolve_overrides
-from sb3_hpo.spaces.points import discover_dimensions, nearest_point
-from sb3_hpo.spaces.yaml_space import FileSpace
+from sb3_hpo.spaces.dimensions import dimension_named
+from sb3_hpo.spaces.file_space import file_space
+from sb3_hpo.spaces.overrides.changes import changes_of_file, changes_of_options
+from sb3_hpo.spaces.overrides.resolve import OverriddenSpace, resolve_overrides
+from sb3_hpo.spaces.points import discover_ranges, nearest_point
 from sb3_hpo.utils.errors import UserError, unknown_name
 from sb3_hpo.utils.import_strings import load_reference
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Sequence
 
     from optuna.distributions import BaseDistribution
 
+    from samplers import Dimension, Size
     from sb3_hpo.config.study_config import StudyConfig
     from sb3_hpo.config.training_config import TrainingConfig
     from sb3_hpo.envs.problem import Problem
+    from sb3_hpo.spaces.overrides.changes import Change
     from sb3_hpo.spaces.overrides.trial_proxy import ResolvedOverrides, Sample
-
-    Dimensions = dict[str, BaseDistribution]
 
 
 @dataclass(frozen=True)
@@ -38,37 +36,54 @@ class _Source:
     """A space as it comes, before overrides.
 
     Attributes:
-        sample: From a trial to keyword arguments.
-        name: What the user calls it.
-        defaults: SB3's defaults in its dimensions; None if nobody knows.
-        first_points: Points that learn fast.
-        params_of: From keyword arguments to the point next to them.
-        distributions: What it may suggest, with some dimensions held and others changed; None
-            where it does not say so and has to be drawn from.
-        all_names: Dimensions of the same space in its largest size.
-        bare: The same space without a context, in each size.
-        request: Overrides that come with it.
+        space: Its dimensions; of a function those that were seen.
+        context: The problem.
+        size: How much of it is searched.
+        function: The user's function, which says nothing of itself; its name.
+        changes: Overrides that come with it.
         is_edited: Whether all of it is the user's.
     """
 
-    sample: Sample
-    name: str
-    defaults: Mapping[str, Any] | None = None
-    first_points: tuple[Mapping[str, Any], ...] = ()
-    params_of: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
-    distributions: Callable[..., dict[str, BaseDistribution]] | None = None
-    all_names: tuple[str, ...] = ()
-    bare: tuple[Sample, ...] = ()
-    request: OverrideRequest | None = None
+    space: SearchSpace
+    context: SpaceContext
+    size: Size
+    function: tuple[Sample, str] | None = None
+    changes: Sequence[Change] = ()
     is_edited: bool = False
 
-    def dimensions(self, sample: Sample, done: Sequence[ResolvedOverrides] = ()) -> Dimensions:
-        """Return what may be suggested after some overrides."""
-        if self.distributions is None:
-            return discover_dimensions(sample, self.name)
-        held = {name: value for item in done for name, value in item.held.items()}
+    @property
+    def sample(self) -> Sample:
+        """From a trial to keyword arguments."""
+        if self.function is not None:
+            return self.function[0]
+        return partial(self.space.sample, context=self.context, size=self.size)
+
+    @property
+    def bare(self) -> tuple[Sample, ...]:
+        """The same space without a context, in each size; none of a function."""
+        if self.function is not None or self.is_edited:
+            return ()
+        return tuple(partial(self.space.sample, size=size) for size in SIZES)
+
+    def dimensions(self, size: Size) -> dict[str, Dimension]:
+        """Return the dimensions of a size by name."""
+        found = self.space.dimensions_for(self.context, size)
+        return {item.name: item for item in found}
+
+    def ranges(
+        self, sample: Sample, done: Sequence[ResolvedOverrides]
+    ) -> dict[str, BaseDistribution]:
+        """Return what may be drawn after some overrides.
+
+        Args:
+            sample: With these overrides.
+            done: The overrides.
+        """
+        if self.function is not None:
+            return discover_ranges(sample, self.function[1])
+        held = {name: value for item in done for name, value in item.answers.items()}
         changed = {name: value for item in done for name, value in item.changed.items()}
-        return self.distributions(held=held, changed=changed)
+        return self.space.distributions(self.context, self.size, held, changed)
 
 
 def bind_space(config: StudyConfig, problem: Problem) -> BoundSpace:
@@ -82,31 +97,32 @@ def bind_space(config: StudyConfig, problem: Problem) -> BoundSpace:
             exist, or the user's function does not return keyword arguments.
     """
     source = _find_source(config, problem)
-    sample, defaults = source.sample, source.defaults or {}
-    dimensions = source.dimensions(sample)
-    all_overrides: list[ResolvedOverrides] = []
-    for request in (source.request, request_of_options(config)):
-        if request is not None:
-            context = OverrideContext(config, dimensions, defaults, source.all_names)
-            overrides = resolve_overrides(request, context)
-            sample = partial(overrides.apply, sample)
-            all_overrides.append(overrides)
-            dimensions = source.dimensions(sample, all_overrides)
+    declared, largest = source.dimensions(source.size), source.dimensions("full")
+    sample: Sample = source.sample
+    done: list[ResolvedOverrides] = []
+    own = ranges = source.ranges(sample, done)
+    for changes, place in ((source.changes, "space"), (changes_of_options(config), "")):
+        left = {name: item for name, item in declared.items() if name in ranges}
+        space = OverriddenSpace(config, left, ranges, largest)
+        done.append(resolve_overrides(changes, space, place))
+        sample = partial(done[-1].apply, sample)
+        ranges = source.ranges(sample, done)
     firsts: list[dict[str, Any]] = []
-    for point in source.first_points:
-        nearest = nearest_point(point, dimensions)
-        if nearest not in firsts:  # what tells them apart may be fixed
-            firsts.append(nearest)
-    edited = {name for item in all_overrides for name in item.changed} & set(dimensions)
+    for point in source.space.first_points:
+        near = nearest_point(point, ranges)
+        if near not in firsts:  # what tells them apart may be fixed
+            firsts.append(near)
+    edited = {name for item in done for name in item.changed if ranges.get(name) != own[name]}
     return BoundSpace(
         sample,
-        dimensions,
+        ranges,
         config,
         problem.action_space,
-        nearest_point(defaults, dimensions),
+        source.space,
+        source.context,
+        nearest_point(source.space.default_params, ranges),
         tuple(firsts),
-        frozenset(dimensions if source.is_edited else edited),
-        source.params_of,
+        frozenset(ranges if source.is_edited else edited & ranges.keys()),
         source.bare,
     )
 
@@ -131,36 +147,35 @@ def context_of(config: TrainingConfig, problem: Problem) -> SpaceContext:
 
 
 def _find_source(config: StudyConfig, problem: Problem) -> _Source:
-    context = context_of(config, problem)
+    context, size = context_of(config, problem), config.space_size
     if isinstance(config.space, str):
+        found = _load_space(config.space)
+        if isinstance(found, SearchSpace):
+            _check_budget(config, found.min_rollout)
+            return _Source(found, context, size)
         _check_budget(config, 1)
-        function = _load_space(config.space)
-        return _Source(_with_context(function, context, config.space_size), config.space)
+        sample = _with_context(found, context, size)
+        seen = discover_ranges(sample, config.space)
+        table = SearchSpace(
+            *(dimension_named(name, asked) for name, asked in seen.items()),
+            algorithm=config.algo,
+            min_rollout=1,
+        )
+        return _Source(table, context, size, (sample, config.space))
     names = dict(config.space or {})
-    base, size = names.pop(BASED_ON, None), names.pop(SIZE, config.space_size)
+    base, size = names.pop(BASED_ON, None), names.pop(SIZE, size)
     if config.space is not None and base is None:
         _check_budget(config, 1)
         check_arguments(names, "space: ", config.algo, config.policy)
-        space = FileSpace(names, config, problem.action_space)
-        return _Source(space, "space", space.default_params, is_edited=True)
+        table = file_space(names, config, problem.action_space)
+        return _Source(table, context, size, is_edited=True)
     _check_base(base, size, config)
     shipped = SEARCH_SPACES[config.algo]
     _check_budget(config, shipped.min_rollout)
-    sample = _with_context(shipped.sample, context, size)
-    request = None
-    if config.space is not None:
-        request = request_of_file(names, shipped.distributions(context, size))
-    return _Source(
-        sample,
-        config.algo,
-        shipped.default_params,
-        shipped.first_points,
-        params_of=partial(shipped.params_of, context=context, size=size),
-        distributions=partial(shipped.distributions, context, size),
-        all_names=tuple(item.name for item in shipped.dimensions_for(context, "full")),
-        bare=tuple(partial(shipped.sample, size=each) for each in SIZES),
-        request=request,
-    )
+    source = _Source(shipped, context, size)
+    if config.space is None:
+        return source
+    return replace(source, changes=changes_of_file(names, source.dimensions(size)))
 
 
 def _check_base(base: Any, size: Any, config: StudyConfig) -> None:
@@ -173,17 +188,20 @@ def _check_base(base: Any, size: Any, config: StudyConfig) -> None:
 
 
 def _load_space(name: str) -> Any:
+    """Import a function or a `SearchSpace`."""
     try:
         function = load_reference(name)
     except UserError as error:
         raise UserError(f"space: {error}") from error
+    if isinstance(function, SearchSpace):
+        return function
     if isinstance(function, type) or not callable(function):
         kind = (
             "a class" if isinstance(function, type) else f"an object of {type(function).__name__}"
         )
         raise UserError(
-            f"space: {name} must be a function from a trial to a dict of keyword arguments, but "
-            f"is {kind}"
+            f"space: {name} must be a function from a trial to a dict of keyword arguments, or a "
+            f"SearchSpace, but is {kind}"
         )
     return function
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import optuna
-from optuna.distributions import CategoricalDistribution
 
+from samplers import nearest as nearest_value
 from sb3_hpo.utils.errors import UserError, one_line
 
 if TYPE_CHECKING:
@@ -42,36 +42,16 @@ def nearest_point(params: Mapping[str, Any], dimensions: Dimensions) -> dict[str
     """
     nearest = {}
     for name, value in params.items():
-        if name in dimensions and (near := _nearest_value(value, dimensions[name])) is not None:
+        if name in dimensions and (near := nearest_value(value, dimensions[name])) is not None:
             nearest[name] = near
     return nearest
-
-
-def _nearest_value(value: Any, distribution: BaseDistribution) -> Any:
-    """Return the nearest value that can be suggested; None if there is nothing near."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if isinstance(distribution, CategoricalDistribution):
-        if value in distribution.choices:
-            return value
-        numbers = [c for c in distribution.choices if isinstance(c, int | float)]
-        if not is_number or len(numbers) < len(distribution.choices):
-            return None
-        return min(numbers, key=lambda choice: abs(choice - value))
-    if not is_number:
-        return None
-    low, high = distribution.low, distribution.high  # type: ignore[attr-defined]
-    near = min(max(value, low), high)
-    step = distribution.step  # type: ignore[attr-defined]
-    if step is not None and near != low:
-        near = min(low + round((near - low) / step) * step, high)
-    return near
 
 
 _N_PROBES = 64  # random draws; every branch of the shipped spaces has probability >= 1/4
 
 
-def discover_dimensions(sample: Sample, name: str) -> dict[str, BaseDistribution]:
-    """Find the dimensions of a space by drawing from it.
+def discover_ranges(sample: Sample, name: str) -> dict[str, BaseDistribution]:
+    """Find what a function may suggest by drawing from it.
 
     Args:
         name: What the user calls it.
@@ -83,7 +63,7 @@ def discover_dimensions(sample: Sample, name: str) -> dict[str, BaseDistribution
         UserError: It does not return keyword arguments.
     """
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    dimensions: dict[str, BaseDistribution] = {}
+    ranges: dict[str, BaseDistribution] = {}
     for _ in range(_N_PROBES):
         trial = study.ask()
         try:
@@ -99,5 +79,5 @@ def discover_dimensions(sample: Sample, name: str) -> dict[str, BaseDistribution
                 f"space: {name} must return a dict of keyword arguments, "
                 f"but returned {type(kwargs).__name__}"
             )
-        dimensions.update(trial.distributions)
-    return dimensions
+        ranges.update(trial.distributions)
+    return ranges

@@ -91,7 +91,8 @@ class _TryOut:
         self, process: subprocess.Popen[bytes], log: IO[bytes], tell: Callable[[str], None]
     ) -> None:
         self._process, self._log, self._tell = process, log, tell
-        self._stage, self._doing, self._since = STAGES["start"], "trying out", time.time()
+        self._stage, self._since = STAGES["start"], time.time()
+        self._doing = self._stage.doing
         self._result: dict[str, Any] = {}
         self._is_told = False
         self._said: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
@@ -117,6 +118,7 @@ class _TryOut:
                 continue
             if "stage" in said:
                 self._stage, self._since = STAGES[said["stage"]], said["since"]
+                self._is_told = False
                 self._doing = self._stage.doing.format(said["what"])
             else:
                 self._result = said

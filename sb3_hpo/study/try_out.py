@@ -55,7 +55,7 @@ class Stage(NamedTuple):
 
 
 STAGES = {
-    "start": Stage("trying out {}", 180.0),
+    "start": Stage("env: starting the process that tries it out", 180.0),
     "import": Stage("importing {}", 180.0),
     "make": Stage("env: making {}", 180.0),  # a simulator's start may take its time
     "reset": Stage("env: resetting {}", 180.0),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,7 +12,7 @@ from sb3_hpo.config.study_config import make_config
 from sb3_hpo.envs.problem import Problem
 from sb3_hpo.spaces.bind import bind_space
 from sb3_hpo.spaces.bound_space import BoundSpace
-from sb3_hpo.spaces.enqueue.enqueued_point import EnqueuedPoint, params_near, read_enqueued
+from sb3_hpo.spaces.enqueue.enqueued_point import EnqueuedPoint, read_enqueued
 from sb3_hpo.spaces.points import draw_at, nearest_point
 from sb3_hpo.study.preflight import try_points
 from sb3_hpo.utils.errors import UserError
@@ -222,12 +223,8 @@ def test_zoo_her_strings_and_episode_frequency_are_read(tmp_path: Path) -> None:
 
 def test_zoo_atari_entry_is_for_all_atari_games(tmp_path: Path) -> None:
     space = bind()
-    space = BoundSpace(
-        space.sample,
-        space.dimensions,
-        make_config({"algo": "ppo", "env": "ale_py:BreakoutNoFrameskip-v4"}),
-        space.action_space,
-    )
+    ours = make_config({"algo": "ppo", "env": "ale_py:BreakoutNoFrameskip-v4"})
+    space = replace(space, config=ours)
     point = read("atari: {policy: CnnPolicy, gamma: 0.98}", tmp_path, space)
     assert point.kwargs == {"gamma": 0.98}
 
@@ -286,9 +283,9 @@ def test_nearest_point_is_on_steps_inside_and_among_the_choices() -> None:
     assert near == {"n_steps": 5, "one_minus_gamma": 0.25, "tau": 0.08}
 
 
-def test_params_near_leaves_out_what_the_space_cannot_say() -> None:
+def test_params_of_leaves_out_what_the_space_cannot_say() -> None:
     space = bind()
-    params = params_near({"policy_kwargs": {"net_arch": [7]}, "gamma": 0.9}, space)
+    params = space.params_of({"policy_kwargs": {"net_arch": [7]}, "gamma": 0.9})
     assert "net_arch" not in params
     assert params["one_minus_gamma"] == pytest.approx(0.1)
     assert params["learning_rate"] == space.default_params["learning_rate"]

@@ -11,21 +11,34 @@ from optuna.distributions import (
 )
 from optuna.trial import FixedTrial
 
+from samplers import Choice, Dimension, Float, OneMinus, PowerOfTwo, SpaceContext
 from sb3_hpo.config.study_config import StudyConfig, make_config
-from sb3_hpo.spaces.dimensions import to_dimension
-from sb3_hpo.spaces.overrides.request import request_of_file, request_of_options
-from sb3_hpo.spaces.overrides.resolve import OverrideContext, resolve_overrides
+from sb3_hpo.spaces.dimensions import find_dimension, to_drawn
+from sb3_hpo.spaces.overrides.changes import (
+    Change,
+    Drop,
+    Fix,
+    SetChoices,
+    SetRange,
+    changes_of_file,
+    changes_of_options,
+)
+from sb3_hpo.spaces.overrides.resolve import OverriddenSpace, resolve_overrides
 from sb3_hpo.spaces.overrides.trial_proxy import ResolvedOverrides
 from sb3_hpo.utils.errors import UserError
 
-DIMENSIONS: dict[str, BaseDistribution] = {
-    "learning_rate": FloatDistribution(1e-5, 1e-2, log=True),
-    "one_minus_gamma": FloatDistribution(1e-4, 0.1, log=True),
-    "n_steps_pow": IntDistribution(3, 8),
-    "n_minibatches_pow": IntDistribution(0, 6),
-    "activation_fn": CategoricalDistribution(["tanh", "relu"]),
-    "net_arch": CategoricalDistribution(["tiny", "small"]),
-}
+ITEMS: tuple[Dimension, ...] = (
+    Float("learning_rate", 1e-5, 1e-2, log=True, default=3e-4),
+    OneMinus("one_minus_gamma", 1e-4, 0.1, argument="gamma", default=0.01),
+    PowerOfTwo("n_steps_pow", 3, 8, argument="n_steps", default=11),
+    PowerOfTwo(
+        "n_minibatches_pow", 0, 6, argument="n_minibatches", together=("batch_size",), default=5
+    ),
+    Choice("activation_fn", ["tanh", "relu"], default="tanh"),
+    Choice("net_arch", ["tiny", "small"], default="small"),
+)
+DIMENSIONS = {item.name: item for item in ITEMS}
+RANGES = {item.name: item.distribution(SpaceContext(), "full") for item in ITEMS}
 DEFAULTS = {
     "learning_rate": 3e-4,
     "one_minus_gamma": 0.01,
@@ -64,15 +77,19 @@ def config(**values: Any) -> StudyConfig:
 
 def change(**values: Any) -> ResolvedOverrides:
     study = config(**values)
-    return resolve_overrides(
-        request_of_options(study), OverrideContext(study, DIMENSIONS, DEFAULTS)
-    )
+    space = OverriddenSpace(study, DIMENSIONS, RANGES, DIMENSIONS)
+    return resolve_overrides(changes_of_options(study), space)
 
 
 def refusal(**values: Any) -> str:
     with pytest.raises(UserError, match=r"^[^\n]+$") as caught:
         change(**values)
     return str(caught.value)
+
+
+def in_its_dimension(name: str, value: Any) -> tuple[str, Any] | None:
+    item = find_dimension(name, DIMENSIONS)
+    return None if item is None else (item.name, to_drawn(name, value, item, RANGES[item.name]))
 
 
 @pytest.mark.parametrize(
@@ -89,16 +106,15 @@ def refusal(**values: Any) -> str:
         ("n_epochs", 5, None),
     ],
 )
-def test_to_dimension_value_is_as_computed_by_hand(
+def test_to_drawn_value_is_as_computed_by_hand(
     name: str, value: Any, expected: tuple[str, Any] | None
 ) -> None:
-    assert to_dimension(name, value, DIMENSIONS) == expected
+    assert in_its_dimension(name, value) == expected
 
 
-def test_to_dimension_power_of_two_is_an_integer() -> None:
-    dimension = to_dimension("n_steps", 256, DIMENSIONS)
-    assert dimension is not None
-    assert type(dimension[1]) is int
+def test_to_drawn_power_of_two_is_an_integer() -> None:
+    _, drawn = in_its_dimension("n_steps", 256) or ("", None)
+    assert type(drawn) is int
 
 
 @pytest.mark.parametrize(
@@ -116,9 +132,9 @@ def test_to_dimension_power_of_two_is_an_integer() -> None:
         ("activation_fn", "gelu", r"must be one of \['tanh', 'relu'\], but got 'gelu'"),
     ],
 )
-def test_to_dimension_impossible_value_is_refused(name: str, value: Any, message: str) -> None:
+def test_to_drawn_impossible_value_is_refused(name: str, value: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        to_dimension(name, value, DIMENSIONS)
+        in_its_dimension(name, value)
 
 
 def test_fixed_dimensions_and_arguments_are_told_apart() -> None:
@@ -129,7 +145,7 @@ def test_fixed_dimensions_and_arguments_are_told_apart() -> None:
 
 def test_fixed_batch_size_holds_the_minibatches_without_effect() -> None:
     overrides = change(fixed={"batch_size": 100})
-    assert overrides.held == {"n_minibatches_pow": 5}
+    assert overrides.answers == {"n_minibatches_pow": 5}
     assert overrides.kwargs == {"batch_size": 100}
 
 
@@ -139,12 +155,12 @@ def test_fixed_batch_size_holds_the_minibatches_without_effect() -> None:
 def test_fixed_users_dimension_wins_over_the_default_in_any_order(names: tuple[str, str]) -> None:
     values = {"batch_size": 100, "n_minibatches_pow": 2}
     overrides = change(fixed={name: values[name] for name in names})
-    assert overrides.held == {"n_minibatches_pow": 2}
+    assert overrides.answers == {"n_minibatches_pow": 2}
 
 
 def test_policy_kwarg_that_is_a_dimension_is_held() -> None:
     overrides = change(policy_kwargs={"activation_fn": "x", "ortho_init": False})
-    assert overrides == ResolvedOverrides({"activation_fn": "tanh"})
+    assert overrides == ResolvedOverrides(idle={"activation_fn": "tanh"})
 
 
 def test_apply_held_dimensions_are_not_asked_of_the_trial() -> None:
@@ -363,10 +379,10 @@ def test_fixed_choice_of_a_users_space_is_translated_by_the_space() -> None:
         return {"train_freq": choices[trial.suggest_categorical("train_freq", list(choices))]}
 
     study = config(algo="sac", fixed={"train_freq": "episode"})
-    given = OverrideContext(
-        study, {"train_freq": CategoricalDistribution(["step", "episode"])}, {}
-    )
-    overrides = resolve_overrides(request_of_options(study), given)
+    item = Choice("train_freq", ["step", "episode"], default=None)
+    asked = item.distribution(SpaceContext(), "full")
+    given = OverriddenSpace(study, {item.name: item}, {item.name: asked}, {})
+    overrides = resolve_overrides(changes_of_options(study), given)
     assert overrides.apply(own, FixedTrial({})) == {"train_freq": (1, "episode")}
 
 
@@ -378,8 +394,28 @@ def test_file_based_on_a_space_changes_and_drops() -> None:
         "activation_fn": "relu",
         "net_arch": {"choices": ["tiny", "small"]},
     }
-    request = request_of_file(names, DIMENSIONS)
-    assert request.fixed == {"activation_fn": "relu"}
-    assert request.range == {"gamma": {"low": 0.5, "high": 0.75, "log": False, "step": None}}
-    assert request.choices == {"n_minibatches_pow": [2, 4]}
-    assert request.drop == ["n_steps_pow"]
+    changes: list[Change] = [
+        SetRange("learning_rate", {"low": 1e-5, "high": 1e-2, "log": True, "step": None}),
+        SetRange("gamma", {"low": 0.5, "high": 0.75, "log": False, "step": None}),
+        SetChoices("n_minibatches_pow", [2, 4]),
+        Fix("activation_fn", "relu"),
+        SetChoices("net_arch", ["tiny", "small"]),
+        Drop("n_steps_pow"),
+    ]
+    assert changes_of_file(names, DIMENSIONS) == changes
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"range": {"gamma": "interval(0.5, 0.75)"}}, FloatDistribution(0.25, 0.5, log=True)),
+        ({"range": {"learning_rate": "tag(log, interval(1e-6, 1e-3))"}},
+         FloatDistribution(1e-6, 1e-3, log=True)),
+        ({"choices": {"net_arch": "choice(tiny, small)"}},
+         CategoricalDistribution(["tiny", "small"])),
+    ],
+)  # fmt: skip
+def test_options_take_the_words_of_hydra(
+    values: dict[str, Any], expected: BaseDistribution
+) -> None:
+    assert list(change(**values).changed.values()) == [expected]

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sb3_hpo.algorithms.kwargs import deserialize_kwargs
 from sb3_hpo.algorithms.trust import check_trusted, named_modules
-from sb3_hpo.spaces.dimensions import check_inside, to_dimension
+from sb3_hpo.spaces.dimensions import check_inside, find_dimension, to_drawn
 from sb3_hpo.spaces.enqueue.zoo_file import is_zoo_file, read_zoo_entry
 from sb3_hpo.spaces.points import nearest_point
 from sb3_hpo.utils.errors import UserError, unknown_name
 from sb3_hpo.utils.files import read_yaml_mapping
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from sb3_hpo.spaces.bound_space import BoundSpace
@@ -69,44 +67,25 @@ def read_enqueued(path: Path, space: BoundSpace) -> EnqueuedPoint:
                 entry.name,
                 ", ".join(entry.differences),
             )
-        return EnqueuedPoint(path.name, params_near(entry.kwargs, space), entry.kwargs)
+        params = space.params_of(deserialize_kwargs(entry.kwargs))
+        return EnqueuedPoint(path.name, params, entry.kwargs)
     return EnqueuedPoint(path.name, _read_params(values, path, space))
-
-
-def params_near(kwargs: Mapping[str, Any], space: BoundSpace) -> dict[str, Any]:
-    """Find the point of a space whose arguments are next to given ones.
-
-    Args:
-        kwargs: Description of keyword arguments; what it lacks has SB3's default.
-
-    Returns:
-        Parameters by dimension; what cannot be found is left out, for the sampler to draw. In a
-        space that does not say what its dimensions decide, these are numbers of the same names.
-    """
-    if space.params_of is not None:
-        return nearest_point(space.params_of(deserialize_kwargs(kwargs)), space.dimensions)
-    params: dict[str, Any] = {}
-    for name, value in {**kwargs.get("policy_kwargs", {}), **kwargs}.items():
-        with contextlib.suppress(UserError):  # what a dimension cannot hold
-            found = to_dimension(name, value, space.dimensions)
-            params.update([] if found is None else [found])
-    return nearest_point(params, space.dimensions)
 
 
 def _read_params(values: dict[str, Any], path: Path, space: BoundSpace) -> dict[str, Any]:
     params: dict[str, Any] = {}
-    mistakes = []
+    mistakes, declared = [], space.declared
     for name, value in values.items():
+        item = find_dimension(name, declared)
+        if item is None:
+            mistakes.append(unknown_name("parameter", name, space.dimensions))
+            continue
+        asked = space.dimensions[item.name]
         try:
-            dimension = to_dimension(name, value, space.dimensions)
-            if dimension is not None:
-                check_inside(*dimension, space.dimensions)
-                params.update([dimension])
+            params[item.name] = to_drawn(name, value, item, asked)
+            check_inside(item.name, params[item.name], asked)
         except UserError as error:
             mistakes.append(f"{name}: {error}")
-            continue
-        if dimension is None:
-            mistakes.append(unknown_name("parameter", name, space.dimensions))
     if mistakes:
         raise UserError(f"enqueue: {path}: {'; '.join(mistakes)}")
     return params

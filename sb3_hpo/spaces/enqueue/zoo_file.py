@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sb3_hpo.algorithms.constructor import SCHEDULES, check_limits, check_name, parse_kwarg
 from sb3_hpo.algorithms.kwargs import deserialize_kwargs
 from sb3_hpo.algorithms.trust import check_trusted, named_modules
-from sb3_hpo.spaces.yaml_space import action_noise
+from sb3_hpo.spaces.file_space import action_noise
 from sb3_hpo.utils.errors import UserError, unknown_name
 
 if TYPE_CHECKING:

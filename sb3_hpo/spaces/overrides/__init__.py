@@ -1,8 +1,8 @@
 """The user's changes to a search space.
 
-- `request`: what the user wants, from options or from a file
+- `changes`: what the user wants, from options or from a file
 - `resolve`: that in the dimensions of a space, checked
 - `trial_proxy`: a trial that answers so, whatever the space
 """
 
-__all__ = ["request", "resolve", "trial_proxy"]
+__all__ = ["changes", "resolve", "trial_proxy"]

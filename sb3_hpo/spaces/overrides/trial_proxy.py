@@ -45,6 +45,7 @@ class ResolvedOverrides:
 
     Attributes:
         held: Answers to `suggest_*`, by dimension; nothing is asked of the trial for them.
+        idle: Such answers where the argument has another value anyway.
         changed: What is asked of the trial instead of what the space asks, by dimension.
         choices: What the user's choices stand for, by dimension and name.
         kwargs: Descriptions of arguments that replace what was sampled, by dotted name.
@@ -54,11 +55,29 @@ class ResolvedOverrides:
     """
 
     held: Mapping[str, Any] = field(default_factory=dict)
+    idle: Mapping[str, Any] = field(default_factory=dict)
     changed: Mapping[str, BaseDistribution] = field(default_factory=dict)
     choices: Mapping[str, Mapping[Any, UserChoice]] = field(default_factory=dict)
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     dropped: Collection[str] = ()
     exact: Mapping[str, Any] = field(default_factory=dict)
+
+    def __or__(self, other: ResolvedOverrides) -> ResolvedOverrides:
+        """Return both."""
+        return ResolvedOverrides(
+            {**self.held, **other.held},
+            {**self.idle, **other.idle},
+            {**self.changed, **other.changed},
+            {**self.choices, **other.choices},
+            {**self.kwargs, **other.kwargs},
+            (*self.dropped, *other.dropped),
+            {**self.exact, **other.exact},
+        )
+
+    @property
+    def answers(self) -> dict[str, Any]:
+        """All that is not asked of the trial."""
+        return {**self.idle, **self.held}
 
     def apply(self, sample: Sample, trial: TrialLike) -> dict[str, Any]:
         """Sample with the changes made.
@@ -120,11 +139,11 @@ class _OverriddenTrial:
         return getattr(self._trial, name)  # a user's space may use more of the trial
 
     def _is_changed(self, name: str) -> bool:
-        return name in self._overrides.held or name in self._overrides.changed
+        return name in self._overrides.answers or name in self._overrides.changed
 
     def _answer(self, name: str) -> Any:
-        if name in self._overrides.held:
-            return self._overrides.held[name]
+        if name in self._overrides.answers:
+            return self._overrides.answers[name]
         distribution = self._overrides.changed[name]
         if isinstance(distribution, CategoricalDistribution):
             chosen = self._trial.suggest_categorical(name, distribution.choices)
