@@ -19,21 +19,9 @@ Each function takes a trial and returns keyword arguments for the algorithm's co
 
 from __future__ import annotations
 
-from samplers import (
-    a2c,
-    ars,
-    crossq,
-    ddpg,
-    dqn,
-    maskable_ppo,
-    ppo,
-    qrdqn,
-    recurrent_ppo,
-    sac,
-    td3,
-    tqc,
-    trpo,
-)
+from importlib import import_module
+from pkgutil import iter_modules
+
 from samplers._dimensions import (
     Choice,
     Dimension,
@@ -89,19 +77,14 @@ __all__ = [
     "sample_trpo_params",
 ]
 
+_MODULES = [
+    import_module(f"{__name__}.{module.name}")
+    for module in iter_modules(__path__)
+    if not module.name.startswith("_")
+]
 SEARCH_SPACES: dict[str, SearchSpace] = {
-    "a2c": a2c.SPACE,
-    "ars": ars.SPACE,
-    "crossq": crossq.SPACE,
-    "ddpg": ddpg.SPACE,
-    "dqn": dqn.SPACE,
-    "maskable_ppo": maskable_ppo.SPACE,
-    "ppo": ppo.SPACE,
-    "qrdqn": qrdqn.SPACE,
-    "recurrent_ppo": recurrent_ppo.SPACE,
-    "sac": sac.SPACE,
-    "td3": td3.SPACE,
-    "tqc": tqc.SPACE,
-    "trpo": trpo.SPACE,
+    module.__name__.rpartition(".")[2]: module.SPACE
+    for module in _MODULES
+    if hasattr(module, "SPACE")
 }
-"""The algorithms that can be tuned, by the name used on the command line."""
+"""The search spaces by algorithm: a module with a `SPACE` is one, under its name."""

@@ -284,3 +284,26 @@ def test_overrides_are_part_of_the_study_s_identity() -> None:
         )
     }
     assert len(names) == 5
+
+
+OWN_SPACE = samplers.SearchSpace(
+    samplers.Float("learning_rate", 1e-4, 1e-2, log=True, default=3e-4),
+    samplers.OneMinus("one_minus_gamma", 0.01, 0.2, argument="gamma", default=0.01),
+    samplers.PowerOfTwo("n_steps_pow", 5, 8, argument="n_steps", default=8, since="full"),
+    algorithm="PPO",
+    min_rollout=32,
+    first_points=[{"learning_rate": 1e-3}],
+)
+
+
+def test_bind_own_table_is_a_space_like_the_shipped_ones() -> None:
+    name = "tests.spaces_tests.test_bind:OWN_SPACE"
+    space = bind(space=name, fixed={"gamma": 0.9})
+    assert list(space.dimensions) == ["learning_rate"]
+    assert (space.default_params, space.first_points) == (
+        {"learning_rate": 3e-4},
+        ({"learning_rate": 1e-3},),
+    )
+    assert space.sample(draw_at({"learning_rate": 2e-3})) == {"learning_rate": 2e-3, "gamma": 0.9}
+    with pytest.raises(UserError, match=r"^n_timesteps: .* got 2000 < 10 \* 256 = 2560; train"):
+        bind(space=name, n_timesteps=2000)

@@ -11,7 +11,6 @@ from sb3_hpo.algorithms.kwargs import deserialize_kwargs, serialize_kwargs
 from sb3_hpo.config.study_config import make_config
 from sb3_hpo.envs.problem import Problem
 from sb3_hpo.spaces.bind import bind_space
-from sb3_hpo.spaces.bound_space import BoundSpace
 from sb3_hpo.spaces.enqueue.enqueued_point import EnqueuedPoint, read_enqueued
 from sb3_hpo.spaces.points import draw_at, nearest_point
 from sb3_hpo.study.preflight import try_points
@@ -20,6 +19,8 @@ from tests.support.envs import KnownReturnEnv
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from sb3_hpo.spaces.bound_space import BoundSpace
 
 ZOO_PPO = """
 defaults: &defaults
