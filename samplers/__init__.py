@@ -33,7 +33,7 @@ from samplers._dimensions import (
     nearest,
 )
 from samplers._shared import Size, SpaceContext, TrialLike
-from samplers._space import SearchSpace
+from samplers._space import Finish, SearchSpace
 from samplers.a2c import sample_a2c_params
 from samplers.ars import sample_ars_params
 from samplers.crossq import sample_crossq_params
@@ -52,6 +52,7 @@ __all__ = [
     "SEARCH_SPACES",
     "Choice",
     "Dimension",
+    "Finish",
     "Float",
     "Int",
     "Number",

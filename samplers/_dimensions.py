@@ -259,6 +259,18 @@ class Choice(Dimension):
         return next((name for name, item in by_name.items() if item == value), None)
 
 
+@dataclass(frozen=True)
+class Layers(Choice):
+    """The hidden layers of actor and critic, which are the same."""
+
+    def to_drawn(self, value: Any, context: SpaceContext, size: Size) -> Any:
+        """Return the choice of a list of widths, or of two equal ones by network."""
+        if isinstance(value, Mapping) and value:
+            first, *others = value.values()
+            value = first if all(other == first for other in others) else None
+        return super().to_drawn(value, context, size)
+
+
 def is_number(value: Any) -> bool:
     """Tell whether something that people have written is a number, and finite."""
     is_any = isinstance(value, int | float) and not isinstance(value, bool)

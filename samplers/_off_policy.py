@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from samplers._dimensions import Choice, Float, OneMinus, activations
+from samplers._dimensions import Choice, Float, Layers, OneMinus, activations
 from samplers._replay_buffer import Replay
 from samplers._shared import SpaceContext, box_action_shape, has_box_actions, is_at_least
-from samplers._space import NET_ARCH, merge_layers
+from samplers._space import NET_ARCH, Finish
 
 if TYPE_CHECKING:
     from samplers._dimensions import Dimension
@@ -54,9 +54,9 @@ def net_archs(context: SpaceContext, size: Size) -> dict[str, list[int]]:
     return _FULL_NET_ARCHS if deep else _NET_ARCHS
 
 
-def net_arch(default: str) -> Choice:
+def net_arch(default: str) -> Layers:
     """Return the dimension of the hidden layers."""
-    return Choice("net_arch", net_archs, argument=NET_ARCH, default=default, source="Zoo")
+    return Layers("net_arch", net_archs, argument=NET_ARCH, default=default, source="Zoo")
 
 
 def tau(since: Size) -> Float:
@@ -75,7 +75,7 @@ ACTION_NOISE = (
 DETERMINISTIC_ACTOR = (*off_policy_dimensions(CONTINUOUS_REPLAY), net_arch("big"))
 
 
-class Noise:
+class Noise(Finish):
     """Makes SB3's action noise object of the shape of the actions."""
 
     def do(self, values: Values, context: SpaceContext, _size: Size) -> dict[str, Any]:
@@ -103,15 +103,3 @@ class Noise:
         values["noise_type"] = kinds.get(type(noise).__name__, "none")
         if noise is not None:
             values["noise_std"] = float(noise._sigma.flat[0])
-
-
-class OneForBoth:
-    """Gives actor and critic the same layers, as SB3 does with one list."""
-
-    def do(self, _values: Values, _context: SpaceContext, _size: Size) -> dict[str, Any]:
-        """Leave that to SB3."""
-        return {}
-
-    def undo(self, values: Values, _context: SpaceContext) -> None:
-        """Take the layers of both as one list, where they are the same."""
-        merge_layers(values, "qf")

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from samplers._dimensions import Choice, Float, OneMinus, activations
+from samplers._dimensions import Choice, Float, Layers, OneMinus, activations
 from samplers._shared import SpaceContext, has_box_actions, has_images, is_at_least
-from samplers._space import NET_ARCH, merge_layers
+from samplers._space import NET_ARCH, Finish
 
 if TYPE_CHECKING:
     from samplers._shared import Size
@@ -35,7 +35,7 @@ POLICY = (
         "activation_fn", activations, argument="policy_kwargs.activation_fn", default="tanh",
         since="small", source="Zoo; the full space has ELU and GELU of its tuned configurations",
     ),
-    Choice(
+    Layers(
         "net_arch", _net_archs, argument=NET_ARCH, default="small",
         source="Zoo; one or two layers of 64 or 256",
     ),
@@ -80,7 +80,7 @@ ACTOR_CRITIC = (
 """What A2C and the PPOs have in common."""
 
 
-class SharedLayers:
+class SharedLayers(Finish):
     """Gives actor and critic layers of the same sizes."""
 
     def do(self, values: Values, _context: SpaceContext, _size: Size) -> dict[str, Any]:
@@ -88,7 +88,3 @@ class SharedLayers:
         if NET_ARCH in values:
             values[NET_ARCH] = {"pi": values[NET_ARCH], "vf": list(values[NET_ARCH])}
         return {}
-
-    def undo(self, values: Values, _context: SpaceContext) -> None:
-        """Take the layers of both as one list, where they are the same."""
-        merge_layers(values, "vf")

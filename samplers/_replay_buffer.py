@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from samplers._dimensions import Choice, Int, PowerOfTwo, is_number
 from samplers._shared import SpaceContext, floor_log2, is_at_least, max_rollout_steps
+from samplers._space import Finish
 
 if TYPE_CHECKING:
     import gymnasium
@@ -32,7 +33,7 @@ _NO_WARM_UP_BELOW = 10
 
 
 @dataclass(frozen=True, kw_only=True)
-class Replay:
+class Replay(Finish):
     """How often and from what the networks are updated, where off-policy algorithms differ.
 
     Attributes:

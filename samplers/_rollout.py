@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from samplers._dimensions import is_number
 from samplers._shared import SpaceContext, floor_log2, max_rollout_steps
+from samplers._space import Finish
 
 if TYPE_CHECKING:
     from samplers._shared import Size
@@ -20,7 +21,7 @@ _MAX_MINIBATCHES_POW: dict[Size, int] = {"small": 6, "default": 6, "full": 10}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rollout:
+class Rollout(Finish):
     """What bounds a rollout and its use, where the algorithms with minibatches differ.
 
     Attributes:

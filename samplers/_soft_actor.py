@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from samplers._dimensions import Choice, Float, is_number
 from samplers._shared import SpaceContext, box_action_shape, has_box_actions
+from samplers._space import Finish
 
 if TYPE_CHECKING:
     from samplers._shared import Size
@@ -32,7 +33,7 @@ SOFT_ACTOR = (
 """Entropy and state-dependent exploration."""
 
 
-class Entropy:
+class Entropy(Finish):
     """Fixes the entropy coefficient or gives it a target, and explores from the start."""
 
     def do(self, values: Values, context: SpaceContext, _size: Size) -> dict[str, Any]:

@@ -8,7 +8,7 @@ steps that turn the values of the dimensions into arguments, and say what was us
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from samplers._dimensions import nearest
 from samplers._shared import SpaceContext, is_at_least
@@ -26,7 +26,7 @@ Values = dict[str, Any]
 """Values by argument, dotted below `policy_kwargs`; some are no arguments before the finish."""
 
 
-class Finish(Protocol):
+class Finish:
     """A step from the values of dimensions to arguments, and back."""
 
     def do(self, values: Values, context: SpaceContext, size: Size) -> Mapping[str, Any]:
@@ -35,19 +35,13 @@ class Finish(Protocol):
         Returns:
             What is to be noted beside a trial's parameters: what was used.
         """
+        raise NotImplementedError
 
     def undo(self, values: Values, context: SpaceContext) -> None:
         """Change arguments back into the values that give them, as far as there are such."""
 
 
 NET_ARCH = "policy_kwargs.net_arch"
-
-
-def merge_layers(values: Values, critic: str) -> None:
-    """Take the hidden layers of actor and critic as one list, where they are the same."""
-    layers = values.get(NET_ARCH)
-    if isinstance(layers, Mapping) and layers.get("pi") == layers.get(critic):
-        values[NET_ARCH] = layers["pi"]
 
 
 class SearchSpace:

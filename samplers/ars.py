@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from samplers._dimensions import Choice, Float, Int, is_number
 from samplers._shared import SpaceContext, is_at_least, max_rollout_steps
-from samplers._space import NET_ARCH, SearchSpace
+from samplers._space import NET_ARCH, Finish, SearchSpace
 from samplers.schedules import Schedules, learning_rate_schedule
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def _has_population(context: SpaceContext) -> bool:
     return _most_directions(context) > 1
 
 
-class _Population:
+class _Population(Finish):
     """Follows the best part of the directions; without layers, as the paper's linear policy."""
 
     def do(self, values: Values, _context: SpaceContext, _size: Size) -> dict[str, Any]:

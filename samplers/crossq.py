@@ -9,7 +9,7 @@ from samplers._off_policy import CONTINUOUS_REPLAY, off_policy_dimensions
 from samplers._replay_buffer import MIN_ROLLOUT
 from samplers._shared import is_at_least
 from samplers._soft_actor import SOFT_ACTOR, Entropy
-from samplers._space import NET_ARCH, SearchSpace
+from samplers._space import NET_ARCH, Finish, SearchSpace
 from samplers.schedules import Schedules, learning_rate_schedule
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _RENORM_WARMUP_STEPS = 100_000  # sb3-contrib's default
 
 
-class _Networks:
+class _Networks(Finish):
     """Gives the critic layers of its own, and a warm-up that a short run gets through."""
 
     def do(self, values: Values, context: SpaceContext, _size: Size) -> dict[str, Any]:

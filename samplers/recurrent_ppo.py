@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from samplers import ppo
-from samplers._dimensions import Choice, Int, PowerOfTwo
+from samplers._dimensions import Choice, Int, Layers, PowerOfTwo
 from samplers._on_policy import SharedLayers
 from samplers._shared import is_at_least
 from samplers.schedules import Schedules
@@ -38,7 +38,7 @@ SPACE = ppo.SPACE.changed(
     PowerOfTwo("n_minibatches_pow", 0, ROLLOUT.most_minibatches_pow, argument="n_minibatches",
                together=("batch_size",),
                default=0, since="small", source="as PPO"),
-    Choice("net_arch", _net_archs, argument="policy_kwargs.net_arch", default="small",
+    Layers("net_arch", _net_archs, argument="policy_kwargs.net_arch", default="small",
            source="none is needed behind an LSTM; Zoo YAML: none, one of 64, two of 256"),
     PowerOfTwo("lstm_hidden_size_pow", 4, 8, argument="policy_kwargs.lstm_hidden_size", default=8,
                source="Zoo YAML: 32 to 128; the default is 256"),

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from samplers._dimensions import Float, Int
 from samplers._off_policy import (
     CONTINUOUS_REPLAY,
-    OneForBoth,
     net_arch,
     off_policy_dimensions,
     tau,
@@ -33,7 +32,7 @@ SPACE = SearchSpace(
     algorithm="SAC",
     min_rollout=MIN_ROLLOUT,
     supports_her=True,
-    finish=(Schedules(), CONTINUOUS_REPLAY, OneForBoth(), Entropy()),
+    finish=(Schedules(), CONTINUOUS_REPLAY, Entropy()),
 )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from samplers._dimensions import Choice
 from samplers._shared import SpaceContext, is_at_least
+from samplers._space import Finish
 
 if TYPE_CHECKING:
     from samplers._shared import Size
@@ -70,7 +71,7 @@ def _kinds(_context: SpaceContext, size: Size) -> list[str]:
     return ["constant", "linear", *(["cosine"] if is_at_least(size, "full") else [])]
 
 
-class Schedules:
+class Schedules(Finish):
     """Lets values fall to 0 over a run where that is their schedule."""
 
     def do(self, values: Values, _context: SpaceContext, _size: Size) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from samplers._off_policy import (
     CONTINUOUS_REPLAY,
     DETERMINISTIC_ACTOR,
     Noise,
-    OneForBoth,
     tau,
 )
 from samplers._replay_buffer import MIN_ROLLOUT
@@ -33,7 +32,7 @@ SPACE = SearchSpace(
     algorithm="TD3",
     min_rollout=MIN_ROLLOUT,
     supports_her=True,
-    finish=(Schedules(), Noise(), CONTINUOUS_REPLAY, OneForBoth()),
+    finish=(Schedules(), Noise(), CONTINUOUS_REPLAY),
 )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from samplers import Number, SearchSpace
+from samplers import Finish, Number, SearchSpace
 from sb3_hpo.algorithms.constructor import (
     NOISE,
     constructor_defaults,
@@ -97,8 +97,8 @@ def _check(
 
 
 @dataclass(frozen=True)
-class _Words:
-    """Turns words into SB3's objects, and adds what is not searched.
+class _Words(Finish):
+    """Turns words into SB3's objects, and adds what is not searched; what they were is not known.
 
     Attributes:
         constants: Values by argument.
@@ -119,9 +119,6 @@ class _Words:
         for name, value in written.items():
             values[name] = deserialize_kwargs(parse_kwarg(name, value))
         return {}
-
-    def undo(self, values: dict[str, Any], context: SpaceContext) -> None:
-        """Leave objects as they are: their words are not known."""
 
 
 def action_noise(
