@@ -2,8 +2,17 @@
 
 - `fields`: what an option can be, and how a field is declared
 - `training_config`: what one training run needs
-- `study_config`: what a study adds to that
+- `reevaluation_config`: what training it again from fresh seeds adds
+- `search_config`: what a search is
+- `study_config`: a study, which has all three
 - `command_line`: flags and YAML files, and who wins
 """
 
-__all__ = ["command_line", "fields", "study_config", "training_config"]
+__all__ = [
+    "command_line",
+    "fields",
+    "reevaluation_config",
+    "search_config",
+    "study_config",
+    "training_config",
+]

@@ -1,61 +1,27 @@
-"""What a study adds to a training run: the search, its space, the re-evaluation."""
+"""What a study is: a search of one algorithm on one problem, and the answer to it."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import (
-    BeforeValidator,
-    NonNegativeInt,
-    PositiveInt,
-    ValidationError,
-    field_serializer,
-    model_validator,
-)
+from pydantic import ValidationError, field_serializer
 
-from sb3_hpo.config.fields import (
-    PRUNERS,
-    SAMPLERS,
-    Plain,
-    Pruner,
-    Sampler,
-    Score,
-    Seconds,
-    changes_value,
-    option,
-)
+from sb3_hpo.config.fields import Seconds, changes_value, option
+from sb3_hpo.config.reevaluation_config import ReevaluationConfig
+from sb3_hpo.config.search_config import SearchConfig
 from sb3_hpo.config.training_config import TrainingConfig
-from sb3_hpo.scoring.score_rules import DEFAULT_SCORE
-from sb3_hpo.space_syntax.yaml_files import read_option
 from sb3_hpo.utils.errors import UserError, unknown_name
 from sb3_hpo.utils.urls import scrub
 
-Space = Annotated[str | dict[str, Any], BeforeValidator(read_option)]
 MIN_PRUNING_EVALUATIONS = 6  # fewer leave nothing to compare after the first 30 % of a run
 
 
-class StudyConfig(TrainingConfig):
-    """What one study is: a training run, a search space, and how to search it."""
+class StudyConfig(SearchConfig, ReevaluationConfig):
+    """A search, the re-evaluation of what it finds, and where both are kept."""
 
-    n_trials: PositiveInt = option(
-        "common",
-        "finished trials wanted in the study, over all workers and resumes (default: 60 for ppo, "
-        "100 for a2c, 40 for others)",
-        changes_value=False,
-    )
-    n_workers: PositiveInt | None = option(
-        "common",
-        "worker processes on this machine (default: one per CPU core)",
-        None,
-        changes_value=False,
-    )
-    timeout: Seconds | None = option(
-        "common", "end the search after this long: 600, 10m, 2h", None, changes_value=False
-    )
-    seed: NonNegativeInt = option("common", "root of all random streams", 0)
     storage: str | None = option(
         "study", "journal file, or redis://, postgresql://, mysql://, grpc://, sqlite:/// "
         "(default: study.journal in the run folder)", None, changes_value=False,
@@ -75,114 +41,35 @@ class StudyConfig(TrainingConfig):
         "environment", "try the environment for an episode with random actions, before all else",
         True, changes_value=False,
     )  # fmt: skip
-    sampler: Sampler = option(
-        "search",
-        f"search method: {', '.join(SAMPLERS)}, package.module:Class (or function)",
-        "tpe",
-    )
-    n_startup_trials: NonNegativeInt = option(
-        "search", "random trials before the sampler's own", 10
-    )
-    pruner: Pruner = option(
-        "search",
-        f"who ends bad trials early: {', '.join(PRUNERS)}, package.module:Class",
-        "quantile",
-    )
-    score: Score = option(
-        "search",
-        "from learning curve to trial value: last_half, final, best, auc, last_<k>, "
-        "or package.module:function, which takes the means of a run's evaluations (a list, in "
-        "time order) and returns a finite number",
-        DEFAULT_SCORE,
-    )
-    n_seeds: PositiveInt = option(
-        "search", "training seeds of each trial, whose value is their mean", 1
-    )
-    batch_trials: PositiveInt = option(
-        "search", "trials of equal structure that a worker trains together", 1, changes_value=False
-    )
-    trial_timeout: Seconds | None = option(
-        "search", "prune a trial after this long: 90, 5m", None, changes_value=False
-    )
     trust: bool = option(
         "space", "import also the modules that only a file or a study names: they are code", False,
-        changes_value=False,
-    )  # fmt: skip
-    space_prefix: tuple[str, ...] = option(
-        "space", "leave this out at the beginning of a space file's names; repeatable", (),
-        changes_value=False,
-    )  # fmt: skip
-    space: Space | None = option(
-        "space", "own search space: package.module:function (file.py:function), or YAML file", None
-    )
-    space_size: Literal["small", "default", "full"] = option(
-        "space", "how many dimensions the search space has", "default"
-    )
-    fixed: Plain = option("space", "hold a parameter at a value: --fixed.gamma 0.95", {})
-    range: Plain = option("space", 'search another range: --range.gamma "[0.9, 0.999]"', {})
-    choices: Plain = option("space", 'try other values: --choices.n_epochs "[4, 10]"', {})
-    drop: tuple[str, ...] = option(
-        "space", "leave a parameter at SB3's default: --drop ent_coef; repeatable", ()
-    )
-    enqueue: tuple[str, ...] = option(
-        "space", "YAML file with hyperparameters to try first, also RL Zoo's; repeatable", (),
         changes_value=False,
     )  # fmt: skip
     reevaluate: bool = option(
         "re-evaluation", "train the best trials again from fresh seeds after the search", True,
         changes_value=False,
     )  # fmt: skip
-    top: PositiveInt | None = option(
-        "re-evaluation", "trials that race for the answer (default: by the number of trials)",
-        None, changes_value=False,
-    )  # fmt: skip
-    test_seeds: PositiveInt = option(
-        "re-evaluation", "fresh training seeds that judge the winner", 10, changes_value=False
-    )
-    test_episodes: PositiveInt = option(
-        "re-evaluation", "episodes that judge the final policy of each of them", 200,
-        changes_value=False,
-    )  # fmt: skip
     tensorboard: bool = option(
         "output", "write each trial's SB3 logs under the run folder", False, changes_value=False
     )
     verbose: bool = option("output", "let SB3 and Optuna talk too", False, changes_value=False)
-    beat_interval: Seconds = option(
-        "liveness", "a running trial shows that it makes progress this often", 30.0,
-        changes_value=False,
-    )  # fmt: skip
-    stale_after: Seconds = option(
-        "liveness", "a trial without progress for this long is given to another worker", 300.0,
-        changes_value=False,
-    )  # fmt: skip
 
-    @model_validator(mode="after")
-    def _check_together(self) -> StudyConfig:
-        mistakes = [
+    def mistakes(self) -> list[str]:
+        """Return what does not go together."""
+        found = super().mistakes()
+        found += [
             f"{name}: must be text without NUL, but got {value!r}"
             for name, value in self
             if any(isinstance(text, str) and "\0" in text for text in _parts(value))
         ]
         if ":" in self.algo and self.space is None:
-            mistakes.append("algo: a class of your own needs its search space too: pass --space")
+            found.append("algo: a class of your own needs its search space too: pass --space")
         if self.pruner != "none" and self.n_evaluations < MIN_PRUNING_EVALUATIONS:
-            mistakes.append(
+            found.append(
                 f"n_evaluations: `n_evaluations >= {MIN_PRUNING_EVALUATIONS}` must hold when "
                 f"trials are pruned, but got {self.n_evaluations}; or pass --pruner none"
             )
-        if 0 < self.n_eval_episodes < self.n_eval_envs:
-            mistakes.append(
-                "n_eval_envs: `n_eval_envs <= n_eval_episodes` must hold, but got "
-                f"(n_eval_envs={self.n_eval_envs}, n_eval_episodes={self.n_eval_episodes})"
-            )
-        if self.stale_after <= 2 * self.beat_interval:
-            mistakes.append(
-                "stale_after: must be more than twice beat_interval, but got "
-                f"(stale_after={self.stale_after}, beat_interval={self.beat_interval})"
-            )
-        if mistakes:
-            raise UserError("; ".join(mistakes))
-        return self
+        return found
 
     @field_serializer("storage")
     def _without_password(self, storage: str | None) -> str | None:

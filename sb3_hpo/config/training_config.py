@@ -106,10 +106,9 @@ class TrainingConfig(BaseModel):
             name = ""  # the field's own check will say so
         known = ":" in name or name in ALGORITHMS
         algorithm = find_algorithm(name if known else "ppo")
-        filled.setdefault("n_timesteps", algorithm.n_timesteps)
-        filled.setdefault("n_envs", algorithm.n_envs)
-        if "n_trials" in cls.model_fields:
-            filled.setdefault("n_trials", algorithm.n_trials)
+        for field in ("n_timesteps", "n_envs", "n_trials"):
+            if field in cls.model_fields:
+                filled.setdefault(field, getattr(algorithm, field))
         episodes = str(filled.get("n_eval_episodes", cls.model_fields["n_eval_episodes"].default))
         filled.setdefault("n_eval_envs", min(int(episodes), 32) if episodes.isdecimal() else 1)
         return filled

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
 from sb3_hpo.utils.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
@@ -72,6 +70,8 @@ class Range:
 
     def distribution(self) -> BaseDistribution:
         """Return the range in Optuna's words."""
+        from optuna.distributions import FloatDistribution, IntDistribution
+
         if self.is_whole:
             step = 1 if self.step is None else int(self.step)
             return IntDistribution(int(self.low), int(self.high), log=self.log, step=step)
@@ -98,6 +98,8 @@ class Choices:
 
     def distribution(self) -> BaseDistribution:
         """Return the choices in Optuna's words."""
+        from optuna.distributions import CategoricalDistribution
+
         return CategoricalDistribution(list(self.by_name))
 
     def values(self) -> list[Any]:

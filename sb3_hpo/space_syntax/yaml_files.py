@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sb3_hpo.algorithms.constructor import (
     check_limits,
@@ -14,6 +14,7 @@ from sb3_hpo.algorithms.constructor import (
     true_name,
     true_value,
 )
+from sb3_hpo.algorithms.registry import ALGORITHMS, resolve_alias
 from sb3_hpo.algorithms.trust import check_trusted, may_import, named_modules
 from sb3_hpo.space_syntax.entries import Entry, is_spec
 from sb3_hpo.space_syntax.hydra import parse_entry
@@ -29,15 +30,23 @@ SIZE = "size"  # of that one
 _ENDINGS = (".yaml", ".yml")
 
 
-def read_option(value: Any, info: ValidationInfo) -> Any:
+class GivenSpace(NamedTuple):
+    """What `--space` got, with all options as they were given: some say how to read it.
+
+    Attributes:
+        value: A YAML file, the contents of one, a reference or a function.
+        options: Unchecked.
+    """
+
+    value: Any
+    options: Mapping[str, Any]
+
+
+def read_option(given: GivenSpace, info: ValidationInfo) -> Any:
     """Put the contents of a space file in the place of its name, as `--space` is validated.
 
     What a study depends on is then in its configuration: a file that changes later, or that
     another machine does not have, changes nothing.
-
-    Args:
-        value: What `--space` got: a YAML file, the contents of one, a reference or a function.
-        info: The fields before it.
 
     Returns:
         Plain entries by dotted name; or the reference.
@@ -45,18 +54,21 @@ def read_option(value: Any, info: ValidationInfo) -> Any:
     Raises:
         UserError: All mistakes of the file.
     """
+    value, options = given
     is_file = isinstance(value, str | Path) and Path(value).suffix.lower() in _ENDINGS
     space = read_yaml_mapping(Path(value)) if is_file else value
     if not isinstance(space, Mapping):
         return reference(value)
     if not may_import(info):
         return dict(space)
-    where, prefixes = f"{value}: " if is_file else "", info.data.get("space_prefix", ())
+    where, prefixes = f"{value}: " if is_file else "", options.get("space_prefix") or ()
     names = read_space(space, where, prefixes)
     if is_file:
-        check_trusted(names, named_modules(info.data), str(value))
-    if is_file and "algo" in info.data and BASED_ON not in names:  # the file has its name here
-        check_arguments(names, where, info.data["algo"], info.data.get("policy"), prefixes)
+        check_trusted(names, named_modules(options), str(value))
+    algo = resolve_alias(reference(options.get("algo", "")))
+    is_known = ":" in algo or algo in ALGORITHMS  # where it is not, that is told of the option
+    if is_file and is_known and BASED_ON not in names:  # the file has its name here
+        check_arguments(names, where, algo, options.get("policy"), prefixes)
     return names
 
 
