@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     BeforeValidator,
@@ -32,6 +32,9 @@ from sb3_hpo.scoring.score_rules import DEFAULT_SCORE
 from sb3_hpo.space_syntax.yaml_files import read_option
 from sb3_hpo.utils.errors import UserError, unknown_name
 from sb3_hpo.utils.urls import scrub
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 Space = Annotated[str | dict[str, Any], BeforeValidator(read_option)]
 MIN_PRUNING_EVALUATIONS = 6  # fewer leave nothing to compare after the first 30 % of a run
@@ -234,18 +237,29 @@ def make_config(values: dict[str, Any], *, imports: bool = True) -> StudyConfig:
     try:
         return StudyConfig.model_validate(values, context={"imports": imports})
     except ValidationError as error:
-        raise UserError("; ".join(_sentence(item) for item in error.errors())) from error
+        raise UserError(say_mistakes(error, {"": StudyConfig.model_fields})) from error
 
 
 def _parts(value: Any) -> tuple[Any, ...]:
     return value if isinstance(value, tuple) else (value,)
 
 
-def _sentence(error: Any) -> str:
-    """Turn one of pydantic's findings into `key: what is wrong`."""
+def say_mistakes(error: ValidationError, keys: Mapping[str, Iterable[str]]) -> str:
+    """Turn pydantic's findings into `key: what is wrong`, on one line.
+
+    Args:
+        error: What it found.
+        keys: The keys that there are, by the key above them; `""` for the top.
+    """
+    return "; ".join(_sentence(item, keys) for item in error.errors())
+
+
+def _sentence(error: Any, keys: Mapping[str, Iterable[str]]) -> str:
     key = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
-        return unknown_name("key", key, StudyConfig.model_fields)
+        above, _, last = key.rpartition(".")
+        unknown = unknown_name("key", last, keys[above])
+        return f"{above}: {unknown}" if above else unknown
     message = "missing" if error["type"] == "missing" else error["msg"]
     message = message.removeprefix("Value error, ")
     if not key:
