@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError, field_serializer
 
@@ -15,6 +15,9 @@ from sb3_hpo.config.search_config import SearchConfig
 from sb3_hpo.config.training_config import TrainingConfig
 from sb3_hpo.utils.errors import UserError, unknown_name
 from sb3_hpo.utils.urls import scrub
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 MIN_PRUNING_EVALUATIONS = 6  # fewer leave nothing to compare after the first 30 % of a run
 
@@ -121,18 +124,29 @@ def make_config(values: dict[str, Any], *, imports: bool = True) -> StudyConfig:
     try:
         return StudyConfig.model_validate(values, context={"imports": imports})
     except ValidationError as error:
-        raise UserError("; ".join(_sentence(item) for item in error.errors())) from error
+        raise UserError(say_mistakes(error, {"": StudyConfig.model_fields})) from error
 
 
 def _parts(value: Any) -> tuple[Any, ...]:
     return value if isinstance(value, tuple) else (value,)
 
 
-def _sentence(error: Any) -> str:
-    """Turn one of pydantic's findings into `key: what is wrong`."""
+def say_mistakes(error: ValidationError, keys: Mapping[str, Iterable[str]]) -> str:
+    """Turn pydantic's findings into `key: what is wrong`, on one line.
+
+    Args:
+        error: What it found.
+        keys: The keys that there are, by the key above them; `""` for the top.
+    """
+    return "; ".join(_sentence(item, keys) for item in error.errors())
+
+
+def _sentence(error: Any, keys: Mapping[str, Iterable[str]]) -> str:
     key = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
-        return unknown_name("key", key, StudyConfig.model_fields)
+        above, _, last = key.rpartition(".")
+        unknown = unknown_name("key", last, keys[above])
+        return f"{above}: {unknown}" if above else unknown
     message = "missing" if error["type"] == "missing" else error["msg"]
     message = message.removeprefix("Value error, ")
     if not key:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -13,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationErr
 from sb3_hpo.algorithms.kwargs import deserialize_kwargs
 from sb3_hpo.algorithms.registry import find_algorithm
 from sb3_hpo.algorithms.trust import check_trusted, named_modules, strangers
-from sb3_hpo.config.study_config import StudyConfig, make_config
+from sb3_hpo.config.study_config import StudyConfig, make_config, say_mistakes
 from sb3_hpo.config.training_config import TrainingConfig
 from sb3_hpo.results.trials import (
     CONFIG,
@@ -25,43 +24,46 @@ from sb3_hpo.results.trials import (
 )
 from sb3_hpo.storages.existing import find_study
 from sb3_hpo.storages.study_location import JOURNAL
-from sb3_hpo.utils.errors import UserError, unknown_name
+from sb3_hpo.utils.errors import UserError
 from sb3_hpo.utils.files import format_yaml, read_yaml_mapping, write_atomically
 
 BEST = "best.yaml"
-_ADVICE = {
-    "training": "what --print-config shows of one training run: algo, env, n_timesteps, ...",
-    "kwargs": "the algorithm's arguments; {} stands for SB3's defaults",
-    "root_seed": "the study's --seed, 0 unless it was given",
-}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
+class Recipe(BaseModel):
     """What is needed to train a configuration again, and where it comes from.
 
     Attributes:
-        config: Environment, budget, policy, evaluation.
-        kwargs: Description of the algorithm's arguments (`serialize_kwargs`).
-        root_seed: The study's seed; race and test draw their streams from it.
         study: Name of the study.
         trial: Number of the trial; None where it comes from none.
         trial_value: What the study maximised; None for PRUNED trials.
+        config: Environment, budget, policy, evaluation; `training` in files.
+        kwargs: Description of the algorithm's arguments (`serialize_kwargs`).
         seed: Training seed of the trial.
+        root_seed: The study's seed; race and test draw their streams from it.
         params: The trial's Optuna parameters.
         versions: Versions of the packages the trial was trained with.
         reevaluated: What the test said, as plain values; None before there was a test.
     """
 
-    config: TrainingConfig
-    kwargs: dict[str, Any]
-    root_seed: int
+    # Strict, as YAML has types of its own, infinity among them.
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        populate_by_name=True,
+        ser_json_inf_nan="constants",
+    )
+
     study: str | None = None
-    trial: int | None = None
+    trial: NonNegativeInt | None = None
     trial_value: float | None = None
-    seed: int | None = None
-    params: dict[str, Any] = field(default_factory=dict)
-    versions: dict[str, Any] = field(default_factory=dict)
+    config: Annotated[TrainingConfig, Field(alias="training", strict=False)]
+    kwargs: dict[str, Any]
+    seed: NonNegativeInt | None = None
+    root_seed: NonNegativeInt
+    params: dict[str, Any] = {}
+    versions: dict[str, Any] = {}
     reevaluated: dict[str, Any] | None = None
 
     @property
@@ -107,23 +109,6 @@ class Recipe:
         return built
 
 
-class _File(BaseModel):
-    """The keys of the file; strict, as YAML has types of its own."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, protected_namespaces=())
-
-    study: str | None = None
-    trial: NonNegativeInt | None = None
-    trial_value: float | None = None
-    training: TrainingConfig = Field(strict=False)
-    kwargs: dict[str, Any]
-    seed: NonNegativeInt | None = None
-    root_seed: NonNegativeInt
-    params: dict[str, Any] = {}
-    versions: dict[str, Any] = {}
-    reevaluated: dict[str, Any] | None = None
-
-
 def read_recipe(path: Path) -> Recipe:
     """Read a recipe from a file that `write_recipe` or a person wrote.
 
@@ -141,26 +126,11 @@ def read_recipe(path: Path) -> Recipe:
     if "algo" in values and "training" not in values:
         raise UserError(f"{path} is a study's configuration; give the {BEST} beside it")
     try:
-        file = _File.model_validate(values, context={"imports": False})
+        return Recipe.model_validate(values, context={"imports": False})
     except ValidationError as error:
-        mistakes = "; ".join(_sentence(item) for item in error.errors())
+        keys = [field.alias or name for name, field in Recipe.model_fields.items()]
+        mistakes = say_mistakes(error, {"": keys, "training": TrainingConfig.model_fields})
         raise UserError(f"{path}: {mistakes}") from error
-    rest = {name: getattr(file, name) for name in _File.model_fields if name != "training"}
-    return Recipe(config=file.training, **rest)
-
-
-def _sentence(error: Any) -> str:
-    """Turn one of pydantic's findings into `key: what is wrong`."""
-    *parents, last = map(str, error["loc"])
-    key = ".".join([*parents, last])
-    if error["type"] == "extra_forbidden":
-        known = TrainingConfig.model_fields if parents else _File.model_fields
-        return ": ".join([*parents, unknown_name("key", last, known)])
-    if error["type"] == "missing":
-        return f"{key}: missing; {_ADVICE.get(key, 'add it')}"
-    if error["type"] == "value_error":  # our own checks name the value themselves
-        return f"{key}: {error['msg'].removeprefix('Value error, ')}"
-    return f"{key}: {error['msg']}, but got {error['input']!r}"
 
 
 def write_recipe(path: Path, recipe: Recipe) -> None:
@@ -171,8 +141,6 @@ def write_recipe(path: Path, recipe: Recipe) -> None:
         recipe: The recipe; `read_recipe` gives an equal one.
     """
     config = recipe.config
-    values = {name: getattr(recipe, name, None) for name in _File.model_fields}
-    values["training"] = config.model_dump(mode="json")
     trust, trust_again = (
         " --trust" if strangers(part) else "" for part in (recipe.plain(), recipe.kwargs)
     )
@@ -185,7 +153,7 @@ def write_recipe(path: Path, recipe: Recipe) -> None:
     if recipe.reevaluated is None:
         lines.append("Not re-evaluated: a trial value is the luckiest of many noisy scores.")
     header = "".join(f"# {line}\n" for line in lines)
-    write_atomically(path, header + format_yaml(values))
+    write_atomically(path, header + format_yaml(recipe.model_dump(mode="json", by_alias=True)))
 
 
 def recipe_of(study: optuna.Study, config: StudyConfig, trial: FrozenTrial) -> Recipe:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import inspect
-import textwrap
+from string import Template
 from typing import TYPE_CHECKING, Any
 
 from sb3_hpo.algorithms.kwargs import COSINE
-from sb3_hpo.algorithms.registry import ALGORITHMS, find_algorithm
-from sb3_hpo.export.python_source import Call, Code, Imports, comment, write
-from sb3_hpo.scoring.statistics import MIN_SEEDS
+from sb3_hpo.algorithms.registry import default_gamma, find_algorithm, load_algorithm
+from sb3_hpo.export.python_source import Names, comment, expression
 from sb3_hpo.utils.formatting import interval, number
 from sb3_hpo.utils.import_strings import ENV_ID, load_reference
 
@@ -18,14 +17,43 @@ if TYPE_CHECKING:
     from sb3_hpo.export.recipe import Recipe
 
 SCRIPT = "train_best.py"
-_N_EPISODES = 100  # of the script's evaluation
-_TAKEN = (
-    "env", "eval_env", "gym", "make_env", "mean", "model", "note", "np", "runpy", "seed", "std",
-    "step", "sys", "torch", "values",
+_SCRIPT = Template("""\
+${about}import sys
+
+import gymnasium as gym
+import torch
+$imports
+
+seed = int(sys.argv[1]) if len(sys.argv) > 1 else 0
+torch.set_num_threads($n_threads)  # results depend on it
+
+$schedule
+def make_env():
+    return $made_env
+
+
+if __name__ == "__main__":
+    $envs
+    model = $algorithm(
+        $arguments,
+    )
+    model.learn($n_timesteps)
+    model.save("trained_model")
+
+    $evaluation
+    print(f"seed {seed}:", $measured, f"{mean:.2f} +- {std:.2f} over 100 episodes")
+""")
+_SCHEDULE = """
+import math
+from dataclasses import dataclass
+
+
+{source}
+"""
+_OWN_NAMES = (
+    "CosineSchedule", "dataclass", "env", "eval_env", "gym", "make_env", "math", "mean", "model",
+    "note", "seed", "std", "sys", "torch", "values",
 )  # fmt: skip
-_ENV_UTIL = "stable_baselines3.common.env_util"
-_EVALUATION = "stable_baselines3.common.evaluation"
-_MASKED_EVALUATION = "sb3_contrib.common.maskable.evaluation"
 _VEC_ENV = "stable_baselines3.common.vec_env"
 
 
@@ -42,151 +70,110 @@ def training_script(recipe: Recipe, policy: str, device: str) -> str:
         `training.train` gives with `exact`, which differs from a run in traced graphs or in a
         batch by the rounding of sums, unless that evaluates in its training environments.
     """
-    config, imports = recipe.config, Imports(_TAKEN)
-    calls = {value["$call"] for value in recipe.kwargs.values() if is_call(value)}
-    schedule = imports.copy(COSINE) if COSINE in calls else ""
-    imports.module("sys")
-    imports.module("torch")
-    made, definition = _environment(config, imports)
-    evaluation, function = _evaluation(recipe, made, imports)
-    main = "\n".join([*_training(recipe, made, imports, policy, device), "", *evaluation])
-    if config.vec_env == "subproc":  # its processes import the script again
-        main = f'if __name__ == "__main__":\n{textwrap.indent(main, "    ")}'
-    head = comment([*about(recipe), f"Usage: python {SCRIPT} [seed]"]) + imports.text()
-    settings = (
-        "seed = int(sys.argv[1]) if len(sys.argv) > 1 else 0\n"
-        f"torch.set_num_threads({config.n_threads})  # results depend on it"
-    )
-    functions = [text for text in (schedule, definition, function) if text]
-    between = "\n\n\n" if functions else "\n\n"  # as formatters have it
-    return between.join([f"{head}\n\n{settings}", *functions, main]) + "\n"
-
-
-def is_call(value: Any) -> bool:
-    """Tell whether a description stands for an object, by its class and arguments."""
-    return isinstance(value, dict) and "$call" in value
+    config, names = recipe.config, Names(_OWN_NAMES)
+    kwargs = _keywords(recipe.kwargs, names)
+    arguments = [f'"{policy}"', "env", *kwargs, "seed=seed", f'device="{device}"']
+    # The search spaces' own schedule: the script must run without them.
+    source = inspect.getsource(load_reference(COSINE)) if COSINE in str(recipe.kwargs) else ""
+    parts = {
+        "about": comment([*about(recipe), f"Usage: python {SCRIPT} [seed]"]),
+        "n_threads": config.n_threads,
+        "schedule": _SCHEDULE.format(source=source) if source else "",
+        "made_env": _made_env(config, names),
+        "envs": "\n    ".join(_training_envs(recipe, names)),
+        "algorithm": names.name(find_algorithm(config.algo).reference),
+        "arguments": ",\n        ".join(arguments),
+        "n_timesteps": config.n_timesteps,
+        "evaluation": "\n    ".join(_evaluation(config, names)),
+        "measured": expression(config.metric or "return", names.name),
+    }
+    return _SCRIPT.substitute(parts, imports=names.imports())
 
 
 def about(recipe: Recipe) -> list[str]:
     """Return what a reader should know of a recipe, a line each."""
     lines = [recipe.title]
-    result = recipe.reevaluated or {}
-    if "iqm" in result and "n_seeds" in result:
-        iqm, ends = result["iqm"], result.get("iqm_interval")
-        if isinstance(iqm, list):  # as files had it before 0.2: with an interval of any few seeds
-            iqm, *ends = iqm
-            ends = ends if result["n_seeds"] >= MIN_SEEDS else None
-        line = f"Re-evaluated on {result['n_seeds']} fresh training seeds: IQM {number(iqm)}"
-        if ends is not None:
-            line += f", 95 % interval {interval(tuple(ends))}"
-        lines.append(line)
+    if recipe.reevaluated is not None:
+        n_seeds, iqm, ends = (recipe.reevaluated[k] for k in ("n_seeds", "iqm", "iqm_interval"))
+        certainty = f", 95 % interval {interval(tuple(ends))}" if ends is not None else ""
+        lines.append(
+            f"Re-evaluated on {n_seeds} fresh training seeds: IQM {number(iqm)}{certainty}"
+        )
     if recipe.versions:
         versions = ", ".join(f"{name} {version}" for name, version in recipe.versions.items())
         lines.append(f"Trained with {versions}")
     return lines
 
 
-def _environment(config: TrainingConfig, imports: Imports) -> tuple[Call, str]:
-    """Write how environments are made.
+def _keywords(values: dict[str, Any], names: Names) -> list[str]:
+    def name_of(reference: str) -> str:
+        return "CosineSchedule" if reference == COSINE else names.name(reference)
 
-    Returns:
-        The arguments of `make_vec_env`, and the function they name, if one is needed: SB3 puts
-        Monitor inside the wrappers it is given, training puts it outside.
-    """
+    return [f"{key}={expression(value, name_of)}" for key, value in values.items()]
+
+
+def _made_env(config: TrainingConfig, names: Names) -> str:
+    """Write an expression for one environment in its wrappers, which Monitor is put around."""
     module, colon, name = config.env.rpartition(":")
-    maker: Any = name
+    arguments = _keywords(config.env_kwargs, names)
     if colon and not ENV_ID.fullmatch(name):
-        maker = Code(imports.name(config.env))
-    elif colon:
-        imports.module(module, f"  # registers {name}")
-    make_vec_env = imports.name(f"{_ENV_UTIL}:make_vec_env")
-    if not config.wrapper:
-        kwargs = {"env_kwargs": config.env_kwargs} if config.env_kwargs else {}
-        return Call(make_vec_env, (maker,), kwargs), ""
-    call = Call(maker, (), config.env_kwargs)
-    if not isinstance(maker, Code):
-        imports.module("gymnasium", " as gym")
-        call = Call("gym.make", (name,), config.env_kwargs)
-    lines = [f"env = {write(call, imports.name, indent=4, used=10)}"]
-    lines += [f"env = {imports.name(wrapper)}(env)" for wrapper in config.wrapper]
-    body = textwrap.indent("\n".join([*lines, "return env"]), "    ")
-    return Call(make_vec_env, (Code("make_env"),)), f"def make_env():\n{body}"
+        made = names.name(config.env)
+    else:
+        made = "gym.make"  # it imports the module that registers the environment
+        env_id = f"{names.module(module)}:{name}" if colon else name
+        arguments.insert(0, expression(env_id, str))
+    made = f"{made}({', '.join(arguments)})"
+    for wrapper in config.wrapper:
+        made = f"{names.name(wrapper)}({made})"
+    return made
 
 
-def _training(recipe: Recipe, made: Call, imports: Imports, policy: str, device: str) -> list[str]:
-    config = recipe.config
-    counts: dict[str, Any] = {"n_envs": config.n_envs}
+def _training_envs(recipe: Recipe, names: Names) -> list[str]:
+    config, arguments = recipe.config, f"n_envs={recipe.config.n_envs}"
     if config.vec_env == "subproc":
-        counts["vec_env_cls"] = Code(imports.name(f"{_VEC_ENV}:SubprocVecEnv"))
-    venv = Call(made.name, made.args, {**counts, **made.kwargs})
-    lines = [f"env = {write(venv, imports.name, used=6)}", *_stacking("env", config, imports)]
+        arguments += f", vec_env_cls={names.name(f'{_VEC_ENV}:SubprocVecEnv')}"
+    lines = _stacked_envs("env", arguments, config, names)
     if config.normalize:
-        kwargs = _normalize_kwargs(recipe)
-        name = imports.name(f"{_VEC_ENV}:VecNormalize")
-        lines.append(f"env = {write(Call(name, (Code('env'),), kwargs), imports.name)}")
-    model = Call(
-        imports.name(find_algorithm(config.algo).reference),
-        (policy, Code("env")),
-        {**recipe.kwargs, "seed": Code("seed"), "device": device},
-    )
-    lines += [
-        f"model = {write(model, imports.name, used=8)}",
-        f"model.learn({write(config.n_timesteps, imports.name)})",
-        'model.save("trained_model")',
-    ]
-    return lines + (['env.save("trained_vecnormalize.pkl")'] if config.normalize else [])
+        gamma = recipe.kwargs.get("gamma", default_gamma(load_algorithm(config.algo)))
+        lines.append(f"env = {names.name(f'{_VEC_ENV}:VecNormalize')}(env, gamma={gamma})")
+    return lines
 
 
-def _stacking(name: str, config: TrainingConfig, imports: Imports) -> list[str]:
-    if config.frame_stack == 1:
-        return []
-    stack = imports.name(f"{_VEC_ENV}:VecFrameStack")
-    return [f"{name} = {stack}({name}, {config.frame_stack})"]
+def _stacked_envs(
+    variable: str, arguments: str, config: TrainingConfig, names: Names
+) -> list[str]:
+    make_vec_env = names.name("stable_baselines3.common.env_util:make_vec_env")
+    lines = [f"{variable} = {make_vec_env}(make_env, {arguments})"]
+    if config.frame_stack > 1:
+        stack = names.name(f"{_VEC_ENV}:VecFrameStack")
+        lines.append(f"{variable} = {stack}({variable}, {config.frame_stack})")
+    return lines
 
 
-def _normalize_kwargs(recipe: Recipe) -> dict[str, Any]:
-    """Return the discount for VecNormalize; SB3's algorithms and VecNormalize share a default."""
-    if "gamma" in recipe.kwargs:
-        return {"gamma": recipe.kwargs["gamma"]}
-    if recipe.config.algo in ALGORITHMS:
-        return {}
-    parameter = inspect.signature(load_reference(recipe.config.algo)).parameters.get("gamma")
-    return {} if parameter is None else {"gamma": float(parameter.default)}
-
-
-def _evaluation(recipe: Recipe, made: Call, imports: Imports) -> tuple[list[str], str]:
-    """Write the evaluation, and the function it needs if it is of something else than returns."""
-    config = recipe.config
+def _evaluation(config: TrainingConfig, names: Names) -> list[str]:
     lines = ["eval_env = env"]  # where only one environment can exist
     if config.n_eval_envs > 0:
-        counts = {"n_envs": config.n_eval_envs, "seed": Code("1000 * (seed + 1)")}
-        venv: Any = Call(made.name, made.args, {**counts, **made.kwargs})
-        lines = [f"eval_env = {write(venv, imports.name, used=11)}"]
-        lines += _stacking("eval_env", config, imports)
+        arguments = f"n_envs={config.n_eval_envs}, seed=1000 * (seed + 1)"
+        lines = _stacked_envs("eval_env", arguments, config, names)
         if config.normalize:
-            load = f"{imports.name(f'{_VEC_ENV}:VecNormalize')}.load"
+            load = f"{names.name(f'{_VEC_ENV}:VecNormalize')}.load"
             lines.append(f'eval_env = {load}("trained_vecnormalize.pkl", eval_env)')
     if config.normalize:
+        lines.insert(0, 'env.save("trained_vecnormalize.pkl")')
         lines += ["eval_env.training = False", "eval_env.norm_reward = False"]
-    options: dict[str, Any] = {"n_eval_episodes": _N_EPISODES}
-    if config.stochastic_eval:
-        options["deterministic"] = False
-    if config.metric is not None:
-        options["callback"] = Code("note")
     masked = find_algorithm(config.algo).needs_action_masks
-    evaluate = imports.name(f"{_MASKED_EVALUATION if masked else _EVALUATION}:evaluate_policy")
-    call = Call(evaluate, (Code("model"), Code("eval_env")), options)
-    text = f"{{mean:.2f}} +- {{std:.2f}} over {_N_EPISODES} episodes"
+    module = "sb3_contrib.common.maskable" if masked else "stable_baselines3.common"
+    evaluate = names.name(f"{module}.evaluation:evaluate_policy")
+    arguments = f"model, eval_env, n_eval_episodes=100, deterministic={not config.stochastic_eval}"
     if config.metric is None:
-        lines.append(f"mean, std = {write(call, imports.name, used=12)}")
-        return [*lines, f'print(f"seed {{seed}}: return {text}")'], ""
-    metric = write(config.metric, imports.name)
-    mean, std = imports.name("numpy:mean"), imports.name("numpy:std")
-    lines += ["values = []", write(call, imports.name)]
-    lines.append(f"mean, std = {mean}(values), {std}(values)")
-    function = (
-        "def note(step, _):\n"
-        '    if "episode" in step["info"]:\n'
-        f'        values.append(float(step["info"][{metric}]))'
-    )
-    return [*lines, f'print(f"seed {{seed}}:", {metric}, f"{text}")'], function
+        return [*lines, f"mean, std = {evaluate}({arguments})"]
+    mean, std = names.name("statistics:fmean"), names.name("statistics:pstdev")
+    return [
+        *lines,
+        "values = []",
+        "def note(step, _):",
+        '    if "episode" in step["info"]:',
+        f'        values.append(float(step["info"][{expression(config.metric, names.name)}]))',
+        f"{evaluate}({arguments}, callback=note)",
+        f"mean, std = {mean}(values), {std}(values)",
+    ]

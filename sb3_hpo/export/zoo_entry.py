@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 import shlex
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import yaml
 
-from sb3_hpo.algorithms.kwargs import LINEAR, NORMAL_NOISE, OU_NOISE
+from sb3_hpo.algorithms.kwargs import NORMAL_NOISE, OU_NOISE
 from sb3_hpo.algorithms.registry import ALGORITHMS, ALIASES, find_algorithm
-from sb3_hpo.export.python_source import NOISE_DEFAULTS, comment, find_home, is_plain, write
-from sb3_hpo.export.script import about, is_call
+from sb3_hpo.export.python_source import Names, comment, expression
+from sb3_hpo.export.script import about
 from sb3_hpo.utils.import_strings import ENV_ID
 
 if TYPE_CHECKING:
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 ZOO = "zoo.yml"
 _ALGOS = {name: alias for alias, name in ALIASES.items()}
 _NOISE = {NORMAL_NOISE: "normal", OU_NOISE: "ornstein-uhlenbeck"}
-_EVALUATED = ("policy_kwargs", "replay_buffer_class", "replay_buffer_kwargs")
-_SCHEDULES = ("learning_rate", "clip_range", "clip_range_vf")
+_NOISE_DEFAULTS = {"theta": 0.15, "dt": 0.01, "initial_noise": None}  # SB3's
 
 
 def zoo_yaml(recipe: Recipe, policy: str, device: str) -> str:
@@ -36,127 +35,110 @@ def zoo_yaml(recipe: Recipe, policy: str, device: str) -> str:
     Returns:
         YAML; in comments above it the command that trains it, and what RL Zoo cannot do.
     """
-    return _Zoo(recipe).text(policy, device)
+    config = recipe.config
+    entry = _Entry({"n_timesteps": config.n_timesteps, "n_envs": config.n_envs, "policy": policy})
+    env = entry.add_environment(config)
+    for key, value in recipe.kwargs.items():
+        entry.add_argument(key, value)
+    if config.algo not in ALGORITHMS or find_algorithm(config.algo).needs_action_masks:
+        entry.missing.append(f"train {config.algo}; these would be its arguments")
+    if config.metric is not None:
+        entry.missing.append(f"evaluate {config.metric!r}; what it prints are returns")
+    if config.stochastic_eval:
+        entry.missing.append("be told to evaluate sampled actions, as the study did")
+    algo = _ALGOS.get(config.algo, config.algo)
+    words = ["--algo", algo, "--env", env, "--conf-file", ZOO, "--seed", "0"]
+    options = ["--num-threads", str(config.n_threads), "--device", device, *entry.flags]
+    command = shlex.join(["python", "-m", "rl_zoo3.train", *words, *options])
+    if entry.names.folders:
+        command = f"PYTHONPATH={shlex.quote(':'.join(entry.names.folders))} {command}"
+    lines = [*about(recipe), *(f"RL Zoo cannot {text}" for text in entry.missing)]
+    text = yaml.safe_dump({env: entry.values}, sort_keys=False, width=math.inf, allow_unicode=True)
+    return f"{comment(lines)}# {command}\n{text}"
 
 
-class _Zoo:
-    """One entry for RL Zoo, with the flags it needs and what the entry cannot say."""
+@dataclass
+class _Entry:
+    """An entry, with the flags that RL Zoo needs beside it and what neither of them can say."""
 
-    def __init__(self, recipe: Recipe) -> None:
-        self._recipe = recipe
-        self._entry: dict[str, Any] = {}
-        self._flags: list[str] = []
-        self._missing: list[str] = []
-        self._folders: dict[str, None] = {}
+    values: dict[str, Any]
+    flags: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    names: Names = field(default_factory=Names)
 
-    def text(self, policy: str, device: str) -> str:
-        config = self._recipe.config
-        self._entry = {"n_timesteps": config.n_timesteps, "n_envs": config.n_envs}
-        self._entry["policy"] = policy
-        if config.normalize:
-            self._entry["normalize"] = True  # RL Zoo puts the algorithm's gamma in by itself
-        if config.frame_stack > 1:
-            self._entry["frame_stack"] = config.frame_stack
-        name = self._add_environment(config)
-        for key, value in self._recipe.kwargs.items():
-            self._add_argument(key, value)
-        if config.algo not in ALGORITHMS or find_algorithm(config.algo).needs_action_masks:
-            self._missing.append(f"train {config.algo}; these would be its arguments")
-        if config.metric is not None:
-            self._missing.append(f"evaluate {config.metric!r}; what it prints are returns")
-        if config.stochastic_eval:
-            self._missing.append("be told to evaluate sampled actions, as the study did")
-        if config.vec_env != "dummy":
-            self._flags += ["--vec-env", config.vec_env]
-        options = ["--num-threads", str(config.n_threads), "--device", device, *self._flags]
-        algo = _ALGOS.get(config.algo, config.algo)
-        words = ["--algo", algo, "--env", name, "--conf-file", ZOO, "--seed", "0"]
-        command = shlex.join(["python", "-m", "rl_zoo3.train", *words, *options])
-        if self._folders:
-            command = f"PYTHONPATH={shlex.quote(':'.join(self._folders))} {command}"
-        lines = [*about(self._recipe), *(f"RL Zoo cannot {text}" for text in self._missing)]
-        entry = yaml.safe_dump(
-            {name: self._entry}, sort_keys=False, width=math.inf, allow_unicode=True
-        )
-        return f"{comment(lines)}# {command}\n{entry}"
-
-    def _add_environment(self, config: TrainingConfig) -> str:
+    def add_environment(self, config: TrainingConfig) -> str:
         """Add the environment's arguments and wrappers; return its name for RL Zoo."""
+        if config.normalize:
+            self.values["normalize"] = True  # RL Zoo puts the algorithm's gamma in by itself
+        if config.frame_stack > 1:
+            self.values["frame_stack"] = config.frame_stack
         module, colon, name = config.env.rpartition(":")
         if colon and not ENV_ID.fullmatch(name):
             name = f"{name}-v0"
-            self._missing.append(
+            self.missing.append(
                 f"train unregistered environments; register {config.env} as {name} in a module "
                 "and name that in place of YOUR_MODULE"
             )
-            self._flags += ["--gym-packages", "YOUR_MODULE"]
+            self.flags += ["--gym-packages", "YOUR_MODULE"]
         elif colon:
-            self._flags += ["--gym-packages", self._importable(module)]
-        if not is_plain(config.env_kwargs):
-            self._missing.append(f"read env_kwargs {config.env_kwargs}")
+            self.flags += ["--gym-packages", self.names.module(module)]
+        if not _is_plain(config.env_kwargs):
+            self.missing.append(f"read env_kwargs {config.env_kwargs}")
         elif config.env_kwargs:
-            self._entry["env_kwargs"] = config.env_kwargs
+            self.values["env_kwargs"] = config.env_kwargs
             # The entry's are for training only.
             pairs = [f"{key}:{value!r}" for key, value in config.env_kwargs.items()]
-            self._flags += ["--eval-env-kwargs", *pairs]
-        wrappers = [wrapper.rpartition(":") for wrapper in config.wrapper]
-        if any("." in name for _, _, name in wrappers):
-            self._missing.append(f"find wrappers inside of classes: {', '.join(config.wrapper)}")
-        elif wrappers:
-            names = [f"{self._importable(module)}.{name}" for module, _, name in wrappers]
-            self._entry["env_wrapper"] = names
-            self._missing.append(
+            self.flags += ["--eval-env-kwargs", *pairs]
+        if config.wrapper:
+            wrappers = [wrapper.rpartition(":") for wrapper in config.wrapper]
+            self.values["env_wrapper"] = [
+                f"{self.names.module(module)}.{path}" for module, _, path in wrappers
+            ]
+            self.missing.append(
                 "put Monitor around wrappers; what it prints are returns and lengths without them"
             )
+        if config.vec_env != "dummy":
+            self.flags += ["--vec-env", config.vec_env]
         return name
 
-    def _add_argument(self, key: str, value: Any) -> None:
-        if key == "action_noise" and (noise := _zoo_noise(value)):
-            self._entry |= noise
-        elif key in _EVALUATED and value is not None:
-            self._entry[key] = write(value, self._expression, used=-math.inf)
-        elif key == "train_freq" and isinstance(value, dict) and "$tuple" in value:
-            self._entry[key] = value["$tuple"]
-        elif key in _SCHEDULES and _falls_to_zero(value):
-            self._entry[key] = f"lin_{value['start']}"
-        elif key in _SCHEDULES and value is None:
-            pass  # it refuses None, SB3's default for clip_range_vf
-        elif is_plain(value) and not (key in _SCHEDULES and isinstance(value, str)):
-            self._entry[key] = value
-        else:
-            self._missing.append(f"read {key}={value}; it is left out here")
+    def add_argument(self, key: str, value: Any) -> None:
+        """Add an argument of the algorithm in RL Zoo's words, or say that it has none for it."""
+        match key, value:
+            case "action_noise", {
+                "$call": kind,
+                "mean": [*mean],
+                "sigma": [sigma, *others],
+                **rest,
+            } if (
+                not any(mean)
+                and all(other == sigma for other in others)
+                and _NOISE_DEFAULTS | rest == _NOISE_DEFAULTS
+            ):
+                self.values |= {"noise_type": _NOISE[kind], "noise_std": sigma}
+            case (("policy_kwargs" | "replay_buffer_class" | "replay_buffer_kwargs"), dict()):
+                self.values[key] = expression(value, self._name)
+            case "train_freq", {"$tuple": steps}:
+                self.values[key] = steps
+            case _, {"$call": _, "start": start, "end": 0.0, "end_fraction": 1.0}:
+                self.values[key] = f"lin_{start}"
+            case "clip_range_vf", None:
+                pass  # it refuses None, SB3's default
+            case _ if _is_plain(value):
+                self.values[key] = value
+            case _:
+                self.missing.append(f"read {key}={value}; it is left out here")
 
-    def _expression(self, reference: str) -> str:
+    def _name(self, reference: str) -> str:
         """Name an object in the expressions that RL Zoo evaluates."""
         module, _, path = reference.rpartition(":")
         if module.startswith("torch.nn.modules."):
             return f"nn.{path}"
-        if module.split(".")[0] == "torch":
-            return f"th{module.removeprefix('torch')}.{path}"
-        return f'__import__("importlib").import_module("{self._importable(module)}").{path}'
-
-    def _importable(self, module: str) -> str:
-        folder, name = find_home(module)
-        if folder is not None:
-            self._folders[folder] = None
-        return name
+        return f'__import__("importlib").import_module("{self.names.module(module)}").{path}'
 
 
-def _falls_to_zero(value: Any) -> bool:
-    """Tell whether a value is the linear schedule that RL Zoo has a word for."""
-    return (
-        is_call(value)
-        and value["$call"] == LINEAR
-        and (value["end"], value["end_fraction"]) == (0.0, 1.0)
-    )
-
-
-def _zoo_noise(value: Any) -> dict[str, Any]:
-    """Return noise in RL Zoo's words: mean zero and one sigma for all actions; else nothing."""
-    if value is None or value["$call"] not in _NOISE:
-        return {}
-    mean, sigma = np.asarray(value["mean"]), np.asarray(value["sigma"])
-    usual = all(value.get(key, default) == default for key, default in NOISE_DEFAULTS.items())
-    if mean.ndim != 1 or mean.any() or (sigma != sigma.flat[0]).any() or not usual:
-        return {}
-    return {"noise_type": _NOISE[value["$call"]], "noise_std": sigma.flat[0].item()}
+def _is_plain(description: Any) -> bool:
+    """Tell whether a description holds nothing but numbers, text, lists and mappings."""
+    if isinstance(description, dict):
+        plain_keys = not any(key.startswith("$") for key in description)
+        return plain_keys and all(map(_is_plain, description.values()))
+    return not isinstance(description, list) or all(map(_is_plain, description))

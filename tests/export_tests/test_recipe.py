@@ -89,6 +89,7 @@ def test_write_and_read_round_trip_is_exact(tmp_path: Path) -> None:
         "learning_rate": 1e-05,
         "ent_coef": "auto",
         "target_kl": None,
+        "max_grad_norm": float("inf"),
         "train_freq": (1, "episode"),
         "policy_kwargs": {"activation_fn": nn.Tanh, "net_arch": {"pi": [64], "vf": [64, 64]}},
     }
@@ -137,7 +138,8 @@ def test_write_of_the_reevaluated_does_not_warn(tmp_path: Path) -> None:
 
 
 def test_written_file_can_be_enqueued(tmp_path: Path) -> None:
-    write_recipe(tmp_path / "best.yaml", recipe_of(study_of(), config(), trial(COMPLETE, 1.0)))
+    study = study_of(trial(COMPLETE, 1.0))
+    write_recipe(tmp_path / "best.yaml", recipe_of(study, config(), study.trials[0]))
     point = read_enqueued(tmp_path / "best.yaml", prepare(config()))
     assert point.kwargs == {"gamma": 0.9}
     assert point.params == {"one_minus_gamma": pytest.approx(0.1)}
@@ -157,8 +159,9 @@ def test_read_needs_three_keys_only(tmp_path: Path) -> None:
         (
             "training: {algo: ppo, env: P-v1}\nkwarg: {}\nroot_seed: 0\n",
             (
-                "kwargs: missing; the algorithm's arguments; {} stands for SB3's defaults; "
-                "unknown key 'kwarg'; did you mean 'kwargs'?"
+                "kwargs: missing; unknown key 'kwarg'; did you mean 'kwargs'? Known: kwargs, "
+                "params, reevaluated, root_seed, seed, study, training, trial, trial_value, "
+                "versions"
             ),
         ),
         (
@@ -188,7 +191,7 @@ def test_read_needs_three_keys_only(tmp_path: Path) -> None:
         ),
         (
             "training: {algo: ppo, env: P-v1}\nkwargs: {}\n",
-            "root_seed: missing; the study's --seed, 0 unless it was given",
+            "root_seed: missing",
         ),
         ("algo: ppo\nenv: P-v1\n", "is a study's configuration; give the best.yaml beside it"),
     ],
