@@ -17,6 +17,7 @@ them, from the top down:
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -37,10 +38,11 @@ if TYPE_CHECKING:
     )
     from sb3_hpo.config.study_config import StudyConfig, make_config
     from sb3_hpo.export.recipe import Recipe, load_best, load_trial
-    from sb3_hpo.optimize import tune
+    from sb3_hpo.export.tuning_result import TuningResult
     from sb3_hpo.study.callback import TrialEvalCallback
     from sb3_hpo.study.objective import Objective
     from sb3_hpo.study.pruners import QuantilePruner
+    from sb3_hpo.tuning import tune
     from sb3_hpo.utils.errors import UserError
 
 __all__ = [
@@ -49,6 +51,7 @@ __all__ = [
     "Recipe",
     "StudyConfig",
     "TrialEvalCallback",
+    "TuningResult",
     "UserError",
     "load_best",
     "load_trial",
@@ -79,12 +82,20 @@ _HOMES = {
     "load_best": "export.recipe",
     "load_trial": "export.recipe",
     "make_config": "config.study_config",
-    "tune": "optimize",
+    "TuningResult": "export.tuning_result",
+    "tune": "tuning",
 }
+
+
+def __dir__() -> list[str]:
+    """Return the public names, whether they have been used or not."""
+    return sorted({*globals(), *__all__})
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used: `--help` must not wait for torch."""
+    if name == "__version__":
+        return importlib.metadata.version("sb3-hpo")
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     home = f"sb3_hpo.{_HOMES[name]}" if name in _HOMES else "samplers"

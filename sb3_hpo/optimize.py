@@ -1,17 +1,15 @@
-"""The command `python -m sb3_hpo.optimize`, and `tune`, the same from Python."""
+"""The command `python -m sb3_hpo.optimize`: a study from its preflight to its answer."""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sb3_hpo.config.command_line import OPTIMIZE, read_options
-from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.utils.console import echo, quiet_optuna, relative_path, run_command
 from sb3_hpo.utils.errors import UserError
 from sb3_hpo.utils.files import format_yaml, write_atomically
@@ -24,48 +22,23 @@ if TYPE_CHECKING:
     import optuna
     from rich.console import Console
 
+    from sb3_hpo.config.study_config import StudyConfig
+    from sb3_hpo.export.tuning_result import TuningResult
     from sb3_hpo.storages.study_location import StudyLocation
 
 
-@dataclass(frozen=True)
-class TuningResult:
-    """A study after its search.
-
-    Attributes:
-        study: The Optuna study, to be looked at.
-        run_dir: Where its files are.
-        exit_status: 0 complete or timed out, 1 given up after errors or without any trial
-            that has a value, 130 or 143 interrupted.
-    """
-
-    study: optuna.Study
-    run_dir: Path
-    exit_status: int
-
-
-def tune(**options: Any) -> TuningResult:
-    """Tune from Python what the command tunes from a shell.
+def run_study(config: StudyConfig, console: Console) -> TuningResult:
+    """Search, re-evaluate, and write the answer.
 
     Args:
-        **options: The command's options with underscores (`StudyConfig` lists them). `env`,
-            `wrapper`, `space`, `algo` and `score` also take classes and functions that are
-            defined at the top level of a module or script.
+        console: Where progress is shown.
 
     Returns:
-        The result. Calling it again with the same options goes on with the same study.
+        The result.
 
     Raises:
-        UserError: Something about the options is wrong; nothing was written.
-
-    Note:
-        In a script, call it under `if __name__ == "__main__":`; workers import the script.
+        UserError: Something about the configuration is wrong; nothing was written.
     """
-    from rich.console import Console
-
-    return _tune(make_config(options), Console())
-
-
-def _tune(config: StudyConfig, console: Console) -> TuningResult:
     from sb3_hpo.utils.processes import IN_WORKER
 
     if IN_WORKER in os.environ:
@@ -73,6 +46,7 @@ def _tune(config: StudyConfig, console: Console) -> TuningResult:
             "a worker came upon tune() while importing your script: call it under "
             'if __name__ == "__main__":'
         )
+    from sb3_hpo.export.tuning_result import TuningResult
     from sb3_hpo.results.trials import STOP, STOPPED, trials_of
     from sb3_hpo.spaces.enqueue.enqueued_point import read_enqueued
     from sb3_hpo.storages.study_location import CONFIG_FILE, StudyLocation
@@ -168,7 +142,7 @@ def _command(argv: Sequence[str]) -> int:
     from rich.console import Console
 
     if config is not None:
-        return _tune(config, Console()).exit_status
+        return run_study(config, Console()).exit_status
 
     from sb3_hpo.workers.search import join, stop
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import (
@@ -106,6 +107,9 @@ def _check_score(name: str, info: ValidationInfo) -> str:
     return name
 
 
+PathText = Annotated[
+    str, BeforeValidator(lambda value: str(value) if isinstance(value, Path) else value)
+]
 Steps = Annotated[PositiveInt, BeforeValidator(_whole)]
 Seconds = Annotated[PositiveFloat, BeforeValidator(_duration)]
 Reference = Annotated[str, BeforeValidator(reference)]

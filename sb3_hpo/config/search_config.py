@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, NonNegativeInt, PositiveInt, mo
 from sb3_hpo.config.fields import (
     PRUNERS,
     SAMPLERS,
+    PathText,
     Plain,
     Pruner,
     Sampler,
@@ -76,7 +77,7 @@ class SearchConfig(BaseModel):
     drop: tuple[str, ...] = option(
         "space", "leave a parameter at SB3's default: --drop ent_coef; repeatable", ()
     )
-    enqueue: tuple[str, ...] = option(
+    enqueue: tuple[PathText, ...] = option(
         "space", "YAML file with hyperparameters to try first, also RL Zoo's; repeatable", (),
         changes_value=False,
     )  # fmt: skip

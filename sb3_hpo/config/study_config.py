@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError, field_serializer
 
-from sb3_hpo.config.fields import Seconds, changes_value, option
+from sb3_hpo.config.fields import PathText, Seconds, changes_value, option
 from sb3_hpo.config.reevaluation_config import ReevaluationConfig
 from sb3_hpo.config.search_config import SearchConfig
 from sb3_hpo.config.training_config import TrainingConfig
@@ -25,7 +25,7 @@ MIN_PRUNING_EVALUATIONS = 6  # fewer leave nothing to compare after the first 30
 class StudyConfig(SearchConfig, ReevaluationConfig):
     """A search, the re-evaluation of what it finds, and where both are kept."""
 
-    storage: str | None = option(
+    storage: PathText | None = option(
         "study", "journal file, or redis://, postgresql://, mysql://, grpc://, sqlite:/// "
         "(default: study.journal in the run folder)", None, changes_value=False,
     )  # fmt: skip
@@ -36,7 +36,7 @@ class StudyConfig(SearchConfig, ReevaluationConfig):
     study_name: str | None = option(
         "study", "name (default: from everything that changes a value)", None, changes_value=False
     )
-    run_dir: str | None = option(
+    run_dir: PathText | None = option(
         "study", "folder of this run's files (default: runs/<study name>)", None,
         changes_value=False,
     )  # fmt: skip

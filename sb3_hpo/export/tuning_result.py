@@ -1,0 +1,156 @@
+"""The answer in hand: a study after its search, for scripts and notebooks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import optuna
+
+from sb3_hpo.config.study_config import make_config
+from sb3_hpo.export.recipe import load_best
+from sb3_hpo.results.reevaluation_runs import LOG_FILE, ReevaluationLog
+from sb3_hpo.results.study_result import read_result
+from sb3_hpo.results.trials import CONFIG, record_of, trials_of
+from sb3_hpo.utils.errors import check_installed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+    from stable_baselines3.common.base_class import BaseAlgorithm
+    from stable_baselines3.common.vec_env import VecEnv
+
+    from sb3_hpo.config.study_config import StudyConfig
+    from sb3_hpo.export.recipe import Recipe
+    from sb3_hpo.results.study_result import StudyResult, TestResult
+
+
+@dataclass(frozen=True)
+class TuningResult:
+    """A study after its search.
+
+    Attributes:
+        study: The Optuna study, to be looked at.
+        run_dir: Where its files are.
+        exit_status: 0 complete, timed out or stopped; 1 given up after errors or without any
+            trial that has a value; 130 or 143 interrupted.
+    """
+
+    study: optuna.Study
+    run_dir: Path
+    exit_status: int
+
+    @cached_property
+    def config(self) -> StudyConfig:
+        """What was tuned, and how."""
+        return make_config(self.study.user_attrs[CONFIG], imports=False)
+
+    @cached_property
+    def best(self) -> Recipe:
+        """The answer as a recipe; before a re-evaluation the trial with the best value.
+
+        Raises:
+            UserError: No trial has a value.
+        """
+        return load_best(self.run_dir)
+
+    @cached_property
+    def result(self) -> StudyResult:
+        """All that search and re-evaluation say."""
+        log = ReevaluationLog(self.run_dir / LOG_FILE)
+        return read_result(self.study, self.config, log.read(), log.winner())
+
+    @property
+    def reevaluated(self) -> TestResult | None:
+        """The test of the answer: `iqm` with its interval, `median`, `worst`, `runs` by seed.
+
+        None before there was one. This, not a trial value, is what may be reported.
+        """
+        return self.result.winner
+
+    def build_kwargs(self) -> dict[str, Any]:
+        """Return new keyword arguments of the answer, for the algorithm's constructor."""
+        return self.best.build_kwargs(trust=True)
+
+    def make_env(self) -> VecEnv:
+        """Return one environment as the answer's policy knows it.
+
+        Returns:
+            A vector environment with the wrappers, stacked frames and, with `normalize`, the
+            statistics of the policy of `model()`.
+        """
+        return self.best.make_env(trust=True)
+
+    def model(self) -> BaseAlgorithm:
+        """Return the trained policy of the answer's median test seed.
+
+        Raises:
+            UserError: There was no re-evaluation.
+        """
+        return self.best.model(trust=True)
+
+    def trials_dataframe(self) -> pd.DataFrame:
+        """Return Optuna's table of the trials; needs pandas."""
+        return self.study.trials_dataframe()
+
+    def curves(self) -> pd.DataFrame:
+        """Return the learning curves of all trials.
+
+        Returns:
+            Columns `trial`, `seed`, `step` (environment steps) and `value` (mean over episodes).
+        """
+        records = [(trial.number, record_of(trial)) for trial in trials_of(self.study)]
+        return _frame(
+            ["trial", "seed", "step", "value"],
+            [
+                (number, record.seed, evaluation.nominal_step, evaluation.value)
+                for number, record in records
+                if record is not None
+                for evaluation in record.evaluations
+            ],
+        )
+
+    def seeds(self) -> pd.DataFrame:
+        """Return the runs of the re-evaluation's test, of the answer and of SB3's default.
+
+        Returns:
+            Columns `of`, `seed`, `value` (mean over episodes; NaN for a run that broke), `steps`
+            and `seconds` of training.
+        """
+        rows = [
+            (tested.candidate.name, run.record.seed, _mean(run.episode_values),
+             run.record.n_steps, run.record.seconds)
+            for tested in (self.result.winner, self.result.default)
+            if tested is not None
+            for run in tested.runs
+        ]  # fmt: skip
+        return _frame(["of", "seed", "value", "steps", "seconds"], rows)
+
+    def _repr_html_(self) -> str:
+        """Return the answer in two lines, for notebooks."""
+        tested = self.reevaluated
+        if tested is None:
+            said = "Not re-evaluated: a trial value is the luckiest of many noisy scores."
+        else:
+            ends = tested.iqm.interval
+            between = "" if ends is None else f" (95 %: {ends[0]:,.1f} to {ends[1]:,.1f})"
+            said = (
+                f"IQM {tested.iqm.value:,.1f}{between}, worst seed {tested.worst:,.1f}, "
+                f"{len(tested.runs)} fresh seeds"
+            )
+        return f"<div><b>{escape(self.best.title)}</b><br>{escape(said)}</div>"
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else float("nan")
+
+
+def _frame(columns: list[str], rows: list[tuple[Any, ...]]) -> pd.DataFrame:
+    check_installed("a table", ["pandas"], extra="report")
+    import pandas as pd
+
+    return pd.DataFrame(rows, columns=columns)
