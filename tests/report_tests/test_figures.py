@@ -214,6 +214,11 @@ def test_learning_curves_name_the_best_and_draw_them_on_top(study: optuna.Study)
     assert {t.line.color for t in figure.data[:-6]} == {FAINT}
 
 
+def test_learning_curves_of_a_default_point_that_leads_have_the_leaders_colour() -> None:
+    study = make_study(CONFIG, 1)
+    assert trace(learning_curves_of(study), "trial 0").line.color == WINNER
+
+
 def test_learning_curves_are_the_evaluations(study: optuna.Study) -> None:
     curve = trace(learning_curves_of(study), "trial 0")
     assert list(curve.x) == [4000 * k for k in range(1, 11)]
@@ -358,11 +363,29 @@ def test_slices_and_parallel_of_a_conditional_dimension_are_drawn() -> None:
     assert len(lines) == 2
 
 
+def test_slices_of_a_range_that_was_widened_show_all_of_it() -> None:
+    study = optuna.create_study(direction="maximize")
+    for ends, value in (((1e-4, 1e-2), 1.0), ((1e-5, 1e-3), 2.0)):
+        own: dict[str, BaseDistribution] = {"x": FloatDistribution(*ends, log=True)}
+        study.add_trial(create_trial(value=value, params={"x": 1e-3}, distributions=own))
+    figure, _ = slices(read_points(study), None, "return")
+    assert list(figure.layout.xaxis.range) == [-5.0, -2.0]
+
+
 def test_parallel_leaves_out_what_would_flatten_the_rest() -> None:
     study = study_of_values([-1e6, *np.linspace(-200, -100, 19)])
     figure, note = parallel(read_points(study), "return")
     assert len([t for t in figure.data if t.mode == "lines"]) == 19
     assert "1 of 20 values lie below it" in note
+
+
+def test_parallel_of_a_dimension_that_only_an_outlier_had_is_drawn() -> None:
+    study = study_of_values([*np.linspace(-200, -100, 19)])
+    own: dict[str, BaseDistribution] = {"y": FloatDistribution(0, 1)}
+    study.add_trial(create_trial(value=-1e6, params={"y": 0.5}, distributions=own))
+    study.add_trial(create_trial(value=-1e6, params={"y": 0.6}, distributions=own))
+    figure, _ = parallel(read_points(study), "return")
+    assert "y" not in figure.layout.xaxis.ticktext
 
 
 def test_running_and_failed_trials_are_no_points() -> None:

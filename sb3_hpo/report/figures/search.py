@@ -81,7 +81,8 @@ def learning_curves(
 
     figure = plot_intermediate_values(study)
     colours = {trial.number: colour for trial, colour in zip(best, RANKS, strict=False)}
-    colours |= {trial.number: DEFAULT for trial in filter(is_default_point, trials_of(study))}
+    others = [trial for trial in trials_of(study) if trial not in best[:1]]
+    colours |= {trial.number: DEFAULT for trial in filter(is_default_point, others)}
     ranks = list(colours)
     numbered = [(int(trace.name.removeprefix("Trial")), trace) for trace in figure.data]
     for number, trace in numbered:

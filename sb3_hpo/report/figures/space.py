@@ -119,13 +119,13 @@ def slices(points: Points, leader: int | None, quantity: str) -> Drawn:
     n_rows = math.ceil(len(points.dimensions) / _COLUMNS)
     figure = make_subplots(rows=n_rows, cols=_COLUMNS, shared_yaxes="all", horizontal_spacing=0.02,
                            vertical_spacing=62 / (_ROW_HEIGHT * n_rows))  # fmt: skip
-    for place, (name, distribution) in enumerate(points.dimensions.items()):
+    for place, name in enumerate(points.dimensions):
         own = plot_slice(study, params=[name], target_name=f"trial value ({quantity})")
         dots = _marked(own.data[0], points.trials, leader)
         row, column = divmod(place, _COLUMNS)
         cell = {"row": row + 1, "col": column + 1}
         figure.add_trace(dots, **cell)
-        figure.update_xaxes(own.layout.xaxis, range=_ends(distribution), **cell)
+        figure.update_xaxes(own.layout.xaxis, range=_ends(points.trials, name), **cell)
         if column == 0:
             figure.update_yaxes(own.layout.yaxis, **cell)
     if points.n_left_out:
@@ -157,12 +157,15 @@ def _marked(dots: Any, best: Sequence[FrozenTrial], leader: int | None) -> Any:
     return dots.update(text=text, hovertemplate=hover, cliponaxis=False, marker=look)
 
 
-def _ends(distribution: Any) -> list[float] | None:
-    """Return the ends of a range as plotly wants them on its scale; None for choices."""
-    if isinstance(distribution, CategoricalDistribution):
+def _ends(trials: Sequence[FrozenTrial], name: str) -> list[float] | None:
+    """Return the ends of all ranges that a number had, as plotly wants them on its scale."""
+    ranges: list[Any] = [t.distributions[name] for t in trials if name in t.distributions]
+    if any(isinstance(item, CategoricalDistribution) for item in ranges):
         return None
-    ends = [distribution.low, distribution.high]
-    return list(map(math.log10, ends)) if distribution.log else ends
+    ends = [min(item.low for item in ranges), max(item.high for item in ranges)]
+    if not any(item.log for item in ranges):
+        return ends
+    return list(map(math.log10, ends)) if ends[0] > 0 else None
 
 
 def parallel(points: Points, quantity: str) -> Drawn:
@@ -177,7 +180,8 @@ def parallel(points: Points, quantity: str) -> Drawn:
     limits, note = bounds(trial.value or 0.0 for trial in points.trials)
     # The best are drawn last, on top; an outlier would leave all others one colour.
     shown = [t for t in reversed(points.trials) if (t.value or 0.0) >= limits[0]]
+    names = [name for name in points.dimensions if any(name in trial.params for trial in shown)]
     figure = plot_parallel_coordinate(
-        study_of(shown), params=list(points.dimensions), target_name=f"trial value ({quantity})"
+        study_of(shown), params=names, target_name=f"trial value ({quantity})"
     )
     return styled(figure, 480), note
