@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sb3_hpo.results.study_result import CAUTION
-from sb3_hpo.results.trials import best_trials, record_of
+from sb3_hpo.results.trials import arguments_of, best_trials, record_of
 from sb3_hpo.utils.console import echo
 from sb3_hpo.utils.formatting import count, interval, number, plural, printable, readable
 
@@ -52,9 +52,7 @@ def best_table(study: optuna.Study, result: StudyResult, n: int = 5) -> Table:
 
 def describe_trial(trial: FrozenTrial) -> str:
     """Return a trial's hyperparameters on one line, rounded for reading."""
-    record = record_of(trial)
-    values = trial.params if record is None else record.kwargs
-    return ", ".join(f"{key}={readable(value)}" for key, value in values.items())
+    return ", ".join(f"{key}={readable(value)}" for key, value in arguments_of(trial).items())
 
 
 def summary(result: StudyResult) -> str:

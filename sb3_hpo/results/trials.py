@@ -112,6 +112,11 @@ def enqueued_point(trial: FrozenTrial) -> tuple[str, dict[str, Any]] | None:
     return trial.user_attrs[SOURCE], trial.system_attrs[FIXED_PARAMS]
 
 
+def is_default_point(trial: FrozenTrial) -> bool:
+    """Tell whether a trial is the point of the space that is next to SB3's defaults."""
+    return trial.user_attrs.get(SOURCE) == DEFAULT_POINT
+
+
 def trials_of(study: optuna.Study) -> list[FrozenTrial]:
     """Return the study's trials as they are now, without copying them."""
     return study.get_trials(deepcopy=False)
@@ -125,6 +130,12 @@ def record_of(trial: FrozenTrial) -> RunRecord | None:
         return RunRecord.from_dict(trial.user_attrs[RUN])
     except ValueError:
         return None  # another tool calls something of its own "run"
+
+
+def arguments_of(trial: FrozenTrial) -> dict[str, Any]:
+    """Return what a trial's algorithm was given; of another tool's trial its parameters."""
+    record = record_of(trial)
+    return trial.params if record is None else record.kwargs
 
 
 def best_trials(study: optuna.Study, n: int | None = None) -> list[FrozenTrial]:

@@ -11,7 +11,6 @@ import optuna
 import pytest
 from optuna.distributions import (
     BaseDistribution,
-    CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
 )
@@ -19,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.report.advice.evidence import Advice, Dimension, gather, rank
-from sb3_hpo.report.advice.range_rules import shrink, widen
+from sb3_hpo.report.advice.range_rules import widen
 from sb3_hpo.report.advice.rules import advise
 from sb3_hpo.results.reevaluation_runs import Candidate, ReevaluationRun
 from sb3_hpo.results.run_record import Evaluation, Outcome, RunRecord
@@ -34,7 +33,7 @@ from sb3_hpo.scoring.statistics import Estimate
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMPLETE, PRUNED, FAIL = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL
+COMPLETE, PRUNED = TrialState.COMPLETE, TrialState.PRUNED
 UNIT = FloatDistribution(0, 1)
 RATE = FloatDistribution(1e-5, 3e-3, log=True)
 GAMMA = FloatDistribution(1e-4, 0.2, log=True)
@@ -261,175 +260,6 @@ def test_widen_looks_at_the_newest_range_only() -> None:
     assert len(said("widen", study_of([*newer, *narrow]))) == 1
 
 
-# shrink
-
-
-def dead_end(state: TrialState = COMPLETE, n_dead: int = 10) -> list[FrozenTrial]:
-    """Return 30 trials above a quarter of the range, and some below it that are worse."""
-    alive = [0.26 + 0.74 * p for p in SCATTERED[:30]]
-    dead = [0.25 * p for p in SCATTERED[30 : 30 + n_dead]]
-    good = [trial(-i, params={"x": v}, ranges={"x": UNIT}) for i, v in enumerate(alive)]
-    bad = [trial(-90 - i, state, params={"x": v}, ranges={"x": UNIT}) for i, v in enumerate(dead)]
-    return [item for pair in zip(good[:n_dead], bad, strict=True) for item in pair] + good[n_dead:]
-
-
-@pytest.mark.parametrize("state", [COMPLETE, PRUNED])
-def test_shrink_speaks_of_an_end_that_is_always_bad(state: TrialState) -> None:
-    assert said("shrink", study_of(dead_end(state))) == [
-        (
-            "None of the 10 trials with x from 0 to 0.25 is in the better half. "
-            "Search it from 0.25 to 1 in a --space of your own."
-        )
-    ]
-
-
-@pytest.mark.parametrize(
-    "trials",
-    [
-        dead_end(FAIL),  # an error of the environment says nothing about x
-        dead_end(n_dead=5),  # one end of five trials is that bad by chance too often
-        [*dead_end(), trial(5.0, params={"x": 0.1}, ranges={"x": UNIT})],  # and one is the best
-        study_over("x", UNIT, SCATTERED).trials,
-    ],
-)
-def test_shrink_is_silent_otherwise(trials: list[FrozenTrial]) -> None:
-    assert said("shrink", study_of(trials)) == []
-
-
-@pytest.mark.parametrize(
-    ("distribution", "good", "bad", "expected"),
-    [
-        (
-            IntDistribution(1, 8), [3, 4, 5, 6], 8,
-            "x from 7 to 8 is in the better half. Search it from 1 to 6 in a --space of your own.",
-        ),
-        (IntDistribution(0, 1), [1], 0, "x = 0 is in the better half. Hold it: --fixed.x 1."),
-        (
-            CategoricalDistribution(("tanh", "relu")), ["relu"], "tanh",
-            "x = tanh is in the better half. Hold it: --fixed.x relu.",
-        ),
-        (
-            CategoricalDistribution(("a", "b", True)), ["a", True], "b",
-            "x = b is in the better half. Search it among a, true in a --space of your own.",
-        ),
-    ],
-)  # fmt: skip
-def test_shrink_of_whole_numbers_and_choices(
-    distribution: BaseDistribution, good: list[Any], bad: Any, expected: str
-) -> None:
-    params = [good[i % len(good)] for i in range(28)] + [bad] * 12
-    texts = said("shrink", study_over("x", distribution, params))
-    assert [f"None of the 12 trials with {expected}"] == texts
-
-
-# fix
-
-
-def idle_and_busy(
-    n: int = 80, name: str = "idle", distribution: Any = UNIT, **best_attrs: Any
-) -> optuna.Study:
-    """Return a study that `busy` decides; each quarter of `idle` has trials of all ranks."""
-    trials = []
-    for i in range(n):
-        block, place = divmod(i, 4)
-        position = ((place if block % 2 else 3 - place) + 0.5) / 4
-        params = {"busy": 1 - i / n, name: values_at(distribution, [position])[0]}
-        ranges = {"busy": UNIT, name: distribution}
-        attrs = best_attrs if i == 0 else {}
-        trials.append(trial(-i, params=params, ranges=ranges, user_attrs=attrs))
-    return study_of(trials)
-
-
-def test_fix_speaks_of_a_parameter_without_effect() -> None:
-    (text,) = said("fix", idle_and_busy())
-    assert text.startswith("No effect of idle shows in 80 trials: 0.1% of all importance")
-    assert text.endswith("Hold it at the best trial's value: --fixed.idle 0.875.")
-
-
-@pytest.mark.parametrize(
-    ("name", "distribution", "attrs", "flag"),
-    [
-        ("one_minus_gamma", GAMMA, {"gamma": 0.9512345}, "--fixed.gamma 0.9512"),
-        ("one_minus_gamma", GAMMA, {"gamma": 0.99987654}, "--fixed.gamma 0.999877"),
-        ("one_minus_gae_lambda", GAMMA, {"gae_lambda": 1.0}, "--fixed.gae_lambda 1"),
-        ("n_steps_pow", UNIT, {"n_steps": 1024}, "--fixed.n_steps 1024"),
-        ("ent_coef", RATE, {"ent_coef": 0.0}, "--fixed.ent_coef 0"),
-        ("ent_coef", RATE, {}, "--fixed.ent_coef 0.001471"),
-        ("target_kl_or_none", UNIT, {"target_kl": None}, "--fixed.target_kl_or_none 0.875"),
-    ],
-)
-def test_fix_holds_by_the_name_and_true_value_of_sb3(
-    name: str, distribution: Any, attrs: dict[str, Any], flag: str
-) -> None:
-    (text,) = said("fix", idle_and_busy(name=name, distribution=distribution, **attrs))
-    assert text.endswith(f"Hold it at the best trial's value: {flag}.")
-
-
-def test_fix_of_a_choice_names_the_choice() -> None:
-    choices = CategoricalDistribution(("small", "big"))
-    trials = [
-        trial(
-            -i,
-            params={"busy": 1 - i / 80, "net_arch": ("small", "big", "big", "small")[i % 4]},
-            ranges={"busy": UNIT, "net_arch": choices},
-            user_attrs={"net_arch": 64},
-        )
-        for i in range(80)
-    ]
-    (text,) = said("fix", study_of(trials))
-    assert text.endswith("value: --fixed.net_arch small.")
-
-
-def test_fix_is_silent_of_what_matters_and_of_few_trials() -> None:
-    assert not any("busy" in text for text in said("fix", idle_and_busy()))
-    assert said("fix", idle_and_busy(n=28)) == []
-
-
-def balanced(n: int, n_bins: int = 4) -> list[float]:
-    """Return positions of trials from the best to the worst, each bin at all ranks."""
-    blocks = [list(range(n_bins)), list(range(n_bins))[::-1]]
-    bins = [place for block in range(n // n_bins) for place in blocks[block % 2]]
-    return [(place + 0.5) / 4 for place in bins]
-
-
-@pytest.mark.parametrize(
-    ("positions", "n"),
-    [
-        (balanced(80), 1),
-        # Spread evenly, but the last quarter of the range was never tried.
-        ([0.75 * (k * 0.618034 % 1) for k in range(80)], 0),
-        ([*balanced(39, n_bins=3), 0.9, 0.9, *balanced(39, n_bins=3)], 0),  # or hardly
-        ([*balanced(39, n_bins=3), 0.9, 0.9, 0.9, *balanced(39, n_bins=3)], 1),
-        # Ranks are as balanced as above, but all of the best trials are in the last quarter.
-        ([0.9] * 10 + balanced(60, n_bins=3) + [0.9] * 10, 0),
-        # The best trials are everywhere, the others are the worse the farther to the right.
-        ([*balanced(8), *sorted(balanced(72))], 0),
-        ([*balanced(8), *sorted(balanced(72), key=lambda p: abs(p - 0.4))], 0),
-    ],
-)
-def test_fix_asks_for_balance_all_over_the_range(positions: list[float], n: int) -> None:
-    trials = [
-        trial(-i, params={"busy": 1 - i / 90, "idle": p}, ranges={"busy": UNIT, "idle": UNIT})
-        for i, p in enumerate(positions)
-    ]
-    assert len([text for text in said("fix", study_of(trials)) if "of idle" in text]) == n
-
-
-def test_fix_is_silent_about_a_parameter_that_only_some_trials_had() -> None:
-    others = [trial(100.0 - i, params={"busy": 0.99}, ranges={"busy": UNIT}) for i in range(40)]
-    assert said("fix", study_of([*others, *idle_and_busy().trials])) == []
-
-
-def test_fix_counts_pruned_trials() -> None:
-    trials = [
-        trial(t.value, COMPLETE if i < 20 else PRUNED, params=t.params, ranges=t.distributions)
-        for i, t in enumerate(idle_and_busy().trials)
-    ]
-    assert [text[:36] for text in said("fix", study_of(trials))] == [
-        "No effect of idle shows in 80 trials"
-    ]
-
-
 # more_trials, more_seeds
 
 
@@ -554,7 +384,7 @@ def test_more_seeds_is_silent_where_the_best_trials_differ_more() -> None:
     assert said("more_seeds", study_of(trials), known=known) == []
 
 
-# longer, default_not_beaten, unstable, optimism
+# longer, default_not_beaten, unstable
 
 
 def record(curve: Sequence[float], outcome: Outcome = "finished") -> RunRecord:
@@ -745,31 +575,6 @@ def test_unstable_is_silent_otherwise(known: dict[str, Any]) -> None:
     assert said("unstable", study_of([]), known=known) == []
 
 
-def test_optimism_speaks_of_a_trial_value_above_the_interval() -> None:
-    known = {"winner": judged(GOOD, trial_value=-150.0)}
-    (text,) = said("optimism", study_of([]), known=known)
-    low, high = known["winner"].iqm.low, known["winner"].iqm.high
-    assert text == (
-        f"The trial value -150.0 of trial 7 is above the interval of its re-evaluated IQM, "
-        f"{low:.1f} to {high:.1f}: compare this study's configurations by re-evaluated scores "
-        "only. Trial values are less noisy with --n-eval-episodes 40."
-    )
-
-
-@pytest.mark.parametrize(
-    "winner",
-    [
-        judged(GOOD, trial_value=-200.0),
-        judged(GOOD, trial_value=-199.5),  # above the IQM, but within its interval
-        judged(GOOD, trial_value=-300.0),
-        judged(GOOD),
-        judged(GOOD[:4], trial_value=-150.0),
-    ],
-)
-def test_optimism_is_silent_otherwise(winner: Judged) -> None:
-    assert said("optimism", study_of([]), known={"winner": winner}) == []
-
-
 # endless
 
 
@@ -804,7 +609,7 @@ def test_advise_puts_the_most_useful_first() -> None:
     known["gain"] = Estimate(3.0, (-1.0, 9.0))
     study = study_over("learning_rate", RATE, crowded(RATE, 0.97))
     advice = advise(study, config(n_timesteps=100, n_envs=1), answer_of(study, **known))
-    rules = ["default_not_beaten", "longer", "widen", "more_seeds", "optimism"]
+    rules = ["default_not_beaten", "longer", "widen", "more_seeds"]
     assert [item.rule for item in advice] == rules
     assert all(type(item) is Advice for item in advice)
 
@@ -849,7 +654,7 @@ def test_dimension_mass_is_what_uniform_draws_put_there(
     assert dimension.innermost(end, share) == pytest.approx(innermost)
 
 
-def test_widen_and_shrink_are_silent_in_studies_of_noise() -> None:
+def test_widen_is_silent_in_studies_of_noise() -> None:
     n_studies, spoke = 50, 0
     ranges = {f"x{i}": UNIT for i in range(8)}
     for seed in range(n_studies):
@@ -865,8 +670,8 @@ def test_widen_and_shrink_are_silent_in_studies_of_noise() -> None:
             ]
         )
         evidence = gather(study, config(), answer_of(study))
-        spoke += bool(widen(evidence) or shrink(evidence))
-    # In 2,000 such studies one of the two spoke in 0.2 %.
+        spoke += bool(widen(evidence))
+    # In 1,000 such studies it spoke in 0.1 %.
     assert spoke <= 2
 
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import copy
 import math
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,27 +11,21 @@ from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
     FloatDistribution,
-    IntDistribution,
 )
 from optuna.trial import TrialState, create_trial
 
-from sb3_hpo.report.figures.axes import Axis
 from sb3_hpo.report.figures.plotting import (
-    COMPLETE,
     DEFAULT,
+    FAINT,
     GOOD,
-    INFEASIBLE,
-    PRUNED,
+    OTHERS,
     WINNER,
-    Drawn,
-    Figure,
     bounds,
     floor_of,
 )
 from sb3_hpo.report.figures.reevaluation import curves, scores
-from sb3_hpo.report.figures.search import trial_curves, value_history
+from sb3_hpo.report.figures.search import history, learning_curves
 from sb3_hpo.report.figures.space import importances, parallel, read_points, slices
-from sb3_hpo.report.pages.trial_curves import SearchHistory, read_history
 from sb3_hpo.results.reevaluation_runs import BASELINE, make_request
 from sb3_hpo.results.study_result import StudyResult, read_result
 from sb3_hpo.results.trials import KWARGS_OVERRIDE, best_trials
@@ -45,12 +38,11 @@ from tests.support.studies import (
     make_run,
     make_runs,
     make_study,
-    no_result,
     study_config,
 )
 
 if TYPE_CHECKING:
-    from sb3_hpo.config.study_config import StudyConfig
+    from sb3_hpo.report.figures.plotting import Drawn
 
 CONFIG = study_config()
 
@@ -65,13 +57,20 @@ def result(study: optuna.Study) -> StudyResult:
     return make_result(study, CONFIG)
 
 
-@pytest.fixture(scope="module")
-def history(study: optuna.Study, result: StudyResult) -> SearchHistory:
-    return read_history(study, result)
+def history_of(study: optuna.Study) -> Drawn:
+    return history(study, best_trials(study), names_of(study), "return")
 
 
-def history_of(study: optuna.Study, config: StudyConfig = CONFIG) -> SearchHistory:
-    return read_history(study, no_result(study, config))
+def learning_curves_of(study: optuna.Study) -> Drawn:
+    return learning_curves(study, best_trials(study), names_of(study), "return")
+
+
+def names_of(study: optuna.Study) -> dict[int, str]:
+    return {trial.number: f"trial {trial.number}" for trial in study.trials}
+
+
+def scores_of(study: optuna.Study, result: StudyResult) -> Drawn:
+    return scores(result, {t.number: t.value or 0.0 for t in best_trials(study)}, "return")
 
 
 def foreign_study(n: int = 12) -> optuna.Study:
@@ -101,29 +100,9 @@ def study_of_values(values: list[float]) -> optuna.Study:
     return study
 
 
-def figure(drawn: Drawn) -> Figure:
-    assert isinstance(drawn, Figure), drawn
-    return drawn
-
-
-def trace(drawn: Drawn, name: str) -> dict[str, Any]:
-    (found,) = [t for t in figure(drawn).data if t.get("name") == name]
+def trace(drawn: Drawn, name: str) -> Any:
+    (found,) = [t for t in drawn[0].data if t.name == name]
     return found
-
-
-def test_figures_are_valid_for_plotly(
-    study: optuna.Study, result: StudyResult, history: SearchHistory
-) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of plotly's own imports
-        go = pytest.importorskip("plotly.graph_objects")
-    points = read_points(study)
-    all_drawn = [value_history(history), trial_curves(history), scores(result, history)]
-    all_drawn += [curves(result, "return"), importances(points)]
-    all_drawn += [slices(points, history), parallel(points, history)]
-    for drawn in all_drawn:
-        checked = go.Figure(data=figure(drawn).data, layout=figure(drawn).layout)
-        assert len(checked.data) == len(figure(drawn).data) > 0
 
 
 # What all figures share.
@@ -183,32 +162,6 @@ def test_readable_leaves_notation_out(value: Any, text: str) -> None:
     assert readable(value) == text
 
 
-@pytest.mark.parametrize(
-    ("distribution", "labels"),
-    [
-        (FloatDistribution(1e-5, 3e-3, log=True), ("1e-5", "1e-4", "0.001")),
-        (FloatDistribution(0.5, 0.6, log=True), ("0.5", "0.52", "0.54", "0.56", "0.58", "0.6")),
-        (IntDistribution(1, 20, log=True), ("1", "2", "5", "10", "20")),
-        (IntDistribution(3, 8), ("3", "4", "5", "6", "7", "8")),
-        (FloatDistribution(0.1, 0.4), ("0.1", "0.15", "0.2", "0.25", "0.3", "0.35", "0.4")),
-        (IntDistribution(0, 1000, step=50), ("0", "200", "400", "600", "800", "1000")),
-        (CategoricalDistribution((True, 1, None)), ("True", "1", "None")),
-    ],
-)
-def test_scale_has_few_round_ticks(distribution: BaseDistribution, labels: tuple[str]) -> None:
-    assert Axis.of(distribution).labels == labels
-
-
-def test_scale_of_choices_tells_true_from_one() -> None:
-    scale = Axis.of(CategoricalDistribution((True, 1, 0.5)))
-    assert [scale.place(value) for value in (True, 1, 0.5)] == [0.0, 1.0, 2.0]
-
-
-def test_scale_share_of_a_log_range_is_of_its_logarithm() -> None:
-    scale = Axis.of(FloatDistribution(1e-4, 1.0, log=True))
-    assert scale.share(scale.place(1e-2)) == pytest.approx(0.5)
-
-
 # The history.
 
 
@@ -216,145 +169,109 @@ def test_history_incumbent_rises_with_the_steps_spent() -> None:
     study = optuna.create_study(direction="maximize")
     for value in (-900.0, -950.0, -300.0):
         study.add_trial(finished_trial(CONFIG, DEFAULT_PARAMS, [value] * 10, {"gamma": 0.9}, {}))
-    best = trace(value_history(history_of(study)), "best so far")
+    best = trace(history_of(study), "best so far")
     one_run = CONFIG.n_timesteps + 48
-    assert best["x"] == [one_run, 3 * one_run, 3 * one_run]
-    assert best["y"] == [-900.0, -300.0, -300.0]
+    assert list(best.x) == [one_run, 2 * one_run, 3 * one_run]
+    assert list(best.y) == [-900.0, -900.0, -300.0]
 
 
-def test_history_tells_outcomes_apart(history: SearchHistory) -> None:
-    drawn = value_history(history)
-    looks = {
-        name: (trace(drawn, name)["marker"]["color"], len(trace(drawn, name)["x"]))
-        for name in ("complete", "pruned (last evaluation)", "infeasible")
-    }
-    kinds = [curve.kind for curve in history.curves]
-    assert looks == {
-        "complete": (COMPLETE, kinds.count("complete") - 1),  # the leader has its own mark
-        "pruned (last evaluation)": (PRUNED, kinds.count("pruned")),
-        "infeasible": (INFEASIBLE, kinds.count("infeasible")),
-    }
-    assert any("diverged" in text for text in trace(drawn, "infeasible")["text"])
-
-
-def test_history_marks_sb3s_default_at_its_value(
-    study: optuna.Study, history: SearchHistory
-) -> None:
-    assert trace(value_history(history), "default point")["y"] == [study.trials[0].value] * 2
-
-
-def test_history_without_complete_trial_says_so() -> None:
-    empty = optuna.create_study(direction="maximize")
-    assert value_history(history_of(empty)) == "No history: no trial is COMPLETE yet."
+def test_history_marks_default_point_and_leader(study: optuna.Study) -> None:
+    leader = best_trials(study, 1)[0]
+    drawn = history_of(study)
+    assert list(trace(drawn, "default point").y) == [study.trials[0].value] * 2
+    star = trace(drawn, f"trial {leader.number}")
+    assert (list(star.y), star.marker.symbol) == ([leader.value], "star")
 
 
 def test_history_of_a_foreign_study_counts_trials() -> None:
-    drawn = figure(value_history(history_of(foreign_study())))
-    assert drawn.layout["xaxis"]["title"]["text"] == "finished trials"
-    assert len(trace(drawn, "pruned (last evaluation)")["x"]) == 1
+    drawn = history_of(foreign_study())
+    assert drawn[0].layout.xaxis.title.text == "Trial"
+    dots = trace(drawn, "trial value (return)")
+    assert list(dots.x) == [n for n in range(12) if n != 3]  # that one was pruned
 
 
-def test_history_of_a_terrible_value_draws_it_at_the_edge() -> None:
-    drawn = figure(
-        value_history(history_of(study_of_values([-1e6, *np.linspace(-200, -100, 19)])))
-    )
-    low, high = drawn.layout["yaxis"]["range"]
-    assert (low, high) == (-205.0, -95.0)
-    assert trace(drawn, "complete")["y"][0] == low
-    assert trace(drawn, "complete")["text"][0] == "trial 0, complete: -1,000,000"
-    assert "1 of 20 values lie below it" in drawn.note
+def test_history_of_a_terrible_value_leaves_it_out_and_says_so() -> None:
+    figure, note = history_of(study_of_values([-1e6, *np.linspace(-200, -100, 19)]))
+    assert list(figure.layout.yaxis.range) == [-205.0, -95.0]
+    assert "1 of 20 values lie below it" in note
 
 
-def test_history_of_an_infinite_value_is_finite() -> None:
-    drawn = value_history(history_of(study_of_values([-math.inf, 1.0, 2.0])))
-    assert all(math.isfinite(y) for y in trace(drawn, "complete")["y"])
+def test_history_of_an_infinite_value_is_drawn() -> None:
+    figure, _ = history_of(study_of_values([-math.inf, 1.0, 2.0]))
+    assert list(figure.layout.yaxis.range) == [0.95, 2.05]
+    assert "Infinity" not in figure.to_json()
 
 
 # Learning curves of the search.
 
 
-def test_trial_curves_name_the_best_and_join_the_others(
-    study: optuna.Study, history: SearchHistory
-) -> None:
-    drawn = figure(trial_curves(history))
-    best = [t.number for t in best_trials(study, 5)]
-    names = [f"trial {n}" for n in reversed(best[1:])] + [f"trial {best[0]} (winner)"]
-    assert [t["name"] for t in drawn.data] == [
-        "pruned or failed", "complete or running", "default point", *names,
-    ]  # fmt: skip
-    assert trace(drawn, names[-1])["line"]["color"] == WINNER
-    assert trace(drawn, "default point")["line"]["color"] == DEFAULT
+def test_learning_curves_name_the_best_and_draw_them_on_top(study: optuna.Study) -> None:
+    figure, _ = learning_curves_of(study)
+    best = [f"trial {t.number}" for t in best_trials(study, 5)]
+    assert [t.name for t in figure.data if t.showlegend] == ["trial 0", *reversed(best)]
+    assert [t.name for t in figure.data][-5:] == best[::-1]
+    assert [t.line.color for t in figure.data[-6::5]] == [DEFAULT, WINNER]
+    assert {t.line.color for t in figure.data[:-6]} == {FAINT}
 
 
-def test_trial_curves_are_the_evaluations(study: optuna.Study, history: SearchHistory) -> None:
-    curve = trace(trial_curves(history), "default point")
-    assert list(curve["x"]) == [4000 * k for k in range(1, 11)]
-    reported = list(study.trials[0].intermediate_values.values())
-    assert curve["y"] == pytest.approx(reported)
+def test_learning_curves_of_a_default_point_that_leads_have_the_leaders_colour() -> None:
+    study = make_study(CONFIG, 1)
+    assert trace(learning_curves_of(study), "trial 0").line.color == WINNER
 
 
-def test_trial_curves_of_a_running_trial_are_drawn() -> None:
+def test_learning_curves_are_the_evaluations(study: optuna.Study) -> None:
+    curve = trace(learning_curves_of(study), "trial 0")
+    assert list(curve.x) == [4000 * k for k in range(1, 11)]
+    assert list(curve.y) == list(study.trials[0].intermediate_values.values())
+
+
+def test_learning_curves_of_a_running_trial_are_drawn() -> None:
     study = optuna.create_study(direction="maximize")
     trial = study.ask()
     trial.report(-500.0, step=4000)
-    running = trace(trial_curves(history_of(study)), "complete or running")
-    assert (running["x"], running["y"]) == ([4000, None], [-500.0, None])
-
-
-def test_trial_curves_without_any_say_so() -> None:
-    text = "No learning curves: no trial has reported an evaluation yet."
-    assert trial_curves(history_of(study_of_values([1.0]))) == text
+    running = trace(learning_curves_of(study), "trial 0")
+    assert (list(running.x), list(running.y)) == ([4000], [-500.0])
 
 
 # Race and test.
 
 
-def test_scores_show_every_seed_and_the_interval(
-    result: StudyResult, history: SearchHistory
-) -> None:
-    drawn = figure(scores(result, history))
+def test_scores_show_every_seed_and_the_interval(study: optuna.Study, result: StudyResult) -> None:
+    figure, _ = scores_of(study, result)
     assert result.winner is not None
     assert result.default is not None
-    test_dots, race_dots = [t for t in drawn.data if t["name"] == "one seed"]
+    test_dots, race_dots = [t for t in figure.data if t.name == "one seed"]
     means = [*result.winner.scores.mean(axis=1), *result.default.scores.mean(axis=1)]
-    assert test_dots["customdata"] == pytest.approx(means)
-    assert race_dots["customdata"] == [score for _, runs in result.raced for score in runs]
-    diamond = next(t for t in drawn.data if t["name"] == "estimate; the bar is a 95 % interval")
-    iqm = result.winner.iqm
-    assert diamond["x"] == [iqm.value]
-    assert diamond["error_x"]["array"] == [iqm.high - iqm.value]
-    assert diamond["error_x"]["arrayminus"] == [iqm.value - iqm.low]
-    assert diamond["marker"]["color"] == WINNER
+    assert list(test_dots.customdata) == pytest.approx(means)
+    assert list(race_dots.customdata) == [score for _, runs in result.raced for score in runs]
+    diamonds = next(t for t in figure.data if t.name == "estimate; the bar is a 95 % interval")
+    tested = [result.winner.iqm, result.default.iqm]
+    assert list(diamonds.x) == [iqm.value for iqm in tested]
+    assert list(diamonds.error_x.array) == [iqm.high - iqm.value for iqm in tested]
+    assert list(diamonds.error_x.arrayminus) == [iqm.value - iqm.low for iqm in tested]
+    assert list(diamonds.marker.color) == [WINNER, DEFAULT]
+    winner = result.winner.candidate.name
+    assert figure.layout.yaxis.ticktext == (f"{winner} (winner)", "SB3's default")
+    assert figure.layout.yaxis2.ticktext[0] == f"{winner} (winner)"
 
 
-def test_scores_mark_trial_values(
-    study: optuna.Study, result: StudyResult, history: SearchHistory
-) -> None:
-    drawn = figure(scores(result, history))
-    marks = [t for t in drawn.data if t["name"] == "trial value, from the search"]
+def test_scores_mark_trial_values(study: optuna.Study, result: StudyResult) -> None:
+    figure, _ = scores_of(study, result)
+    marks = [t for t in figure.data if t.name == "trial value, from the search"]
     raced = [study.trials[c.trial].value for c, _ in result.raced if c.trial is not None]
-    assert marks[1]["customdata"] == raced
-    assert marks[0]["customdata"] == [best_trials(study, 1)[0].value]
+    assert list(marks[1].customdata) == raced
+    assert list(marks[0].customdata) == [best_trials(study, 1)[0].value]
 
 
 def test_scores_of_a_broken_race_run_leave_it_out(study: optuna.Study) -> None:
     all_runs = make_runs(study, CONFIG)
     broken = next(run for run in all_runs if run.stage == "race")
     object.__setattr__(broken.record, "outcome", "diverged")
-    known = read_result(study, CONFIG, all_runs, None)
-    drawn = figure(scores(known, read_history(study, known)))
+    figure, note = scores_of(study, read_result(study, CONFIG, all_runs, None))
     n_race = sum(r.stage == "race" for r in all_runs)
-    dots = [t for t in drawn.data if t["name"] == "one seed"][-1]
-    assert len(dots["x"]) == n_race - 1
-    assert drawn.note == "1 race run broke without a score."
-
-
-def test_scores_and_curves_without_reevaluation_say_so(study: optuna.Study) -> None:
-    known = no_result(study, CONFIG)
-    text = "No scores of race and test: nothing has been re-evaluated yet."
-    assert scores(known, read_history(study, known)) == text
-    text = "No learning curves of the winner: no trial has been re-evaluated yet."
-    assert curves(known, "return") == text
+    dots = [t for t in figure.data if t.name == "one seed"][-1]
+    assert len(dots.x) == n_race - 1
+    assert note == "1 race run broke without a score."
 
 
 def test_curves_of_test_runs_show_iqm_band_and_seeds(study: optuna.Study) -> None:
@@ -365,14 +282,14 @@ def test_curves_of_test_runs_show_iqm_band_and_seeds(study: optuna.Study) -> Non
         for i in range(5)
     ]
     all_runs.append(make_run(CONFIG, make_request(CONFIG, "test", BASELINE, 0), [-1000.0] * 10))
-    drawn = figure(curves(read_result(study, CONFIG, all_runs, winner), "return"))
+    drawn = curves(read_result(study, CONFIG, all_runs, winner), "return")
     iqm = trace(drawn, f"trial {winner.trial} (5 seeds)")
-    assert iqm["y"][-1] == pytest.approx(-300.0)
-    assert iqm["line"]["color"] == WINNER
-    seeds, band = drawn.data[-3:-1]
-    assert seeds["y"].count(None) == 5
-    assert band["y"][9:11] == pytest.approx([-200.0, -400.0])  # quartiles at the last step
-    assert trace(drawn, "SB3's default (1 seed)")["line"]["color"] == DEFAULT
+    assert iqm.y[-1] == pytest.approx(-300.0)
+    assert iqm.line.color == WINNER
+    *seeds, band = drawn[0].data[-7:-1]
+    assert [seed.y[-1] for seed in seeds] == last
+    assert list(band.y[9:11]) == pytest.approx([-200.0, -400.0])  # quartiles at the last step
+    assert trace(drawn, "SB3's default (1 seed)").line.color == DEFAULT
 
 
 # The search space.
@@ -387,7 +304,7 @@ def test_points_leave_out_what_was_trained_otherwise(study: optuna.Study) -> Non
     assert points.n_left_out == 1
     assert len(points.trials) == len(read_points(study).trials)
     assert all(KWARGS_OVERRIDE not in trial.user_attrs for trial in points.trials)
-    assert "Without 1 trial trained with given" in figure(slices(points, history_of(made))).note
+    assert "Without 1 trial trained with given" in slices(points, None, "return")[1]
 
 
 def test_importances_put_what_matters_first() -> None:
@@ -400,56 +317,75 @@ def test_importances_put_what_matters_first() -> None:
     points = read_points(study)
     assert list(points.importances) == list(points.dimensions) == ["x", "y"]
     assert points.importances["x"] > 0.8
-    bars = figure(importances(points)).data[0]
-    assert bars["y"] == ["y", "x"]
-    assert sum(bars["x"]) == pytest.approx(100.0)
+    figure, note = importances(points)
+    assert list(figure.data[0].y) == ["y", "x"]
+    assert sum(figure.data[0].x) == pytest.approx(1.0)
+    assert note == "From 60 COMPLETE trials."
 
 
-def test_importances_of_few_trials_say_so() -> None:
-    text = "No importances: they need 10 COMPLETE trials of the search space, but there are 4."
-    assert importances(read_points(study_of_values([1.0, 2.0, 3.0, 4.0]))) == text
-
-
-def test_slices_put_each_value_over_its_parameter(
-    study: optuna.Study, history: SearchHistory
-) -> None:
+def test_slices_put_each_value_over_its_parameter(study: optuna.Study) -> None:
     points = read_points(study)
-    drawn = figure(slices(points, history))
-    axis = next(
-        key for key, value in drawn.layout.items()
-        if key.startswith("xaxis") and value["title"]["text"] == "learning_rate"
-    )  # fmt: skip
-    own = [t for t in drawn.data if t["xaxis"] == axis.replace("axis", "")]
-    placed = sorted((x, y) for t in own for x, y in zip(t["x"], t["y"], strict=True))
-    true = sorted((math.log10(t.params["learning_rate"]), t.value or 0.0) for t in points.trials)
-    assert np.asarray(placed) == pytest.approx(np.asarray(true))
-    assert [t["marker"]["color"] for t in own] == [COMPLETE, GOOD, WINNER]
+    leader = points.trials[0].number
+    figure, _ = slices(points, leader, "return")
+    axis = next(a for a in figure.select_xaxes() if a.title.text == "learning_rate")
+    (dots,) = [t for t in figure.data if (t.yaxis or "y") == axis.anchor]
+    placed = sorted(zip(dots.x, dots.y, strict=True))
+    assert placed == sorted((t.params["learning_rate"], t.value or 0.0) for t in points.trials)
+    assert (axis.type, list(axis.range)) == ("log", [-5.0, math.log10(3e-3)])
+    n = len(points.trials)
+    looks = {t: (dots.marker.color[i], dots.marker.symbol[i]) for i, t in enumerate(dots.text)}
+    assert looks[f"trial {leader}: {number(points.trials[0].value or 0.0)}"] == (WINNER, "star")
+    assert sorted(dots.marker.color) == sorted(
+        [WINNER, *[GOOD] * (n // 10 - 1), *[OTHERS] * (n - n // 10)]
+    )
 
 
-def test_parallel_of_a_conditional_dimension_passes_it_by() -> None:
+def test_slices_show_the_most_important_first(study: optuna.Study) -> None:
+    points = read_points(study)
+    figure, _ = slices(points, None, "return")
+    titles = [axis.title.text for axis in figure.select_xaxes() if axis.title.text]
+    assert titles == list(points.importances)
+    assert len(titles) == len(points.dimensions) == 10
+
+
+def test_slices_and_parallel_of_a_conditional_dimension_are_drawn() -> None:
     study = optuna.create_study(direction="maximize")
     both: dict[str, BaseDistribution] = {
         "x": FloatDistribution(0, 1),
-        "y": FloatDistribution(0, 1),
+        "y": CategoricalDistribution((True, None)),
     }
-    for params, value in (({"x": 0.5, "y": 0.25}, 1.0), ({"x": 0.75}, 2.0)):
+    for params, value in (({"x": 0.5, "y": None}, 1.0), ({"x": 0.75}, 2.0)):
         own = {name: both[name] for name in params}
         study.add_trial(create_trial(value=value, params=params, distributions=own))
-    drawn = figure(parallel(read_points(study), history_of(study)))
-    assert trace(drawn, "other complete trials")["y"] == [0.5, 0.25, 0.0, None]
-    leader = trace(drawn, "trial 1 (best so far)")
-    dimensions = drawn.layout["xaxis"]["ticktext"]
-    assert dimensions == ["x", "y", "trial value"]
-    assert (leader["x"], leader["y"]) == ([0, 2, None], [0.75, 1.0, None])
+    points = read_points(study)
+    assert [len(t.y) for t in slices(points, 1, "return")[0].data] == [2, 1]
+    lines = [t for t in parallel(points, "return")[0].data if t.mode == "lines"]
+    assert len(lines) == 2
 
 
-@pytest.mark.parametrize("values", [[], [1.0]])
-def test_space_figures_of_too_few_trials_say_so(values: list[float]) -> None:
-    study = study_of_values(values)
-    reason = f"they need two COMPLETE trials of the search space, but there are {len(values)}."
-    assert slices(read_points(study), history_of(study)) == f"No slices: {reason}"
-    coordinates = parallel(read_points(study), history_of(study))
-    assert coordinates == f"No parallel coordinates: {reason}"
+def test_slices_of_a_range_that_was_widened_show_all_of_it() -> None:
+    study = optuna.create_study(direction="maximize")
+    for ends, value in (((1e-4, 1e-2), 1.0), ((1e-5, 1e-3), 2.0)):
+        own: dict[str, BaseDistribution] = {"x": FloatDistribution(*ends, log=True)}
+        study.add_trial(create_trial(value=value, params={"x": 1e-3}, distributions=own))
+    figure, _ = slices(read_points(study), None, "return")
+    assert list(figure.layout.xaxis.range) == [-5.0, -2.0]
+
+
+def test_parallel_leaves_out_what_would_flatten_the_rest() -> None:
+    study = study_of_values([-1e6, *np.linspace(-200, -100, 19)])
+    figure, note = parallel(read_points(study), "return")
+    assert len([t for t in figure.data if t.mode == "lines"]) == 19
+    assert "1 of 20 values lie below it" in note
+
+
+def test_parallel_of_a_dimension_that_only_an_outlier_had_is_drawn() -> None:
+    study = study_of_values([*np.linspace(-200, -100, 19)])
+    own: dict[str, BaseDistribution] = {"y": FloatDistribution(0, 1)}
+    study.add_trial(create_trial(value=-1e6, params={"y": 0.5}, distributions=own))
+    study.add_trial(create_trial(value=-1e6, params={"y": 0.6}, distributions=own))
+    figure, _ = parallel(read_points(study), "return")
+    assert "y" not in figure.layout.xaxis.ticktext
 
 
 def test_running_and_failed_trials_are_no_points() -> None:
@@ -464,6 +400,6 @@ def test_default_point_in_the_race_is_a_trial_like_others() -> None:
     candidate = candidates(study, 1)[0]
     all_runs = [make_run(CONFIG, make_request(CONFIG, "race", candidate, 0), [-1000.0] * 10)]
     known = read_result(study, CONFIG, all_runs, None)
-    drawn = figure(scores(known, read_history(study, known)))
-    assert drawn.layout["yaxis"]["ticktext"] == ["trial 0"]
-    assert drawn.data[0]["marker"]["color"] == [COMPLETE]
+    figure, _ = scores_of(study, known)
+    assert figure.layout.yaxis.ticktext == ("trial 0",)
+    assert list(figure.data[0].marker.color) == [OTHERS]

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import re
 import subprocess
 import sys
@@ -12,7 +11,6 @@ import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from sb3_hpo.report.figures.plotting import Figure
 from sb3_hpo.report.pages import assemble as pages
 from sb3_hpo.report.pages.assemble import make_sections, write_pages
 from sb3_hpo.report.pages.document import Code, Facts, Items, Picture, Section, Table, Text
@@ -41,9 +39,10 @@ if TYPE_CHECKING:
     from sb3_hpo.config.study_config import StudyConfig
 
 CONFIG = study_config()
-NO_COORDINATES = (
-    "No parallel coordinates: they need two COMPLETE trials of the search space, but there are 0."
-)
+PICTURES = [
+    "every-seed-of-test-and-race", "learning-curves-of-the-test-runs", "history",
+    "learning-curves-of-all-trials", "importances", "slices", "parallel-coordinates",
+]  # fmt: skip
 TITLES = [
     "The answer", "Race and test", "The search", "The search space", "Advice", "What it cost",
     "What was run", "Use it",
@@ -93,11 +92,8 @@ def interval(estimate: Estimate) -> str:
     return f"{number(estimate.low)} to {number(estimate.high)}"
 
 
-def embedded_figures(page: str) -> dict[str, Any]:
-    found = re.search(r"const FIGURES = (.*?);\nfor \(const", page, re.DOTALL)
-    assert found is not None
-    figures: dict[str, Any] = json.loads(found[1])
-    return figures
+def drawn_pictures(page: str) -> list[str]:
+    return re.findall(r'Plotly\.newPlot\(\s*"([\w-]+)"', page)
 
 
 # The answer.
@@ -328,19 +324,27 @@ def test_use_section_gives_commands(markdown: str) -> None:
     assert "python train_best.py " in text
 
 
-def test_sections_of_an_empty_study_say_why_figures_are_missing() -> None:
+def test_sections_of_an_empty_study_say_what_is_missing() -> None:
     study = optuna.create_study(direction="maximize")
-    text = markdown_of(study, no_result(study, CONFIG))
-    assert re.findall(r"^No .*$", text, re.MULTILINE) == [
-        "No scores of race and test: nothing has been re-evaluated yet.",
-        "No learning curves of the winner: no trial has been re-evaluated yet.",
-        "No history: no trial is COMPLETE yet.",
-        "No learning curves: no trial has reported an evaluation yet.",
+    sections = make_sections(study, CONFIG, no_result(study, CONFIG), [])
+    assert not any(isinstance(block, Picture) for item in sections for block in item.blocks)
+    text = to_markdown("title", sections)
+    assert re.findall(r"^No.*$", text, re.MULTILINE) == [
+        "Nothing has been re-evaluated yet.",
+        "No trial has reported anything yet.",
         "No importances: they need 10 COMPLETE trials of the search space, but there are 0.",
-        "No slices: they need two COMPLETE trials of the search space, but there are 0.",
-        NO_COORDINATES,
+        "Nothing to advise.",
         "No trial has sampled anything yet.",
     ]
+
+
+@pytest.mark.parametrize("n_trials", [1, 2, 9])
+def test_page_of_few_trials_is_drawn(tmp_path: Path, n_trials: int) -> None:
+    study = make_study(CONFIG, n_trials)
+    page = write_pages(tmp_path, study, CONFIG, no_result(study, CONFIG), [])[1].read_text()
+    complete = len(best_trials(study))
+    assert "No importances: they need 10 COMPLETE trials" in page
+    assert drawn_pictures(page) == PICTURES[2:4] + PICTURES[5:] * (complete >= 2)
 
 
 def test_sections_with_one_failed_trial_only_are_made() -> None:
@@ -361,7 +365,7 @@ def test_write_pages_writes_both_files(
     assert paths[0].read_text().startswith("# made-up: ppo on Pendulum-v1\n")
     page = paths[1].read_text()
     assert re.findall(r"<h2>(.*?)</h2>", page) == TITLES
-    assert list(embedded_figures(page)) == [f"figure-{n}" for n in range(1, 8)]
+    assert drawn_pictures(page) == PICTURES
     assert result.winner is not None
     assert f"<dd>{number(result.winner.iqm.value)}</dd>" in page
 
@@ -403,19 +407,21 @@ def test_page_names_no_other_host_but_in_plotly(study: optuna.Study, result: Stu
 # Documents.
 
 
+def picture_of(figure: Any, **more: Any) -> Picture:
+    return Picture("Why", lambda: (figure, "A note."), "How to read it.", **more)
+
+
 def test_to_html_of_hostile_data_stays_in_its_script() -> None:
-    picture = Picture("p", Figure([{"text": "</script><b>"}], {"height": 300}), "How.")
-    page = to_html("t", [Section("s", (picture,))], "")
+    figure = {"data": [{"type": "scatter", "y": [1.0], "text": ["</script><b>"]}]}
+    page = to_html("t", [Section("s", (picture_of(figure),))], "")
     assert "</script><b>" not in page
-    assert embedded_figures(page)["figure-1"]["data"] == [{"text": "</script><b>"}]
+    assert r"\u003c\u002fscript\u003e\u003cb\u003e" in page
 
 
-def test_to_html_rounds_numbers_and_leaves_gaps() -> None:
-    data = [{"y": [1.23456789, float("nan"), float("-inf"), 40000, True, None]}]
-    page = to_html("t", [Section("s", (Picture("p", Figure(data, {"height": 9}), ""),))], "")
-    assert embedded_figures(page)["figure-1"]["data"] == [
-        {"y": [1.2346, None, None, 40000, True, None]}
-    ]
+def test_to_html_leaves_gaps_for_what_is_not_finite() -> None:
+    figure = {"data": [{"type": "scatter", "y": [1.25, float("nan"), float("-inf"), None]}]}
+    page = to_html("t", [Section("s", (picture_of(figure),))], "")
+    assert '"y":[1.25,null,null,null]' in page
 
 
 def test_to_html_writes_every_block() -> None:
@@ -424,7 +430,7 @@ def test_to_html_writes_every_block() -> None:
         Items(("x",)),
         Facts((("IQM", "5", "of 10"),), is_result=False),
         Table(("name", "n"), (("a", "1,000"),)),
-        Picture("Why", "No figure: no data.", "How to read it."),
+        picture_of({"data": []}),
         Code("a: <1>", "Folded"),
     )
     page = to_html("t", [Section("s", blocks)], "")
@@ -433,11 +439,11 @@ def test_to_html_writes_every_block() -> None:
         "<ul><li>x</li></ul>",
         '<dl class="facts unsure"><div><dt>IQM</dt><dd>5</dd><dd class="detail">of 10</dd>',
         '<td>a</td><td class="number">1,000</td>',
-        '<h3>Why</h3><p class="absent">No figure: no data.</p>',
+        '<h3>Why</h3><figure><div role="img" aria-label="Why">',
+        "<figcaption>How to read it. A note.</figcaption>",
         "<details><summary>Folded</summary><pre>a: &lt;1&gt;</pre></details>",
     ):
         assert text in page
-    assert "How to read it." not in page
 
 
 def test_to_markdown_writes_every_block() -> None:
@@ -445,7 +451,7 @@ def test_to_markdown_writes_every_block() -> None:
     blocks = (
         Text("Use <b>\nnow."),
         Facts((("IQM", "5", "of 10"),)),
-        Picture("p", Figure([], {}), "How.", table),
+        picture_of(None, instead=table),
         Code("```\nx"),
     )
     assert to_markdown("t", [Section("s", blocks)]) == "\n".join(

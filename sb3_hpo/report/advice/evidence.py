@@ -64,10 +64,8 @@ class Dimension:
 
     @cached_property
     def positions(self) -> Array:
-        """Where each trial's value lies on the search scale, 0 to 1; or which choice."""
+        """Where each trial's value lies on the search scale, 0 to 1."""
         values = [trial.params[self.name] for trial in self.trials]
-        if not self.is_numeric:
-            return np.asarray([self.distribution.to_internal_repr(value) for value in values])
         low, high = self._scaled(self.distribution.low), self._scaled(self.distribution.high)
         return np.asarray([(self._scaled(value) - low) / (high - low) for value in values])
 

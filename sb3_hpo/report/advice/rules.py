@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sb3_hpo.report.advice.evidence import Advice, gather, is_complete
-from sb3_hpo.report.advice.range_rules import fix, shrink, widen
+from sb3_hpo.report.advice.range_rules import widen
 from sb3_hpo.results.trials import record_of
-from sb3_hpo.scoring.score_rules import estimates_final
 from sb3_hpo.scoring.statistics import seed_means
 from sb3_hpo.utils.formatting import plural
 
@@ -262,26 +261,6 @@ def _late_step(evidence: Evidence) -> float | None:
     return step if step > max(MARKED_LEAD * lead, noise) else None
 
 
-def optimism(evidence: Evidence) -> Advice | None:
-    """Say so if the winner's trial value promised more than test seeds keep."""
-    winner = evidence.result.winner
-    value = None if winner is None else winner.candidate.trial_value
-    if winner is None or value is None or winner.iqm.interval is None:
-        return None
-    if not estimates_final(evidence.config.score):
-        return None
-    low, high = winner.iqm.interval
-    if value <= high:
-        return None
-    return Advice(
-        "optimism",
-        f"The trial value {value:.1f} of {winner.candidate.name} is above the interval of its "
-        f"re-evaluated IQM, {low:.1f} to {high:.1f}: compare this study's "
-        "configurations by re-evaluated scores only. Trial values are less noisy with "
-        f"--n-eval-episodes {2 * evidence.config.n_eval_episodes}.",
-    )
-
-
 _RULES: tuple[Callable[[Evidence], Advice | list[Advice] | None], ...] = (
     endless,
     default_not_beaten,
@@ -290,7 +269,4 @@ _RULES: tuple[Callable[[Evidence], Advice | list[Advice] | None], ...] = (
     widen,
     more_seeds,
     more_trials,
-    shrink,
-    fix,
-    optimism,
 )

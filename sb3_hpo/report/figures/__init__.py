@@ -1,10 +1,9 @@
-"""The pictures of a report.
+"""The pictures of a report, most of them Optuna's own; only what draws them needs plotly.
 
 - `search`: the search's history and the learning curves of its trials
-- `reevaluation`: scores of race and test, and the winner's learning curves
 - `space`: which hyperparameters matter, and where the good values lie
-- `plotting`: colours and axes that all pictures share
-- `axes`: where the values of a hyperparameter lie on an axis
+- `reevaluation`: scores of race and test, and the winner's learning curves
+- `plotting`: the look that all pictures share
 """
 
 __all__ = ["plotting", "reevaluation", "search", "space"]

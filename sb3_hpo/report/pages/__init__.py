@@ -4,7 +4,6 @@
 - `document`: a report as data: sections of tables, lists and pictures
 - `answer`: sections about the answer, race and test
 - `costs`: sections about cost, settings, seeds and search space
-- `trial_curves`: how the trials of a study went, read once
 - `markdown`, `html`: the two ways in which a document is written
 """
 

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sb3_hpo.report.figures import reevaluation
 from sb3_hpo.report.pages.document import Block, Facts, Picture, Section, Table, Text
 from sb3_hpo.results.study_result import CAUTION
-from sb3_hpo.results.trials import best_trials, record_of
+from sb3_hpo.results.trials import arguments_of, best_trials
 from sb3_hpo.utils.formatting import count, interval, number, plural, readable
 
 if TYPE_CHECKING:
     import optuna
 
     from sb3_hpo.config.study_config import StudyConfig
-    from sb3_hpo.report.pages.trial_curves import SearchHistory
     from sb3_hpo.results.study_result import StudyResult, TestResult
     from sb3_hpo.scoring.statistics import Estimate
 
 
 def answer_section(
-    study: optuna.Study, config: StudyConfig | None, result: StudyResult, history: SearchHistory
+    study: optuna.Study, config: StudyConfig | None, result: StudyResult
 ) -> Section:
     """Give the answer in words and numbers, or say why there is none yet.
 
@@ -31,7 +31,7 @@ def answer_section(
     """
     blocks: list[Block] = []
     if result.winner is not None and config is not None:
-        blocks += _result(config, result, history)
+        blocks += _result(config, result)
         winner = result.winner.candidate
         blocks += _hyperparameters(f"Hyperparameters of {winner.name}", winner.kwargs)
     elif best := best_trials(study, 1):
@@ -39,9 +39,9 @@ def answer_section(
         fact = ("Best trial value, not re-evaluated", value, f"trial {best[0].number}")
         why = " ".join(result.what_broke) or "Not re-evaluated."
         blocks += [Facts((fact,), is_result=False), Text(f"{why} {CAUTION}")]
-        record = record_of(best[0])
-        kwargs = best[0].params if record is None else record.kwargs
-        blocks += _hyperparameters(f"Hyperparameters of trial {best[0].number}", kwargs)
+        blocks += _hyperparameters(
+            f"Hyperparameters of trial {best[0].number}", arguments_of(best[0])
+        )
     else:
         blocks.append(Text("There is no answer yet: no trial is COMPLETE."))
     counts = result.counts
@@ -53,14 +53,14 @@ def answer_section(
     return Section("The answer", (*blocks, Text(f"{state}.")))
 
 
-def _result(config: StudyConfig, result: StudyResult, history: SearchHistory) -> list[Block]:
+def _result(config: StudyConfig, result: StudyResult) -> list[Block]:
     """Say what the test of the winner showed."""
     tested = result.winner
     if tested is None:
         return []
     n_seeds = len(tested.runs)
     facts = [
-        (f"Re-evaluated IQM of the {history.quantity}", *_with_interval(tested)),
+        (f"Re-evaluated IQM of the {config.metric or 'return'}", *_with_interval(tested)),
         ("Mean", number(tested.mean), ""),
         ("Median", number(tested.median), ""),
         ("Worst seed", number(tested.worst), f"of {n_seeds}"),
@@ -157,64 +157,52 @@ def flat(kwargs: dict[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
-def scores_section(result: StudyResult, history: SearchHistory) -> Section:
+def scores_section(study: optuna.Study, result: StudyResult, quantity: str) -> Section:
     """Show every run of race and test.
 
     Args:
         result: What is known.
+        quantity: What is maximised.
     """
     tests = [tested for tested in (result.winner, result.default) if tested is not None]
+    values: dict[int | None, float] = {t.number: t.value or 0.0 for t in best_trials(study)}
     blocks: list[Block] = []
     if tests:
-        header = (
-            "test",
-            "IQM",
-            "95 % interval",
-            "mean",
-            "median",
-            "worst seed",
-            "seeds",
-            "broken",
-        )
+        header = ("test", "IQM", "95 % interval", "mean", "median", "worst seed", "seeds",
+                  "broken")  # fmt: skip
         blocks.append(Table(header, tuple(map(_test_row, tests))))
-    blocks.append(
-        Picture(
-            "Every seed of test and race",
-            reevaluation.scores(result, history),
+    if result.raced:
+        blocks.append(_race_table(result, values))
+    if tests or result.raced:
+        explanation = (
             "A dot is one training seed; a diamond is the IQM (test) or the mean (race), its bar "
             "the IQM's 95 % interval, from five seeds on; the upright line is the trial value, "
-            "from one seed of the search.",
-            _race_table(result, history),
+            "from one seed of the search."
         )
-    )
-    blocks.append(
-        Picture(
-            "Learning curves of the test runs",
-            reevaluation.curves(result, history.quantity),
-            "Thick: IQM over seeds. Shaded: the middle half of the seeds. Thin: each seed.",
+        draw = partial(reevaluation.scores, result, values, quantity)
+        blocks.append(Picture("Every seed of test and race", draw, explanation))
+    if tests:
+        explanation = (
+            "Thick: IQM over seeds. Shaded: the middle half of the seeds. Thin: each seed."
         )
-    )
-    return Section("Race and test", tuple(blocks))
+        draw = partial(reevaluation.curves, result, quantity)
+        blocks.append(Picture("Learning curves of the test runs", draw, explanation))
+    return Section("Race and test", tuple(blocks) or (Text("Nothing has been re-evaluated yet."),))
 
 
-def _race_table(result: StudyResult, history: SearchHistory) -> Table | None:
-    values = {curve.number: curve.value for curve in history.curves}
-    rows = []
-    for candidate, runs in result.raced:
-        value = None if candidate.trial is None else values.get(candidate.trial)
-        scores = ", ".join(map(_number_or_dash, runs))
-        mean = _number_or_dash(sum(runs) / len(runs))
-        rows.append(
-            (
-                history.candidate_name(candidate.trial),
-                _number_or_dash(value),
-                mean,
-                str(len(runs)),
-                scores,
-            )
-        )
+def _race_table(result: StudyResult, values: dict[int | None, float]) -> Table:
     header = ("race", "trial value", "mean", "seeds", "each seed")
-    return Table(header, tuple(rows)) if rows else None
+    rows = [
+        (
+            candidate.name,
+            _number_or_dash(values.get(candidate.trial, math.nan)),
+            _number_or_dash(sum(runs) / len(runs)),
+            str(len(runs)),
+            ", ".join(map(_number_or_dash, runs)),
+        )
+        for candidate, runs in result.raced
+    ]
+    return Table(header, tuple(rows))
 
 
 def _test_row(tested: TestResult) -> tuple[str, ...]:
@@ -231,5 +219,5 @@ def _test_row(tested: TestResult) -> tuple[str, ...]:
     )
 
 
-def _number_or_dash(value: float | None) -> str:
-    return "-" if value is None or not math.isfinite(value) else number(value)
+def _number_or_dash(value: float) -> str:
+    return number(value) if math.isfinite(value) else "-"

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import importlib.util
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sb3_hpo.report.figures import search, space
+from sb3_hpo.report.figures.plotting import study_of
 from sb3_hpo.report.pages.answer import answer_section, flat, scores_section
 from sb3_hpo.report.pages.costs import cost_section, setting_section
 from sb3_hpo.report.pages.document import Block, Code, Items, Picture, Section, Table, Text
 from sb3_hpo.report.pages.html import to_html
 from sb3_hpo.report.pages.markdown import to_markdown
-from sb3_hpo.report.pages.trial_curves import read_history
-from sb3_hpo.results.trials import best_trials, record_of
+from sb3_hpo.results.trials import (
+    arguments_of,
+    best_trials,
+    is_default_point,
+    record_of,
+    trials_of,
+)
 from sb3_hpo.utils.errors import check_installed
 from sb3_hpo.utils.files import write_atomically
 from sb3_hpo.utils.formatting import number
@@ -26,7 +33,6 @@ if TYPE_CHECKING:
 
     from sb3_hpo.config.study_config import StudyConfig
     from sb3_hpo.report.advice.evidence import Advice
-    from sb3_hpo.report.pages.trial_curves import SearchHistory
     from sb3_hpo.results.study_result import StudyResult
 
 PAGE = "report.html"
@@ -85,81 +91,100 @@ def make_sections(
         result: What is known.
         advice: What to do next.
     """
-    history = read_history(study, result, metric=None if config is None else config.metric)
+    quantity = (None if config is None else config.metric) or "return"
+    best = best_trials(study)
+    leader = best[0].number if best else None
+    if result.winner is not None:
+        leader = result.winner.candidate.trial
+    rank = "best so far" if result.winner is None else "winner"
     lines = tuple(item.text for item in advice)
     return [
-        answer_section(study, config, result, history),
-        scores_section(result, history),
-        _search_section(study, history),
-        _space_section(study, history),
+        answer_section(study, config, result),
+        scores_section(study, result, quantity),
+        _search_section(study, leader, rank, quantity),
+        _space_section(study, leader, quantity),
         Section("Advice", (Items(lines) if lines else Text("Nothing to advise."),)),
-        cost_section(study, history, result),
+        cost_section(study, result),
         setting_section(study, config, result),
         *([] if config is None else [_use_section()]),
     ]
 
 
-def _search_section(study: optuna.Study, history: SearchHistory) -> Section:
-    blocks: list[Block] = [
-        Picture(
-            "History",
-            search.value_history(history),
-            "Trials in order of completion. A pruned trial is drawn at its last evaluation, "
-            "which does not compare with the trial value of a complete one.",
-        ),
-        Picture(
-            "Learning curves of all trials",
-            search.trial_curves(history),
-            "One training seed each; the best by trial value are named.",
-        ),
-    ]
-    if best := best_trials(study, _N_BEST):
-        curves = {curve.number: curve for curve in history.curves}
-        rows = []
-        for trial in best:
-            curve = curves[trial.number]
-            last = number(curve.values[-1]) if curve.values else "-"
-            rows.append((history.name(curve), number(trial.value or 0.0), last))
-        blocks.append(Table(("best trials", "trial value", "last evaluation"), tuple(rows)))
-        blocks += _compared(best, history)
-    return Section("The search", tuple(blocks))
+def _names(study: optuna.Study, leader: int | None, rank: str) -> dict[int, str]:
+    """Return what the report calls each trial."""
+    names = {trial.number: f"trial {trial.number}" for trial in trials_of(study)}
+    names |= {t.number: "default point" for t in trials_of(study) if is_default_point(t)}
+    return names if leader is None else {**names, leader: f"trial {leader} ({rank})"}
 
 
-def _compared(trials: Sequence[FrozenTrial], history: SearchHistory) -> list[Block]:
+def _search_section(study: optuna.Study, leader: int | None, rank: str, quantity: str) -> Section:
+    study = study_of(trials_of(study))  # a running one would grow meanwhile
+    names, best = _names(study, leader, rank), best_trials(study)
+    ranked = sorted(best, key=lambda trial: trial.number != leader)
+    blocks: list[Block] = []
+    if best:
+        draw = partial(search.history, study, ranked, names, quantity)
+        explanation = "COMPLETE trials in order of their numbers, and the best value so far."
+        blocks.append(Picture("History", draw, explanation))
+    if any(trial.intermediate_values for trial in trials_of(study)):
+        draw = partial(search.learning_curves, study, ranked, names, quantity)
+        explanation = "The best by trial value are named; pruned trials end early."
+        blocks.append(Picture("Learning curves of all trials", draw, explanation))
+    if best:
+        rows = tuple((names[t.number], number(t.value or 0.0), _last(t)) for t in best[:_N_BEST])
+        blocks.append(Table(("best trials", "trial value", "last evaluation"), rows))
+        blocks += _compared(best[:_N_BEST])
+    return Section("The search", tuple(blocks) or (Text("No trial has reported anything yet."),))
+
+
+def _last(trial: FrozenTrial) -> str:
+    step = trial.last_step
+    return "-" if step is None else number(trial.intermediate_values[step])
+
+
+def _compared(trials: Sequence[FrozenTrial]) -> list[Block]:
     """Return the arguments of trials side by side."""
-    columns = []
-    for trial in trials:
-        record = record_of(trial)
-        kwargs = trial.params if record is None else record.kwargs
-        # What is not passed to SB3 has its default; parameters of another tool mean what they may.
-        columns.append((dict(flat(kwargs)), "-" if record is None else "default"))
-    names = list(dict.fromkeys(name for column, _ in columns for name in column))
-    rows = tuple((n, *(column.get(n, absent) for column, absent in columns)) for n in names)
-    header = ("argument", *(history.candidate_name(trial.number) for trial in trials))
+    columns = [dict(flat(arguments_of(trial))) for trial in trials]
+    # What is not passed to SB3 has its default; parameters of another tool mean what they may.
+    absent = ["-" if record_of(trial) is None else "default" for trial in trials]
+    names = list(dict.fromkeys(name for column in columns for name in column))
+    rows = tuple(
+        (name, *(column.get(name, other) for column, other in zip(columns, absent, strict=True)))
+        for name in names
+    )
+    header = ("argument", *(f"trial {trial.number}" for trial in trials))
     return [Table(header, rows)] if rows else []
 
 
-def _space_section(study: optuna.Study, history: SearchHistory) -> Section:
+def _space_section(study: optuna.Study, leader: int | None, quantity: str) -> Section:
     points = space.read_points(study)
-    shares = tuple((name, f"{100 * share:.0f} %") for name, share in points.importances.items())
-    blocks: list[Block] = [
-        Picture(
-            "Importances",
-            space.importances(points),
-            "How much a hyperparameter decides whether a trial is among the best tenth.",
-            Table(("hyperparameter", "importance"), shares),
-        ),
-        Picture(
-            "Slices",
-            space.slices(points, history),
-            "Each COMPLETE trial, over the whole range of each dimension.",
-        ),
-        Picture(
-            "Parallel coordinates",
-            space.parallel(points, history),
-            "Each line is a COMPLETE trial, from its hyperparameters to its value at the right.",
-        ),
-    ]
+    n, blocks = len(points.trials), list[Block]()
+    if points.importances:
+        shares = tuple((name, f"{100 * v:.0f} %") for name, v in points.importances.items())
+        explanation = "How much a hyperparameter decides whether a trial is among the best tenth."
+        table = Table(("hyperparameter", "importance"), shares)
+        blocks.append(
+            Picture("Importances", partial(space.importances, points), explanation, table)
+        )
+    else:
+        blocks.append(
+            Text(
+                f"No importances: they need {space.MIN_TRIALS} COMPLETE trials of the search "
+                f"space, but there are {n}."
+            )
+        )
+    if n >= 2 and points.dimensions:
+        draw = partial(space.slices, points, leader, quantity)
+        explanation = (
+            "Each COMPLETE trial, over the whole range of each dimension. The star is the winner, "
+            "or the best so far; green is the best tenth."
+        )
+        blocks.append(Picture("Slices", draw, explanation))
+        draw = partial(space.parallel, points, quantity)
+        explanation = (
+            "Each line is a COMPLETE trial, from its value at the left across its hyperparameters."
+        )
+        blocks.append(Picture("Parallel coordinates", draw, explanation))
     return Section("The search space", tuple(blocks))
 
 

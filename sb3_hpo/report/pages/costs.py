@@ -7,19 +7,16 @@ from typing import TYPE_CHECKING
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from sb3_hpo.report.pages.document import Block, Code, Items, Section, Table, Text
-from sb3_hpo.results.trials import CONFIG, ERROR, record_of, trials_of
+from sb3_hpo.results.trials import CONFIG, ERROR, outcome_of, record_of, trials_of
 from sb3_hpo.utils.files import format_yaml
 from sb3_hpo.utils.formatting import plural, readable
 from sb3_hpo.utils.seeding import Stream, derive_seed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import optuna
     from optuna.distributions import BaseDistribution
 
     from sb3_hpo.config.study_config import StudyConfig
-    from sb3_hpo.report.pages.trial_curves import SearchHistory, TrialCurve
     from sb3_hpo.results.study_result import Cost, StudyResult
 
 _OUTCOMES = {
@@ -56,11 +53,10 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
 
 
-def cost_section(study: optuna.Study, history: SearchHistory, result: StudyResult) -> Section:
+def cost_section(study: optuna.Study, result: StudyResult) -> Section:
     """Say what everything cost, pruned, lost and re-evaluated runs included.
 
     Args:
-        history: Its trials.
         result: What is known.
     """
     stages = (
@@ -80,17 +76,15 @@ def cost_section(study: optuna.Study, history: SearchHistory, result: StudyResul
         ),
         Table(("stage", "runs", "environment steps", "wall time"), tuple(rows)),
         Text("The trials of the search, by what became of them:"),
-        Table(
-            ("outcome", "trials", "environment steps", "wall time"), _by_outcome(history.curves)
-        ),
+        Table(("outcome", "trials", "environment steps", "wall time"), _by_outcome(study)),
     ]
-    unknown = [c for c in history.curves if c.n_steps is None and c.steps]
+    last_steps = [trial.last_step for trial in trials_of(study) if record_of(trial) is None]
+    unknown = [step for step in last_steps if step is not None]
     if unknown:
-        steps = sum(curve.steps[-1] for curve in unknown)
         sentence = (
             f"{plural(len(unknown), 'trial')} left no record of the cost (still running, lost "
             "with the worker, or made by another tool) and are not counted; the last steps they "
-            f"reported add up to {steps:,}."
+            f"reported add up to {sum(unknown):,}."
         )
         blocks.append(Text(sentence))
     if errors := _errors(study):
@@ -102,19 +96,20 @@ def _amounts(spent: Cost) -> tuple[str, str, str]:
     return f"{spent.n_runs:,}", f"{spent.n_steps:,}", duration(spent.seconds)
 
 
-def _by_outcome(curves: Sequence[TrialCurve]) -> tuple[tuple[str, ...], ...]:
-    order = [*_OUTCOMES]
-    outcomes = sorted(
-        {curve.outcome for curve in curves},
-        key=lambda outcome: order.index(outcome) if outcome in order else len(order),
-    )
+def _by_outcome(study: optuna.Study) -> tuple[tuple[str, ...], ...]:
+    ended = [
+        (str(outcome_of(trial) or trial.state.name.lower()), record_of(trial))
+        for trial in trials_of(study)
+    ]
     rows = []
-    for outcome in outcomes:
-        group = [curve for curve in curves if curve.outcome == outcome]
-        steps = [curve.n_steps for curve in group if curve.n_steps is not None]
-        seconds = sum(curve.seconds or 0.0 for curve in group)
-        spent = (f"{sum(steps):,}", duration(seconds)) if steps else ("not recorded", "")
-        rows.append((_OUTCOMES.get(outcome, outcome), f"{len(group):,}", *spent))
+    for outcome in dict.fromkeys([*_OUTCOMES, *(outcome for outcome, _ in ended)]):
+        group = [record for other, record in ended if other == outcome]
+        records = [record for record in group if record is not None]
+        n_steps = sum(record.n_steps for record in records)
+        seconds = sum(record.seconds for record in records)
+        spent = (f"{n_steps:,}", duration(seconds)) if records else ("not recorded", "")
+        if group:
+            rows.append((_OUTCOMES.get(outcome, outcome), f"{len(group):,}", *spent))
     return tuple(rows)
 
 

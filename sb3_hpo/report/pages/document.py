@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sb3_hpo.report.figures.plotting import Drawn
 
@@ -47,13 +47,13 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure with how to read it, or the sentence that says why there is none.
+    """A figure, drawn only where it is shown, and how to read it.
 
     `instead` stands for it where there are no pictures.
     """
 
     title: str
-    drawn: Drawn
+    draw: Callable[[], Drawn]
     explanation: str
     instead: Table | None = None
 

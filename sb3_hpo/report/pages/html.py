@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import html
-import json
-import math
 import re
 from functools import singledispatch
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sb3_hpo.report.figures.plotting import Figure
 from sb3_hpo.report.pages.document import Code, Facts, Items, Picture, Table, Text, is_numeric
 
 if TYPE_CHECKING:
@@ -23,15 +20,14 @@ _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
     "img-src data: blob:; form-action 'none'; base-uri 'none'"
 )
-_DRAW = """
-for (const [id, figure] of Object.entries(FIGURES)) {
-  Plotly.newPlot(id, figure.data, figure.layout, {
-    responsive: true, displaylogo: false, showLink: false, plotlyServerURL: "",
-    modeBarButtons: [["toImage"]],
-  });
+_CONFIG = {
+    "displaylogo": False,
+    "plotlyServerURL": "",
+    "modeBarButtons": [["toImage"]],
 }
+_RESIZE = """
 window.matchMedia("print").addEventListener("change", () => {
-  for (const id of Object.keys(FIGURES)) Plotly.Plots.resize(id);
+  for (const plot of document.querySelectorAll(".plotly-graph-div")) Plotly.Plots.resize(plot);
 });
 """
 
@@ -47,16 +43,13 @@ def to_html(title: str, sections: Sequence[Section], plotly_js: str) -> str:
     Returns:
         HTML. All text is escaped.
     """
-    figures: dict[str, Figure] = {}
     body = []
     for section in sections:
-        blocks = "\n".join(_html(block, figures) for block in section.blocks)
+        blocks = "\n".join(map(_html, section.blocks))
         body.append(f"<section>\n<h2>{_escaped(section.title)}</h2>\n{blocks}\n</section>")
     style = (
         resources.files("sb3_hpo.report.pages").joinpath("style.css").read_text(encoding="utf-8")
     )
-    drawings = {key: {"data": f.data, "layout": f.layout} for key, f in figures.items()}
-    script = f"const FIGURES = {_json(drawings)};{_DRAW}"
     return "\n".join(
         [
             '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
@@ -67,35 +60,34 @@ def to_html(title: str, sections: Sequence[Section], plotly_js: str) -> str:
             f"<h1>{_escaped(title)}</h1>",
             "<noscript><p>The pictures need JavaScript.</p></noscript>",
             *body,
-            f"</main>\n<script>{script}</script>\n</body>\n</html>\n",
+            f"</main>\n<script>{_RESIZE}</script>\n</body>\n</html>\n",
         ]
     )
 
 
 @singledispatch
-def _html(block: Block, _figures: dict[str, Figure]) -> str:
-    """Write one block; figures go by the id of the element that will hold them."""
+def _html(block: Block) -> str:
     raise TypeError(block)
 
 
 @_html.register
-def _(block: Text, _figures: dict[str, Figure]) -> str:
+def _(block: Text) -> str:
     return f"<p>{_escaped(block.text)}</p>"
 
 
 @_html.register
-def _(block: Items, _figures: dict[str, Figure]) -> str:
+def _(block: Items) -> str:
     return f"<ul>{''.join(f'<li>{_escaped(line)}</li>' for line in block.lines)}</ul>"
 
 
 @_html.register
-def _(block: Facts, _figures: dict[str, Figure]) -> str:
+def _(block: Facts) -> str:
     kind = "facts" if block.is_result else "facts unsure"
     return f'<dl class="{kind}">{"".join(_fact(*fact) for fact in block.facts)}</dl>'
 
 
 @_html.register
-def _(block: Code, _figures: dict[str, Figure]) -> str:
+def _(block: Code) -> str:
     code = f"<pre>{html.escape(block.text)}</pre>"
     if not block.title:
         return code
@@ -103,23 +95,21 @@ def _(block: Code, _figures: dict[str, Figure]) -> str:
 
 
 @_html.register
-def _(block: Picture, figures: dict[str, Figure]) -> str:
-    heading = f"<h3>{_escaped(block.title)}</h3>" if block.title else ""
-    if not isinstance(block.drawn, Figure):
-        return f'{heading}<p class="absent">{_escaped(block.drawn)}</p>'
-    key = f"figure-{len(figures) + 1}"
-    figures[key] = block.drawn
-    caption = _escaped(f"{block.explanation} {block.drawn.note}".strip())
-    label = html.escape(block.title or block.explanation)
+def _(block: Picture) -> str:
+    from plotly.io import to_html as draw
+
+    figure, note = block.draw()
+    key = block.title.lower().replace(" ", "-")
+    picture = draw(figure, _CONFIG, include_plotlyjs=False, full_html=False, div_id=key)
     return (
-        f'{heading}<figure><div class="plot" id="{key}" role="img" aria-label="{label}" '
-        f'style="height:{block.drawn.layout["height"]}px"></div>'
-        f"<figcaption>{caption}</figcaption></figure>"
+        f"<h3>{_escaped(block.title)}</h3>"
+        f'<figure><div role="img" aria-label="{html.escape(block.title)}">{picture}</div>'
+        f"<figcaption>{_escaped(f'{block.explanation} {note}'.strip())}</figcaption></figure>"
     )
 
 
 @_html.register
-def _(block: Table, _figures: dict[str, Figure]) -> str:
+def _(block: Table) -> str:
     numeric = [is_numeric(column) for column in zip(*block.rows, strict=True)]
     numeric = numeric or [False] * len(block.header)
 
@@ -144,18 +134,3 @@ def _fact(name: str, value: str, detail: str) -> str:
 
 def _escaped(text: str) -> str:
     return re.sub("`([^`]+)`", r"<code>\1</code>", html.escape(text))
-
-
-def _json(value: Any) -> str:
-    """Return JSON that may stand inside a script element."""
-    text = json.dumps(_plain(value), allow_nan=False, separators=(",", ":"))
-    return text.replace("<", r"\u003c")
-
-
-def _plain(value: Any) -> Any:
-    """Round numbers to what a screen can show; what is not finite becomes a gap."""
-    if isinstance(value, float):
-        return float(f"{value:.5g}") if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

@@ -58,8 +58,6 @@ def _(block: Table) -> str:
 
 @_markdown.register
 def _(block: Picture) -> str:
-    if isinstance(block.drawn, str):
-        return _marked(block.drawn)
     return _markdown(block.instead) if block.instead is not None else ""
 
 
