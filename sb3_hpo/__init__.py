@@ -38,11 +38,11 @@ if TYPE_CHECKING:
     )
     from sb3_hpo.config.study_config import StudyConfig, make_config
     from sb3_hpo.export.recipe import Recipe, load_best, load_trial
-    from sb3_hpo.export.tuning_result import TuningResult
     from sb3_hpo.study.callback import TrialEvalCallback
     from sb3_hpo.study.objective import Objective
     from sb3_hpo.study.pruners import QuantilePruner
     from sb3_hpo.tuning import tune
+    from sb3_hpo.tuning_result import TuningResult
     from sb3_hpo.utils.errors import UserError
 
 __all__ = [
@@ -82,7 +82,7 @@ _HOMES = {
     "load_best": "export.recipe",
     "load_trial": "export.recipe",
     "make_config": "config.study_config",
-    "TuningResult": "export.tuning_result",
+    "TuningResult": "tuning_result",
     "tune": "tuning",
 }
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from sb3_hpo.config.study_config import StudyConfig
-    from sb3_hpo.export.tuning_result import TuningResult
     from sb3_hpo.storages.study_location import StudyLocation
+    from sb3_hpo.tuning_result import TuningResult
 
 
 def run_study(config: StudyConfig, console: Console) -> TuningResult:
@@ -46,13 +46,13 @@ def run_study(config: StudyConfig, console: Console) -> TuningResult:
             "a worker came upon tune() while importing your script: call it under "
             'if __name__ == "__main__":'
         )
-    from sb3_hpo.export.tuning_result import TuningResult
     from sb3_hpo.results.trials import STOP, STOPPED, trials_of
     from sb3_hpo.spaces.enqueue.enqueued_point import read_enqueued
     from sb3_hpo.storages.study_location import CONFIG_FILE, StudyLocation
     from sb3_hpo.study.create_or_resume import create_or_resume, is_owner
     from sb3_hpo.study.preflight import prepare, try_model
     from sb3_hpo.study.rehearsal import rehearsal
+    from sb3_hpo.tuning_result import TuningResult
     from sb3_hpo.workers.search import say_where_the_answer_is, search
 
     quiet_optuna(verbose=config.verbose)

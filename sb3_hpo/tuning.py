@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import gymnasium as gym
     from stable_baselines3.common.base_class import BaseAlgorithm
 
-    from sb3_hpo.export.tuning_result import TuningResult
+    from sb3_hpo.tuning_result import TuningResult
 
 
 def tune(  # noqa: PLR0913 - each option by its name, for editors and `help`

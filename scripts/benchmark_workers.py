@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from sb3_hpo.optimize import tune
+from sb3_hpo.tuning import tune
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

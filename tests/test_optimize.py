@@ -18,9 +18,10 @@ from rich.console import Console
 
 import sb3_hpo
 from sb3_hpo.config.study_config import make_config
-from sb3_hpo.optimize import _answer, main, tune
+from sb3_hpo.optimize import _answer, main
 from sb3_hpo.storages.address import StorageAddress
 from sb3_hpo.storages.study_location import StudyLocation
+from sb3_hpo.tuning import tune
 from sb3_hpo.utils.errors import UserError
 from sb3_hpo.utils.processes import IN_WORKER
 from tests.support.studies import DEFAULT_PARAMS, ended_trial, flags_with, study_config

@@ -8,6 +8,7 @@ from sb3_hpo.reevaluation.race import Race
 from sb3_hpo.results.reevaluation_runs import (
     BASELINE,
     MODEL_FILE,
+    POLICY_FILE,
     STATISTICS_FILE,
     Candidate,
     make_request,
@@ -159,6 +160,6 @@ def keep_median_model(run_dir: Path, tested: TestResult | None) -> Path | None:
         return None
     if (folder / STATISTICS_FILE).exists():
         copy_atomically(folder / STATISTICS_FILE, run_dir / STATISTICS_FILE)
-    best = run_dir / "best_model.zip"
+    best = run_dir / POLICY_FILE
     copy_atomically(folder / MODEL_FILE, best)
     return best

@@ -29,6 +29,7 @@ Stage = Literal["race", "test"]
 LOG_FILE = "reevaluation.jsonl"
 MODEL_FILE = "model.zip"
 STATISTICS_FILE = "vecnormalize.pkl"
+POLICY_FILE = "best_model.zip"  # of the median test seed
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,9 +9,10 @@ from optuna.distributions import CategoricalDistribution
 from optuna.trial import TrialState
 
 from sb3_hpo.config.study_config import make_config
-from sb3_hpo.optimize import main, tune
+from sb3_hpo.optimize import main
 from sb3_hpo.results.trials import STOP, USED_UP, trials_of
 from sb3_hpo.study.sampling.optuna_samplers import LateSeededSampler
+from sb3_hpo.tuning import tune
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,21 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import optuna
-
+from sb3_hpo.algorithms.registry import load_algorithm
 from sb3_hpo.config.study_config import make_config
 from sb3_hpo.export.recipe import load_best
-from sb3_hpo.results.reevaluation_runs import LOG_FILE, ReevaluationLog
+from sb3_hpo.results.reevaluation_runs import (
+    LOG_FILE,
+    POLICY_FILE,
+    STATISTICS_FILE,
+    ReevaluationLog,
+)
 from sb3_hpo.results.study_result import read_result
 from sb3_hpo.results.trials import CONFIG, record_of, trials_of
-from sb3_hpo.utils.errors import check_installed
+from sb3_hpo.storages.existing import find_run_dir, find_study
+from sb3_hpo.utils.errors import UserError, check_installed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
+    import optuna
     import pandas as pd
     from stable_baselines3.common.base_class import BaseAlgorithm
     from stable_baselines3.common.vec_env import VecEnv
@@ -27,6 +33,9 @@ if TYPE_CHECKING:
     from sb3_hpo.config.study_config import StudyConfig
     from sb3_hpo.export.recipe import Recipe
     from sb3_hpo.results.study_result import StudyResult, TestResult
+
+_NO_CAP = 10_000_000  # steps: a person who plays an episode wants its end
+_UNTESTED = "the answer has not been tested: `python -m sb3_hpo.reevaluate` leaves its policy"
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,16 @@ class TuningResult:
     study: optuna.Study
     run_dir: Path
     exit_status: int
+
+    @classmethod
+    def load(cls, run_dir: str | Path) -> TuningResult:
+        """Return the result of a study that was tuned before, from its run folder.
+
+        Raises:
+            UserError: There is no study.
+        """
+        study = find_study(str(run_dir))
+        return cls(study, find_run_dir(str(run_dir), study, str(run_dir)), exit_status=0)
 
     @cached_property
     def config(self) -> StudyConfig:
@@ -77,13 +96,26 @@ class TuningResult:
         return self.best.build_kwargs(trust=True)
 
     def make_env(self) -> VecEnv:
-        """Return one environment as the answer's policy knows it.
+        """Return one environment as the policy of `model()` knows it.
 
         Returns:
             A vector environment with the wrappers, stacked frames and, with `normalize`, the
-            statistics of the policy of `model()`.
+            policy's own statistics; rewards are as the environment pays them.
         """
-        return self.best.make_env(trust=True)
+        from stable_baselines3.common.vec_env import VecNormalize
+
+        from sb3_hpo.envs.factory import make_evaluation_envs
+
+        config = self.best.config.model_copy(update={"n_eval_envs": 1})
+        statistics = self.run_dir / STATISTICS_FILE
+        if not config.normalize:
+            return make_evaluation_envs(config, _NO_CAP)
+        if not statistics.exists():
+            raise UserError(f"no {statistics}: {_UNTESTED}")
+        plain = make_evaluation_envs(config.model_copy(update={"normalize": False}), _NO_CAP)
+        venv = VecNormalize.load(str(statistics), plain)
+        venv.training = venv.norm_reward = False
+        return venv
 
     def model(self) -> BaseAlgorithm:
         """Return the trained policy of the answer's median test seed.
@@ -91,7 +123,10 @@ class TuningResult:
         Raises:
             UserError: There was no re-evaluation.
         """
-        return self.best.model(trust=True)
+        path = self.run_dir / POLICY_FILE
+        if not path.exists():
+            raise UserError(f"no {path}: {_UNTESTED}")
+        return load_algorithm(self.config.algo).load(path, device=self.config.device or "auto")
 
     def trials_dataframe(self) -> pd.DataFrame:
         """Return Optuna's table of the trials; needs pandas."""
