@@ -8,10 +8,11 @@ import pytest
 from optuna.trial import TrialState
 
 from sb3_hpo.config.study_config import StudyConfig, make_config
-from sb3_hpo.optimize import main, tune
+from sb3_hpo.optimize import main
 from sb3_hpo.results.trials import STOP, USED_UP, trials_of
 from sb3_hpo.study.pruners import build_pruner
 from sb3_hpo.study.sampling.optuna_samplers import LateSeededSampler, check_search
+from sb3_hpo.tuning import tune
 from sb3_hpo.utils.errors import UserError
 
 if TYPE_CHECKING:
