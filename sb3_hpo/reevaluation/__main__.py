@@ -1,10 +1,9 @@
 """A process that trains runs of a re-evaluation: `python -m sb3_hpo.reevaluation`.
 
-Each line of its input names runs that are to be trained together,
-`{"runs": [{"request": ..., "save_to": folder or null}, ...]}`. It answers on its output with lines
-of `{"n_steps": ...}`, then `{"run": ...}` or `{"error": ..., "key": ...}` for each run, and
-`{"done": true}`; `{"alone": reason}` says why they are trained one after the other. It ends with
-its input, so with whoever started it. What environments print goes to the log.
+It is sent lists of runs that are to be trained together, each with the folder for its model or
+None. It answers with `{"n_steps": ...}`, then `{"key": ..., "run": ...}` or
+`{"key": ..., "error": ...}` for each run, and `{"done": True}`; `{"alone": reason}` says why they
+are trained one after the other. It ends with its connection, so with whoever started it.
 """
 
 from __future__ import annotations
@@ -16,23 +15,23 @@ import os
 import sys
 import time
 import traceback
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sb3_hpo.config.study_config import make_config
 from sb3_hpo.reevaluation.retrain import retrain
-from sb3_hpo.results.reevaluation_runs import request_from_dict
 from sb3_hpo.training.hooks import Hooks, StopRun
 from sb3_hpo.utils.formatting import tail
-from sb3_hpo.utils.processes import end_copy_of, end_hung_orphan, leave, own_pipes
+from sb3_hpo.utils.processes import end_copy_of, end_hung_orphan, leave, open_connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from sb3_hpo.config.study_config import StudyConfig
     from sb3_hpo.results.reevaluation_runs import ReevaluationRequest
 
     Say = Callable[[dict[str, Any]], None]
+    Job = list[tuple[ReevaluationRequest, Path | None]]
 
 _BEAT_S = 1.0
 
@@ -49,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m sb3_hpo.reevaluation")
     parser.add_argument("--config", required=True)
     parser.add_argument("--parent", type=int, required=True)
+    parser.add_argument("--connection", type=int, required=True)
     arguments = parser.parse_args(argv)
     config = make_config(json.loads(arguments.config))
     end_hung_orphan(arguments.parent)
@@ -56,39 +56,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(message)s"
     )
     logging.captureWarnings(capture=True)
-    own = os.getpid()
-    with own_pipes() as (jobs, output):
+    own, connection = os.getpid(), open_connection(arguments.connection)
 
-        def say(values: dict[str, Any]) -> None:
-            end_copy_of(own)
-            output.write(f"{json.dumps(values)}\n".encode())
-            output.flush()
+    def say(word: dict[str, Any]) -> None:
+        end_copy_of(own)
+        connection.send(word)
 
-        for line in jobs:
-            _train(config, json.loads(line)["runs"], say, _beats(say, arguments.parent))
-    return 0
+    while True:
+        try:
+            job = connection.recv()
+        except (EOFError, OSError):
+            return 0
+        _train(config, job, say, _beats(say, arguments.parent))
 
 
-def _train(
-    config: StudyConfig, jobs: list[dict[str, Any]], say: Say, on_step: Callable[[int], None]
-) -> None:
-    requests = [request_from_dict(job["request"]) for job in jobs]
-    folders = {id(request): job["save_to"] for request, job in zip(requests, jobs, strict=True)}
-
-    def folder_of(request: ReevaluationRequest) -> Path | None:
-        folder = folders[id(request)]
-        return None if folder is None else Path(folder)
+def _train(config: StudyConfig, job: Job, say: Say, on_step: Callable[[int], None]) -> None:
+    requests = [request for request, _ in job]
 
     def on_error(index: int, error: Exception) -> tuple[()]:
         logging.getLogger(__name__).error("a run failed", exc_info=error)
         site = traceback.extract_tb(error.__traceback__)[-1]
         what = f"{type(error).__name__}: {tail(' '.join(str(error).split()))}"
-        say(
-            {
-                "error": f"{what} at {site.filename}:{site.lineno}",
-                "key": requests[index].key(config),
-            }
-        )
+        key = requests[index].key(config)
+        say({"key": key, "error": f"{what} at {site.filename}:{site.lineno}"})
         return ()
 
     hooks = Hooks(
@@ -96,10 +86,11 @@ def _train(
     )
     try:
         retry_timeout_s = min(config.storage_timeout, config.stale_after / 2)
+        folders = [folder for _, folder in job]
         for run in retrain(
-            config, requests, hooks, folder_of=folder_of, retry_timeout_s=retry_timeout_s
+            config, requests, hooks, folders=folders, retry_timeout_s=retry_timeout_s
         ):
-            say({"run": run.to_dict()})
+            say({"key": run.key, "run": run})
     except Exception as error:
         if len(requests) > 1:
             raise  # of the batch, not of a run: this process is replaced, and each run tried alone

@@ -143,13 +143,7 @@ def _describe(request: ReevaluationRequest, run: ReevaluationRun, config: StudyC
 
 def _describe_running(running: Sequence[tuple[list[ReevaluationRequest], int]]) -> str:
     return "   ".join(
-        f"{together[0].stage}: {together[0].candidate.name}, {_describe_seeds(together)}, "
-        f"step {n_steps:,}"
+        f"{together[0].stage}: {together[0].candidate.name}, seed "
+        f"{', '.join(str(request.seed_index) for request in together)}, step {n_steps:,}"
         for together, n_steps in running
     )
-
-
-def _describe_seeds(requests: Sequence[ReevaluationRequest]) -> str:
-    if len(requests) == 1:
-        return f"seed {requests[0].seed_index}"
-    return f"seeds {', '.join(str(spec.seed_index) for spec in requests)}"

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
-import selectors
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from multiprocessing.connection import wait
 from typing import IO, TYPE_CHECKING, Any
 
-from sb3_hpo.results.reevaluation_runs import ReevaluationRun, model_folder
-from sb3_hpo.utils.processes import end_process, start_module
+from sb3_hpo.results.reevaluation_runs import model_folder
+from sb3_hpo.utils.processes import end_process, start_talking
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable, Sequence
+    from multiprocessing.connection import Connection
     from pathlib import Path
 
     from sb3_hpo.config.study_config import StudyConfig
-    from sb3_hpo.results.reevaluation_runs import ReevaluationRequest
+    from sb3_hpo.results.reevaluation_runs import ReevaluationRequest, ReevaluationRun
 
 _logger = logging.getLogger(__name__)
 
 _POLL_S = 0.3
-_READ_BYTES = 1 << 20
 _MOST_TOGETHER = 16  # beyond, the arithmetic costs as much as the overhead that is saved
 _MAX_LOSSES = 3  # of one run: then it is the run that kills its process
 
@@ -36,11 +35,11 @@ class _Runner:
 
     log: IO[bytes]
     process: subprocess.Popen[bytes]
+    connection: Connection
     job: list[ReevaluationRequest] = field(default_factory=list)
     is_idle: bool = True  # it is busy until it says so, also after the last result
     n_steps: int = 0
     last_word: float = 0.0  # when it last said something, on the monotonic clock
-    unread: bytes = b""
 
 
 class Runners:
@@ -65,7 +64,9 @@ class Runners:
 
     def __exit__(self, *_: object) -> None:
         for runner in self._runners:
-            self._kill(runner)
+            end_process(runner.process)
+            runner.connection.close()
+            runner.log.close()
         self._runners.clear()
 
     @property
@@ -127,64 +128,55 @@ class Runners:
             if runner.is_idle:
                 return runner
         log = (self._run_dir / f"runner-{len(self._runners)}.log").open("ab")
-        runner = _Runner(log, self._start(log))
+        runner = _Runner(log, *self._start(log))
         self._runners.append(runner)
         return runner
 
-    def _start(self, log: IO[bytes]) -> subprocess.Popen[bytes]:
+    def _start(self, log: IO[bytes]) -> tuple[subprocess.Popen[bytes], Connection]:
         arguments = ["--config", json.dumps(self._config.plain()),
                      "--parent", str(os.getpid())]  # fmt: skip
-        return start_module(
-            "sb3_hpo.reevaluation",
-            arguments,
-            n_threads=self._config.n_threads,
-            log=log,
-            talks=True,
+        return start_talking(
+            "sb3_hpo.reevaluation", arguments, n_threads=self._config.n_threads, log=log
         )
 
     def _assign(self, runner: _Runner, group: list[ReevaluationRequest]) -> None:
         runner.job, runner.is_idle = list(group), False
         runner.n_steps, runner.last_word = 0, time.monotonic()
-        runs = []
+        job = []
         for request in group:
-            key, folder = request.key(self._config), None
+            folder = None
             if request.stage == "test":
-                trial = request.candidate.trial
-                folder = str(model_folder(self._run_dir, trial, request.seed_index, key))
-            runs.append({"request": asdict(request), "save_to": folder})
-        process = runner.process
-        if process.stdin is None:
-            raise RuntimeError("runners are started with an input")
+                trial, key = request.candidate.trial, request.key(self._config)
+                folder = model_folder(self._run_dir, trial, request.seed_index, key)
+            job.append((request, folder))
         try:
-            process.stdin.write(f"{json.dumps({'runs': runs})}\n".encode())
-            process.stdin.flush()
-        except BrokenPipeError:
+            runner.connection.send(job)
+        except OSError:
             self._lose(runner)  # it died while it had nothing to do
 
     def _listen(self, on_result: Callable[[ReevaluationRequest, ReevaluationRun], None]) -> None:
         """Wait a little for words of the runners, and look after those that have gone silent."""
-        with selectors.DefaultSelector() as selector:
-            for runner in self._runners:
-                selector.register(_output(runner.process), selectors.EVENT_READ, runner)
-            for key, _ in selector.select(_POLL_S):
-                self._read(key.data, on_result)
-        now = time.monotonic()
+        said = wait([runner.connection for runner in self._runners], _POLL_S)
         for runner in self._runners:
-            if not runner.is_idle and now - runner.last_word > self._config.stale_after:
+            if runner.connection in said:
+                self._read(runner, on_result)
+            elif (
+                not runner.is_idle
+                and time.monotonic() - runner.last_word > self._config.stale_after
+            ):
                 _logger.warning("a run shows no progress; its process is replaced")
                 self._lose(runner)
 
     def _read(
         self, runner: _Runner, on_result: Callable[[ReevaluationRequest, ReevaluationRun], None]
     ) -> None:
-        data = os.read(_output(runner.process).fileno(), _READ_BYTES)
-        if not data:  # its end: the process is gone
+        try:
+            word = runner.connection.recv()
+        except (EOFError, OSError):  # the process is gone
             self._lose(runner)
             return
-        *lines, runner.unread = (runner.unread + data).split(b"\n")
         runner.last_word = time.monotonic()
-        for line in lines:
-            self._obey(runner, json.loads(line), on_result)
+        self._obey(runner, word, on_result)
 
     def _obey(
         self,
@@ -202,7 +194,7 @@ class Runners:
         if "done" in word:
             runner.job, runner.is_idle = [], True
             return
-        key = word["key"] if "error" in word else word["run"]["key"]
+        key = word["key"]
         request = next(
             (request for request in runner.job if request.key(self._config) == key), None
         )
@@ -213,7 +205,7 @@ class Runners:
         if "error" in word:
             self.errors[key] = word["error"]
         else:
-            on_result(request, ReevaluationRun.from_dict(word["run"]))
+            on_result(request, word["run"])
 
     def _lose(self, runner: _Runner) -> None:
         """Replace a process; its runs are tried again, unless one is what kills its processes."""
@@ -227,23 +219,6 @@ class Runners:
                     f"its process died {_MAX_LOSSES} times (last exit status {status}); "
                     f"see {runner.log.name}"
                 )
-        self._close(runner)
-        runner.job, runner.is_idle, runner.unread = [], True, b""
-        runner.process = self._start(runner.log)
-
-    def _kill(self, runner: _Runner) -> None:
-        end_process(runner.process)
-        self._close(runner)
-        runner.log.close()
-
-    def _close(self, runner: _Runner) -> None:
-        for pipe in (runner.process.stdin, runner.process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(BrokenPipeError):  # it had not read its last job
-                    pipe.close()
-
-
-def _output(process: subprocess.Popen[bytes]) -> IO[bytes]:
-    if process.stdout is None:
-        raise RuntimeError("runners are started with an output")
-    return process.stdout
+        runner.connection.close()
+        runner.job, runner.is_idle = [], True
+        runner.process, runner.connection = self._start(runner.log)

@@ -29,7 +29,7 @@ from sb3_hpo.training.train import train
 from sb3_hpo.utils.import_strings import FILE_PREFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from sb3_hpo.config.training_config import TrainingConfig
@@ -44,7 +44,7 @@ def retrain(
     requests: Sequence[ReevaluationRequest],
     hooks: Hooks | None = None,
     *,
-    folder_of: Callable[[ReevaluationRequest], Path | None] = lambda _: None,
+    folders: Sequence[Path | None] = (),
     retry_timeout_s: float = 0.0,
 ) -> Iterator[ReevaluationRun]:
     """Train what requests say, together where they can be, and judge the final policies.
@@ -53,7 +53,7 @@ def retrain(
         requests: The runs, all of one candidate; the episodes of their learning curves start from
             the same states.
         hooks: What to call meanwhile; indices are those of the requests.
-        folder_of: Says where a run's model (and its VecNormalize statistics) is saved; written
+        folders: Where each run's model (and its VecNormalize statistics) is saved, if it is;
             before the run is yielded, so that a run that is on record has its model.
         retry_timeout_s: How long saving waits for a disk that is full, in seconds.
 
@@ -73,7 +73,7 @@ def retrain(
             request = requests[run.index]
             try:
                 done = _conclude(config, run, request, hooks.on_step)
-                folder = folder_of(request)
+                folder = folders[run.index] if folders else None
                 if folder is not None and run.record.outcome == "finished":
                     save = partial(_save, run, folder)
                     retry(save, str(folder), lambda: retry_timeout_s)

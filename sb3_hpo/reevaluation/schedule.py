@@ -57,7 +57,6 @@ class Reevaluation:
         """
         self._config, self._log = config, log
         self._candidates, self._rounds = list(candidates), tuple(rounds)
-        self._winner: Candidate | None = None
         self._done = {run.key: run for run in log.read()}
 
     def on_result(self, run: ReevaluationRun) -> None:
@@ -81,18 +80,13 @@ class Reevaluation:
         if winner is None:
             wanted = [*racing, *few]
         else:
-            self._choose(winner)
+            self._log.choose(winner)
             wanted = self._tests(winner)
             # Where time runs out, a few seeds of both say more than many of one.
             wanted = [*wanted[:_FEW_SEEDS], *few, *wanted[_FEW_SEEDS:]]
             if not self._missing(wanted, broken) and not self._is_settled(winner):
                 wanted = self._tests(BASELINE)
         return self._missing(wanted, broken)
-
-    def _choose(self, winner: Candidate) -> None:
-        if winner != self._winner:
-            self._log.choose(winner)
-            self._winner = winner
 
     def _spec(self, stage: Stage, candidate: Candidate, seed_index: int) -> ReevaluationRequest:
         return make_request(self._config, stage, candidate, seed_index)

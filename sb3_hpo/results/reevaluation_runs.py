@@ -112,18 +112,6 @@ class ReevaluationRequest:
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def request_from_dict(values: dict[str, Any]) -> ReevaluationRequest:
-    """Build a run from its plain values (`dataclasses.asdict`), also after a way through JSON."""
-    return ReevaluationRequest(
-        **{
-            **values,
-            "candidate": Candidate(**values["candidate"]),
-            "episode_seeds": tuple(values["episode_seeds"]),
-            "final_seeds": tuple(values["final_seeds"]),
-        }
-    )
-
-
 def make_request(
     config: StudyConfig, stage: Stage, candidate: Candidate, seed_index: int
 ) -> ReevaluationRequest:
@@ -182,21 +170,8 @@ class ReevaluationRun:
             return ()
         return self.final.returns if self.final.metric is None else self.final.metric
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return asdict(self)
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> ReevaluationRun:
-        """Build a run from what `to_dict` returned, also after a way through JSON.
-
-        Raises:
-            ValueError: The values are none of a run.
-        """
-        return _RERUN.validate_python(values)
-
-
-_RERUN = TypeAdapter(ReevaluationRun)
+_RUN = TypeAdapter(ReevaluationRun)
 _CANDIDATE = TypeAdapter(Candidate)
 
 
@@ -208,7 +183,7 @@ class ReevaluationLog:
 
     def append(self, run: ReevaluationRun) -> None:
         """Write one run, so that nothing can lose it any more."""
-        self._write(run.to_dict())
+        self._write(asdict(run))
 
     def choose(self, winner: Candidate) -> None:
         """Write down which candidate was chosen, unless that is the choice already.
@@ -250,7 +225,7 @@ class ReevaluationLog:
                 if isinstance(values, dict) and "winner" in values:
                     yield _CANDIDATE.validate_python(values["winner"])
                 else:
-                    yield ReevaluationRun.from_dict(values)
+                    yield _RUN.validate_python(values)
             except ValueError:  # no UTF-8, no JSON, or of something else
                 _warn_of_damage(self._path, number, line)
 

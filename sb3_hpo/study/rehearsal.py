@@ -7,9 +7,7 @@ stepped, or never comes back, does not take the command with it.
 from __future__ import annotations
 
 import json
-import queue
 import tempfile
-import threading
 import time
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
@@ -17,11 +15,12 @@ from typing import IO, TYPE_CHECKING, Any
 from sb3_hpo.algorithms.registry import load_algorithm
 from sb3_hpo.study.try_out import STAGES
 from sb3_hpo.utils.errors import UserError
-from sb3_hpo.utils.processes import end_process, start_module
+from sb3_hpo.utils.processes import end_process, start_talking
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable, Iterator
+    from multiprocessing.connection import Connection
 
     from sb3_hpo.config.study_config import StudyConfig
 
@@ -73,35 +72,31 @@ def rehearse(config: StudyConfig) -> list[str]:
 def _started(config: StudyConfig, tell: Callable[[str], None]) -> Iterator[_TryOut]:
     with tempfile.TemporaryFile() as log:
         arguments = ["--config", json.dumps(config.plain())]
-        process = start_module(
-            "sb3_hpo.study.try_out", arguments, n_threads=1, log=log, talks=True
+        process, connection = start_talking(
+            "sb3_hpo.study.try_out", arguments, n_threads=1, log=log
         )
-        other = _TryOut(process, log, tell)
-        try:
-            yield other
-        finally:
-            end_process(process)
-            other.close()
+        with connection:
+            try:
+                yield _TryOut(process, connection, log, tell)
+            finally:
+                end_process(process)
 
 
 class _TryOut:
     """The other process, and what it has said."""
 
     def __init__(
-        self, process: subprocess.Popen[bytes], log: IO[bytes], tell: Callable[[str], None]
+        self,
+        process: subprocess.Popen[bytes],
+        connection: Connection,
+        log: IO[bytes],
+        tell: Callable[[str], None],
     ) -> None:
-        self._process, self._log, self._tell = process, log, tell
+        self._process, self._connection, self._log, self._tell = process, connection, log, tell
         self._stage, self._since = STAGES["start"], time.time()
         self._doing = self._stage.doing
         self._result: dict[str, Any] = {}
         self._is_told = False
-        self._said: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-        self._listener = threading.Thread(target=self._listen, daemon=True)
-        self._listener.start()
-
-    def _listen(self) -> None:
-        for line in self._process.stdout or ():
-            self._said.put(json.loads(line))
 
     def wait(self, *, until_made: bool) -> None:
         """Wait for the end, or for an environment that has been made and reset.
@@ -110,13 +105,12 @@ class _TryOut:
             UserError: It ended the process, or hangs.
         """
         while not self._result and not (until_made and self._stage.is_made):
-            try:
-                said = self._said.get(timeout=_POLL_S)
-            except queue.Empty:
-                self._check_alive()
+            status = self._process.poll()  # before: all that a dead one has said is there to read
+            said = self._listen()
+            if said is None:
+                self._check_alive(status)
                 self._check_time()
-                continue
-            if "stage" in said:
+            elif "stage" in said:
                 self._stage, self._since = STAGES[said["stage"]], said["since"]
                 self._is_told = False
                 self._doing = self._stage.doing.format(said["what"])
@@ -134,19 +128,16 @@ class _TryOut:
             raise UserError(self._result["error"])
         return list(self._result["warnings"])
 
-    def close(self) -> None:
-        """Close the pipes, once the process has ended."""
-        self._listener.join(timeout=_POLL_S)  # a child that it has left may hold them
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
+    def _listen(self) -> dict[str, Any] | None:
+        """Return the next word, None if there is none for a moment."""
+        try:
+            return self._connection.recv() if self._connection.poll(_POLL_S) else None
+        except (EOFError, OSError):  # it has closed its end, and is about to be gone
+            time.sleep(_POLL_S)
+            return None
 
-    def _check_alive(self) -> None:
-        status = self._process.poll()
+    def _check_alive(self, status: int | None) -> None:
         if status is None:
-            return
-        self._listener.join(timeout=_POLL_S)
-        if not self._said.empty():
             return
         self._log.seek(0)
         told = self._log.read().decode(errors="replace")

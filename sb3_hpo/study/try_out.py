@@ -26,7 +26,7 @@ from sb3_hpo.scoring.score_rules import score_rule
 from sb3_hpo.training.evaluation_episodes import read_metric
 from sb3_hpo.utils.errors import UserError, one_line
 from sb3_hpo.utils.import_strings import load_reference
-from sb3_hpo.utils.processes import end_hung_orphan, own_pipes
+from sb3_hpo.utils.processes import end_hung_orphan, open_connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,25 +66,22 @@ STAGES = {
 
 
 def main() -> NoReturn:
-    """Try out a configuration; say on the output what is done and what came of it, as JSON."""
+    """Try out a configuration; say what is done and what came of it."""
     parser = argparse.ArgumentParser(prog="python -m sb3_hpo.study.try_out")
     parser.add_argument("--config", required=True)
-    values = json.loads(parser.parse_args().config)
+    parser.add_argument("--connection", type=int, required=True)
+    arguments = parser.parse_args()
     end_hung_orphan(os.getppid())
-    with own_pipes() as (_, output):
+    connection = open_connection(arguments.connection)
 
-        def say(**said: Any) -> None:
-            output.write(json.dumps(said).encode() + b"\n")
-            output.flush()
+    def begin(stage: str, what: str) -> None:
+        connection.send({"stage": stage, "what": what, "since": time.time()})
 
-        def begin(stage: str, what: str) -> None:
-            say(stage=stage, what=what, since=time.time())
-
-        try:
-            say(warnings=try_out(make_config(values), begin))
-        except UserError as error:
-            say(error=str(error))
-        os._exit(0)  # whatever threads the environment has left
+    try:
+        connection.send({"warnings": try_out(make_config(json.loads(arguments.config)), begin)})
+    except UserError as error:
+        connection.send({"error": str(error)})
+    os._exit(0)  # whatever threads the environment has left
 
 
 def try_out(

@@ -10,10 +10,11 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from typing import IO, TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from types import FrameType
 
 
@@ -34,17 +35,17 @@ def start_module(
     *,
     n_threads: int,
     log: IO[bytes],
-    talks: bool = False,
     variables: Mapping[str, str] | None = None,
+    pass_fds: Collection[int] = (),
 ) -> subprocess.Popen[bytes]:
     """Start `python -m module` as a process of its own.
 
     Args:
         arguments: Its command line.
         n_threads: Threads of its numerical libraries.
-        log: Where its errors go, and its output unless it talks.
-        talks: Whether we write to its input and read its output.
+        log: Where its output and its errors go.
         variables: Further environment variables.
+        pass_fds: File descriptors that it gets.
     """
     environment = {
         **os.environ,
@@ -55,28 +56,49 @@ def start_module(
     }
     return subprocess.Popen(
         [sys.executable, "-m", module, *arguments],
-        stdin=subprocess.PIPE if talks else subprocess.DEVNULL,
-        stdout=subprocess.PIPE if talks else log,
-        stderr=log if talks else subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
         env=environment,
+        pass_fds=pass_fds,
         # Ctrl-C reaches this process only, which then asks the others: not twice.
         start_new_session=True,
     )
 
 
-@contextmanager
-def own_pipes() -> Iterator[tuple[IO[bytes], IO[bytes]]]:
-    """Keep input and output for ourselves.
+def start_talking(
+    module: str, arguments: list[str], *, n_threads: int, log: IO[bytes]
+) -> tuple[subprocess.Popen[bytes], Connection]:
+    """Start a module as `start_module` does, and talk with it.
 
-    What environments and libraries print goes to the log, and they find nothing to read.
+    Args:
+        arguments: Its command line; `--connection` is added, a number for `open_connection`.
+
+    Returns:
+        The process and our end of the connection. What environments and libraries print is in
+        the log and not between the words.
     """
-    jobs, output = os.dup(0), os.dup(1)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
-    os.dup2(2, 1)
-    with os.fdopen(jobs, "rb") as jobs_file, os.fdopen(output, "wb") as output_file:
-        yield jobs_file, output_file
+    ours, theirs = multiprocessing.Pipe()
+    with theirs:
+        number = theirs.fileno()
+        process = start_module(
+            module,
+            [*arguments, "--connection", str(number)],
+            n_threads=n_threads,
+            log=log,
+            pass_fds=[number],
+        )
+    return process, ours
+
+
+def open_connection(number: int) -> Connection:
+    """Open the connection with the process that started this one.
+
+    Args:
+        number: What `start_talking` passed.
+    """
+    os.set_inheritable(number, False)  # else a child of the environment's would keep it open
+    return Connection(number)
 
 
 def end_process(process: subprocess.Popen[bytes]) -> int:

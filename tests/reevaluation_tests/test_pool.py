@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-import json
+import multiprocessing
 import os
 import signal
 import subprocess
-import sys
+import threading
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from tests.support.processes import pids_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from multiprocessing.connection import Connection
     from pathlib import Path
 
     from sb3_hpo.results.reevaluation_runs import ReevaluationRequest, ReevaluationRun
@@ -27,15 +28,15 @@ pytestmark = pytest.mark.slow  # every test starts processes that import torch
 
 KWARGS = {"n_steps": 16, "batch_size": 16, "n_epochs": 1}
 
-LATE = """
-import json, sys, time
-results = json.loads(sys.argv[1])
-for line in sys.stdin:
-    for run in json.loads(line)["runs"]:
-        print(json.dumps({"run": results[run["request"]["seed_index"]]}), flush=True)
-    time.sleep(0.5)
-    print(json.dumps({"done": True}), flush=True)
-"""
+
+def answer_late(connection: Connection, results: list[ReevaluationRun]) -> None:
+    """Be a runner that says that it is done a while after its last result."""
+    for _ in results:
+        for request, _folder in connection.recv():
+            run = results[request.seed_index]
+            connection.send({"key": run.key, "run": run})
+        time.sleep(0.5)
+        connection.send({"done": True})
 
 
 def config(env: str = "TargetEnv", **values: Any) -> StudyConfig:
@@ -173,14 +174,12 @@ def test_a_runner_gets_no_new_job_before_it_is_done_with_the_last(
     (run,) = retrain(config_, wanted[:1])
     results = [replace(run, key=s.key(config_), seed_index=i) for i, s in enumerate(wanted)]
 
-    def start(*_: Any, **__: Any) -> subprocess.Popen[bytes]:
-        texts = json.dumps([result.to_dict() for result in results])
-        pipe = subprocess.PIPE
-        return subprocess.Popen(
-            [sys.executable, "-c", LATE, texts], stdin=pipe, stdout=pipe, start_new_session=True
-        )
+    def start(*_: Any, **__: Any) -> tuple[subprocess.Popen[bytes], Connection]:
+        ours, theirs = multiprocessing.Pipe()
+        threading.Thread(target=answer_late, args=(theirs, results)).start()
+        return subprocess.Popen(["sleep", "60"], start_new_session=True), ours
 
-    monkeypatch.setattr("sb3_hpo.reevaluation.pool.start_module", start)
+    monkeypatch.setattr("sb3_hpo.reevaluation.pool.start_talking", start)
     done: list[ReevaluationRun] = []
     deadline = time.monotonic() + 60
     with Runners(config_, tmp_path, 1) as runners:

@@ -37,7 +37,7 @@ def request(
 def retrain_one(
     config_: StudyConfig, wanted: ReevaluationRequest, save_to: Path | None = None, **hooks: Any
 ) -> ReevaluationRun:
-    (run,) = retrain(config_, [wanted], Hooks(**hooks), folder_of=lambda _: save_to)
+    (run,) = retrain(config_, [wanted], Hooks(**hooks), folders=[save_to])
     return run
 
 

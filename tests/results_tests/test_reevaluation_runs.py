@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-import json
 import logging
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +13,6 @@ from sb3_hpo.results.reevaluation_runs import (
     ReevaluationRun,
     make_request,
     model_folder,
-    request_from_dict,
     runs_of,
     training_config,
 )
@@ -159,11 +157,6 @@ def test_make_spec_more_test_episodes_keep_the_first() -> None:
     assert many[:3] == few
 
 
-def test_spec_through_json_is_equal() -> None:
-    request = make_request(CONFIG, "test", WHO, 1)
-    assert request_from_dict(json.loads(json.dumps(asdict(request)))) == request
-
-
 @pytest.mark.parametrize(
     "run",
     [
@@ -172,8 +165,10 @@ def test_spec_through_json_is_equal() -> None:
         *made_runs(CONFIG, "race", BASELINE, [1e-300]),
     ],
 )
-def test_run_through_json_is_equal(run: ReevaluationRun) -> None:
-    assert ReevaluationRun.from_dict(json.loads(json.dumps(run.to_dict()))) == run
+def test_run_through_the_log_is_equal(run: ReevaluationRun, tmp_path: Path) -> None:
+    log = ReevaluationLog(tmp_path / "reevaluation.jsonl")
+    log.append(run)
+    assert log.read() == [run]
 
 
 def test_rerun_episode_values_are_returns_or_the_metric_or_none() -> None:

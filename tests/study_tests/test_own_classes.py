@@ -183,7 +183,7 @@ def test_main_own_sampler_that_cannot_be_made_writes_nothing(
 
 @pytest.mark.slow
 def test_tune_own_sampler_and_pruner_reach_the_worker(tmp_path: Path) -> None:
-    values = {**TINY, "n_trials": 5, "run_dir": str(tmp_path)}
+    values: dict[str, Any] = {**TINY, "n_trials": 5, "run_dir": str(tmp_path)}
     result = tune(**values, sampler="optuna.samplers:NSGAIISampler", pruner=OwnPruner)
     assert result.exit_status == 1  # nothing has a value
     trials = trials_of(result.study)

@@ -64,7 +64,7 @@ def hurry(monkeypatch: pytest.MonkeyPatch, stage: str) -> None:
 
 
 def test_rehearsal_left_out_starts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sb3_hpo.study.rehearsal.start_module", None)
+    monkeypatch.setattr("sb3_hpo.study.rehearsal.start_talking", None)
     with rehearsal.rehearsal(config("tests.support.envs:RaisingEnv", rehearse=False), print):
         pass
 

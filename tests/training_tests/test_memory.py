@@ -26,10 +26,11 @@ from sb3_hpo.training.memory import (
     replay_memory,
     workers_here,
 )
-from sb3_hpo.utils.processes import IN_WORKER, start_module
+from sb3_hpo.utils.processes import IN_WORKER, start_talking
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from multiprocessing.connection import Connection
     from pathlib import Path
 
 STATE = Box(-1, 1, (3,), np.float32)
@@ -261,14 +262,16 @@ def test_workers_here_outside_of_a_worker_is_one(monkeypatch: pytest.MonkeyPatch
 
 def test_workers_here_counts_siblings_and_what_they_hold(tmp_path: Path) -> None:
     processes: list[subprocess.Popen[bytes]] = []
+    connections: list[Connection] = []
 
     def answer(*arguments: str) -> list[str]:
-        process = start_module(
-            "tests.training_tests.memory_worker", list(arguments), n_threads=1, log=log, talks=True
+        process, connection = start_talking(
+            "tests.training_tests.memory_worker", list(arguments), n_threads=1, log=log
         )
         processes.append(process)
-        assert process.stdout is not None
-        return process.stdout.readline().decode().split()
+        connections.append(connection)
+        answered: list[str] = connection.recv().split()
+        return answered
 
     with (tmp_path / "log").open("wb") as log:
         # A child of the same parent that is no worker.
@@ -280,7 +283,9 @@ def test_workers_here_counts_siblings_and_what_they_hold(tmp_path: Path) -> None
         finally:
             for process in processes:
                 process.kill()
-                process.communicate()
+                process.wait()
+            for connection in connections:
+                connection.close()
     assert (n_alone, n_workers) == (1, 3)
     assert held_alone == 0
     assert held == pytest.approx(200_000_000, rel=0.1)
