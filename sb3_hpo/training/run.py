@@ -68,26 +68,16 @@ class SharedClock:
     """The runs that are trained together, which share the time."""
 
     def __init__(
-        self, n_runs: int = 0, join: Callable[[BaseAlgorithm], bool] = lambda _: False
+        self, n_runs: int = 0, join: Callable[[BaseAlgorithm], None] = lambda _: None
     ) -> None:
         """Start the time.
 
         Args:
             n_runs: How many; 0 for one that SB3 trains by itself.
-            join: Called with each model before it learns; returns whether the model learns in
-                a batch.
+            join: Called with each model, before it has learned anything; waits for the others.
         """
-        self.n_runs, self._join = n_runs, join
+        self.n_runs, self.join = n_runs, join
         self._n_left, self._seconds, self._last = max(n_runs, 1), 0.0, time.perf_counter()
-
-    def join(self, model: BaseAlgorithm) -> None:
-        """Wait for the models of the other runs.
-
-        Args:
-            model: A run's model, before it has learned anything.
-        """
-        if not self._join(model):
-            self.n_runs = 0
 
     def leave(self) -> float:
         """End a run; return its share of the time, in seconds."""
