@@ -51,7 +51,7 @@ def made_up_training(
         curve.append(
             Evaluation(nominal_step=step, actual_step=step, returns=returns, lengths=lengths)
         )
-        if hooks.on_evaluation({0: curve[-1]}):
+        if hooks.on_evaluation(0, curve[-1]):
             outcome = "dropped"
             break
     record = RunRecord(

@@ -146,9 +146,7 @@ class Inputs:
 
     def url(self) -> tuple[bytes, Attack]:
         text = b"postgresql+psycopg://me:secret@localhost:1/db?connect_timeout=1&sslmode=prefer"
-        return text, lambda content: doctor(
-            ["--wait", "0", "--", content.decode(errors="replace")]
-        )
+        return text, lambda content: doctor(["--", content.decode(errors="replace")])
 
     def reevaluation(self) -> tuple[bytes, Attack]:
         path = self.folder / "reevaluation.jsonl"
@@ -169,10 +167,10 @@ class Inputs:
         def attack(content: bytes) -> int:
             path = self.file("study.journal", content)
             statuses = [
-                doctor([path, "--wait", "0"]),
+                doctor([path]),
                 run_command(lambda: len(find_study(path).trials) * 0),
-                doctor([path, "--wait", "0", "--fix"]),
-                doctor([path, "--wait", "0"]),
+                doctor([path, "--fix"]),
+                doctor([path]),
             ]
             assert set(statuses) <= {0, 1, 2}
             return statuses[-1]

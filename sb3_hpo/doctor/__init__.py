@@ -5,5 +5,5 @@
 - `journal_faults`: what is wrong with a journal file
 - `journal_file`: a journal file, read without changing it
 - `journal_repair`: what can be kept of a damaged one
-- `stuck_trials`: running trials whose worker is gone
+- `stuck_trials`: running trials of this machine whose worker is gone
 """

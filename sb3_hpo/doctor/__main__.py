@@ -8,22 +8,15 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import optuna
+from optuna.trial import TrialState
 from rich.console import Console
 
-from sb3_hpo.doctor.contents import describe_file, describe_study, n_missing
+from sb3_hpo.doctor.contents import describe_file, describe_study
 from sb3_hpo.doctor.journal_faults import Finding, journal_findings
 from sb3_hpo.doctor.journal_file import read_journal
-from sb3_hpo.doctor.stuck_trials import (
-    RunningTrial,
-    check_wait,
-    default_wait,
-    give_on,
-    running_trials,
-    watch,
-)
+from sb3_hpo.doctor.stuck_trials import give_on, running_trials
 from sb3_hpo.results.trials import trials_of
 from sb3_hpo.storages.existing import find_address, open_existing
-from sb3_hpo.storages.journal import check_free_space
 from sb3_hpo.storages.open import open_storage
 from sb3_hpo.utils.console import echo, run_command
 from sb3_hpo.utils.errors import UserError, unknown_name
@@ -32,7 +25,6 @@ from sb3_hpo.workers.lost_trials import living_workers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from sb3_hpo.doctor.journal_file import Journal
 
@@ -111,22 +103,16 @@ def _command(argv: Sequence[str]) -> int:
         raise UserError(f"storage: {error.filename}: {error.strerror}") from error
     storage = open_existing(arguments.storage) if journal is None else journal.storage
     studies = _load(storage, name)
-    check_wait(arguments.wait, studies)
-    wait_s = arguments.wait
     if journal is None:
         findings.say(str(address))
     else:
         _check_file(journal, findings)
         if findings.fix and findings.is_all_repaired:
             studies = _load(open_storage(address), name)
-        elif journal.salvage is not None:
-            wait_s = 0  # nothing that is written there now can be seen
     for study in studies:
         for line in describe_study(study):
             findings.say(line)
-    if journal is not None:
-        _check_room(journal.path, studies, findings)
-    _check_running(studies, wait_s, findings)
+    _check_running(studies, findings)
     return findings.conclude()
 
 
@@ -138,13 +124,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("storage", help="run folder, journal file, or URL of a database")
     parser.add_argument("--study-name", help="which study (default: all)")
     parser.add_argument("--fix", action="store_true", help="repair what can be repaired")
-    parser.add_argument(
-        "--wait",
-        type=float,
-        metavar="SECONDS",
-        help="watch the running trials of other machines for signs of life for this long; "
-        "0: judge those of this machine only (default: the study's --stale-after)",
-    )
     return parser
 
 
@@ -168,55 +147,19 @@ def _check_file(journal: Journal, findings: Findings) -> None:
         findings.deal_with(finding)
 
 
-def _check_room(path: Path, studies: list[optuna.Study], findings: Findings) -> None:
-    n_left = sum(n_missing(study) for study in studies)
-    try:
-        if n_left > 0:
-            check_free_space(path.parent, n_left)
-    except UserError as error:
-        findings.deal_with(Finding(str(error).removeprefix("storage: ")))
-
-
-def _check_running(studies: list[optuna.Study], wait_s: float | None, findings: Findings) -> None:
+def _check_running(studies: list[optuna.Study], findings: Findings) -> None:
     """Find the running trials whose worker is gone."""
     running = running_trials(studies)
     alive = living_workers()
-    watched = []
     for item in running:
-        if item.is_local and item.worker in alive:
+        if not item.is_local:
+            hint = "only the study's workers can tell if it is gone"
+            findings.say(f"{item}: it is not on this machine; {hint}")
+        elif item.worker in alive:
             findings.say(f"{item}: its worker {item.worker} is at work on this machine")
-        elif item.is_local:
-            if not item.shows_life():  # it has not ended while we looked for its worker
-                _declare_zombie(item, f"its worker {item.worker} is gone", findings)
-        elif wait_s == 0 or (wait_s is None and not item.has_beat):
-            hint = "not watched" if item.has_beat else "only --wait SECONDS can tell if it lives"
-            findings.say(f"{item}: it is running; {hint}")
-        else:
-            watched.append(item)
-    if watched:
-        _watch(watched, wait_s or default_wait(watched), findings)
-
-
-def _watch(watched: list[RunningTrial], wait_s: float, findings: Findings) -> None:
-    """Find those that show no life."""
-    trials = plural(len(watched), "running trial")
-    findings.say(f"watching {trials} of other machines for signs of life, for {wait_s:g} s")
-    with findings.console.status("") as status:
-        silent = watch(
-            watched,
-            wait_s,
-            lambda n, left: status.update(f"{left:.0f} s left, {n} without a sign of life"),
-        )
-    for item in watched:
-        if item in silent:
-            who = "its worker" if item.worker is None else f"its worker {item.worker}"
-            _declare_zombie(item, f"no sign of life of {who} in {wait_s:g} s", findings)
-        else:
-            findings.say(f"{item}: it shows life")
-
-
-def _declare_zombie(item: RunningTrial, why: str, findings: Findings) -> None:
-    findings.deal_with(Finding(f"{item}: {why}, but it counts as running", partial(give_on, item)))
+        elif item.now().state is TrialState.RUNNING:  # it has not ended meanwhile
+            text = f"{item}: its worker {item.worker} is gone, but it counts as running"
+            findings.deal_with(Finding(text, partial(give_on, item)))
 
 
 if __name__ == "__main__":

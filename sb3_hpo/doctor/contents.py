@@ -9,13 +9,12 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from rich.filesize import decimal
 
-from sb3_hpo.doctor.journal_faults import find_lock, leftovers
+from sb3_hpo.doctor.journal_faults import leftovers
 from sb3_hpo.results.trials import (
     CONFIG,
     FINISHED,
     OWNER,
     STOP,
-    count_trials,
     outcome_of,
     trials_of,
 )
@@ -37,13 +36,6 @@ def config_in(study: optuna.Study) -> dict[str, Any] | None:
     )
 
 
-def n_missing(study: optuna.Study) -> int:
-    """Return how many trials are still to be finished; 0 if that is not for us to say."""
-    config = config_in(study)
-    n_wanted = 0 if config is None else int(config["n_trials"])
-    return max(0, n_wanted - count_trials(trials_of(study)).finished)
-
-
 def describe_file(journal: Journal, n_trials: int) -> list[str]:
     """Say what a journal file is.
 
@@ -58,9 +50,6 @@ def describe_file(journal: Journal, n_trials: int) -> list[str]:
     lines = [
         f"{relative_path(journal.path)}: a journal of {what}, {decimal(journal.n_bytes)}{each}"
     ]
-    lock = find_lock(journal.path)
-    if lock is not None and not lock.is_stale:
-        lines.append(f"  in use: locked {max(0, lock.age_s):,.0f} s ago")
     if beside := leftovers(journal.path):
         size = decimal(sum(path.lstat().st_size for path in beside))
         names = ", ".join(path.name for path in beside)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from optuna.storages.journal import JournalFileOpenLock
 from rich.filesize import decimal
 
-from sb3_hpo.doctor.journal_file import SETTLE_S, read_journal
+from sb3_hpo.doctor.journal_file import read_journal
 from sb3_hpo.storages.journal import LOCK_GRACE_S, repair_torn_tail
 from sb3_hpo.utils.formatting import plural
 
@@ -51,13 +51,14 @@ def journal_findings(journal: Journal, *, in_use: bool) -> list[Finding]:
         The findings, to be repaired in this order.
     """
     findings = []
-    path, lock = journal.path, find_lock(journal.path)
-    if lock is not None and lock.is_stale:
+    path = journal.path
+    if (stale := stale_lock(path)) is not None:
+        lock, age_s = stale
         text = (
-            f"{lock.path.name} was left behind {lock.age_s:,.0f} s ago by a process that died; "
-            "the next one to write has to wait"
+            f"{lock.name} was left behind {age_s:,.0f} s ago by a process that died; the next "
+            "one to write has to wait"
         )
-        findings.append(Finding(text, partial(_break_lock, path, lock)))
+        findings.append(Finding(text, partial(_break_lock, path)))
     if journal.salvage is not None:
         findings.append(_finding_of_lines(path, journal.salvage, in_use=in_use))
     if journal.torn:
@@ -95,34 +96,15 @@ def _start(text: bytes) -> str:
     return f"{text[:40].rstrip()!r}..."
 
 
-@dataclass(frozen=True)
-class Lock:
-    """The lock of a journal, which a process holds for some milliseconds.
-
-    Attributes:
-        path: The file or symbolic link.
-        age_s: How long it has been there, in seconds.
-        identity: Tells it from another one at the same path.
-    """
-
-    path: Path
-    age_s: float
-    identity: tuple[int, int]
-
-    @property
-    def is_stale(self) -> bool:
-        """Whether it is older than any that somebody holds."""
-        return self.age_s > LOCK_GRACE_S
-
-
-def find_lock(journal: Path) -> Lock | None:
-    """Return a journal's lock, or None while nobody has locked it."""
+def stale_lock(journal: Path) -> tuple[Path, float] | None:
+    """Return a journal's lock and its age in seconds, if it is older than any that is held."""
     path = journal.with_name(f"{journal.name}.lock")
     try:
-        status = path.lstat()  # Optuna's other kind of lock is a link, perhaps to nowhere
+        # Not `stat`: Optuna's other kind of lock is a link, perhaps to nowhere.
+        age_s = time.time() - path.lstat().st_mtime
     except FileNotFoundError:
         return None
-    return Lock(path, time.time() - status.st_mtime, (status.st_ino, status.st_mtime_ns))
+    return (path, age_s) if age_s > LOCK_GRACE_S else None
 
 
 def leftovers(journal: Path) -> list[Path]:
@@ -134,12 +116,11 @@ def leftovers(journal: Path) -> list[Path]:
     return sorted(path for name in names for path in journal.parent.glob(name))
 
 
-def _break_lock(journal: Path, seen: Lock) -> str:
-    time.sleep(SETTLE_S)
-    now = find_lock(journal)
-    if now is None or now.identity != seen.identity:
+def _break_lock(journal: Path) -> str:
+    stale = stale_lock(journal)
+    if stale is None:
         return "it is gone, others work with the journal"
-    now.path.unlink(missing_ok=True)
+    stale[0].unlink(missing_ok=True)
     return "removed"
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sb3_hpo.study.callback import report_evaluation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     import optuna
 
@@ -119,9 +119,8 @@ class TrialRunRouter:
         self._on_trial_end = on_trial_end
         self._runs = [(trial, seed) for trial in trials for seed in range(trial.n_seeds)]
 
-    def on_evaluation(self, evaluations: Mapping[int, Evaluation]) -> Collection[int]:
+    def on_evaluation(self, index: int, evaluation: Evaluation) -> Collection[int]:
         """Take a run's evaluation; return all runs of its trial if that is to be pruned."""
-        ((index, evaluation),) = evaluations.items()
         trial, seed = self._runs[index]
         return self._all_of(trial) if trial.report(seed, evaluation) else ()
 

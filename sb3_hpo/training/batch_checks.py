@@ -20,6 +20,13 @@ at 0.53 gain 0.010 of what there is to gain; with 64, they lose 0.002 at 0.53 an
 """
 
 
+_FEW_STEPS = 2000
+"""Of each environment: tracing takes about as long as a thousand gradient steps.
+
+Each of them is then two to four times as fast, and a step in the environments somewhat.
+"""
+
+
 def check_batch(config: TrainingConfig, n_runs: int) -> None:
     """Check what is known before there are models.
 
@@ -31,6 +38,8 @@ def check_batch(config: TrainingConfig, n_runs: int) -> None:
         CannotBatch: They have to be trained one after the other.
     """
     find_learner(load_algorithm(config.algo))
+    if n_runs == 1 and config.n_timesteps // config.n_envs < _FEW_STEPS:
+        raise CannotBatch("the run is alone and too short to trace its graphs")
     if config.her:
         raise CannotBatch("hindsight replay relabels episode by episode")
     if n_runs > 1 and config.n_eval_envs == 0:

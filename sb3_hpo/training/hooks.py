@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
-# Called at every grid step with each run's index and evaluation; returns those to drop.
-OnEvaluation = Callable[[Mapping[int, Evaluation]], Collection[int]]
+# Called at every grid step of a run with its index and evaluation; returns the runs to drop.
+OnEvaluation = Callable[[int, Evaluation], Collection[int]]
 # Called at every environment step with the steps so far; may raise StopRun.
 OnStep = Callable[[int], None]
 
@@ -68,7 +68,7 @@ class Hooks:
         verbose: Whether SB3 prints.
     """
 
-    on_evaluation: OnEvaluation = lambda _: ()
+    on_evaluation: OnEvaluation = lambda _, __: ()
     on_step: OnStep = lambda _: None
     on_end: Callable[[int, RunRecord], Collection[int]] = lambda _, __: ()
     on_error: Callable[[int, Exception], Collection[int]] = _raise

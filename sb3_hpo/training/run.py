@@ -68,26 +68,16 @@ class SharedClock:
     """The runs that are trained together, which share the time."""
 
     def __init__(
-        self, n_runs: int = 0, join: Callable[[BaseAlgorithm], bool] = lambda _: False
+        self, n_runs: int = 0, join: Callable[[BaseAlgorithm], None] = lambda _: None
     ) -> None:
         """Start the time.
 
         Args:
             n_runs: How many; 0 for one that SB3 trains by itself.
-            join: Called with each model before it learns; returns whether the model learns in
-                a batch.
+            join: Called with each model, before it has learned anything; waits for the others.
         """
-        self.n_runs, self._join = n_runs, join
+        self.n_runs, self.join = n_runs, join
         self._n_left, self._seconds, self._last = max(n_runs, 1), 0.0, time.perf_counter()
-
-    def join(self, model: BaseAlgorithm) -> None:
-        """Wait for the models of the other runs.
-
-        Args:
-            model: A run's model, before it has learned anything.
-        """
-        if not self._join(model):
-            self.n_runs = 0
 
     def leave(self) -> float:
         """End a run; return its share of the time, in seconds."""
@@ -186,15 +176,10 @@ class Run:
         gamma = kwargs.get("gamma", default_gamma(algorithm_class))
         venv = make_training_envs(config, gamma)
         self._envs.append(venv)
-        needs = (algorithm_class, kwargs, venv, config.n_timesteps)
-        if (shortage := memory_shortage(*needs)) is not None:
-            raise StopRun("oom", shortage)
-        if n_together > 1 and (shortage := memory_shortage(*needs, n_runs=n_together)):
-            raise CannotBatch(shortage)
         if config.n_eval_envs > 0:
             self._envs.append(make_evaluation_envs(config, self._plan.max_episode_steps))
         tensorboard = self._hooks.tensorboard_dir
-        self._model = algorithm_class(
+        model = algorithm_class(
             config.policy or choose_policy(algorithm_class, venv.observation_space),
             venv,
             seed=self._request.seed,
@@ -205,7 +190,14 @@ class Run:
                 self._kwargs
             ),  # new objects: SB3 writes into the dicts it is given
         )
-        return self._model
+        if (shortage := memory_shortage(model, config.n_timesteps)) is not None:
+            raise StopRun("oom", shortage)
+        if n_together > 1 and (
+            shortage := memory_shortage(model, config.n_timesteps, n_runs=n_together)
+        ):
+            raise CannotBatch(shortage)
+        self._model = model
+        return model
 
     def _learn(self, n_together: int) -> None:
         if self._model is None:
@@ -235,7 +227,7 @@ class Run:
 
     def _take(self, evaluation: Evaluation) -> None:
         self._curve.append(evaluation)
-        self.dropped.update(self._hooks.on_evaluation({self.index: evaluation}))
+        self.dropped.update(self._hooks.on_evaluation(self.index, evaluation))
         if self.index in self.dropped:
             raise StopRun("dropped", f"dropped at step {evaluation.nominal_step}")
 

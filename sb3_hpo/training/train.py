@@ -21,8 +21,6 @@ from sb3_hpo.training.run import Run, SharedClock, TrainedRun
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
 
-    from stable_baselines3.common.base_class import BaseAlgorithm
-
     from sb3_hpo.config.training_config import TrainingConfig
 
 
@@ -103,17 +101,13 @@ def _train_together(
     def execute(run: Run) -> None:
         ended[run.index] = _execute(run, hooks, clock)
 
-    def join(model: BaseAlgorithm) -> bool:
-        batch.join(model)
-        return batch.is_batched
-
     if config.exact:
         return False
     try:
         check_batch(config, len(runs))
         _check_hooks(hooks)
-        batch = Batch([partial(execute, run) for run in runs], config.n_timesteps)
-        clock = SharedClock(len(runs), join)
+        batch = Batch([partial(execute, run) for run in runs])
+        clock = SharedClock(len(runs), batch.join)
         batch.run()
     except CannotBatch as reason:
         for run in runs:

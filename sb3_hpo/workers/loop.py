@@ -27,7 +27,7 @@ from sb3_hpo.training.batch_checks import check_batch
 from sb3_hpo.utils.errors import StorageError
 from sb3_hpo.utils.formatting import tail
 from sb3_hpo.workers.ask import ask_group
-from sb3_hpo.workers.lost_trials import StaleTrials, find_lost, hand_back, handle_loss
+from sb3_hpo.workers.lost_trials import hand_back, handle_loss
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,15 +61,10 @@ def run_loop(
     Returns:
         Why the loop ended before the study was complete, or None.
     """
-    stale = StaleTrials(config)
     n_together, _ = trials_together(config)
     n_refused = 0  # batches in a row; what refuses several seems to be common to all trials
     while (reason := monitor.stop_reason(study)) is None:
-        trials = trials_of(study)
-        for trial in find_lost(study, stale, trials):
-            _logger.warning("trial %d shows no progress; handing it on", trial.number)
-            handle_loss(study, trial)
-        counts = count_trials(trials)
+        counts = count_trials(trials_of(study))
         if counts.finished >= config.n_trials:
             return None
         if counts.finished + counts.running >= config.n_trials:

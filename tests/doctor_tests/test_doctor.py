@@ -17,9 +17,8 @@ from rich.filesize import decimal
 
 from sb3_hpo.config.study_config import make_config
 from sb3_hpo.doctor.__main__ import main
-from sb3_hpo.doctor.journal_faults import find_lock
+from sb3_hpo.doctor.journal_faults import journal_findings
 from sb3_hpo.doctor.journal_file import read_journal
-from sb3_hpo.doctor.stuck_trials import default_wait, running_trials, watch
 from sb3_hpo.results.trials import trials_of
 from sb3_hpo.storages.open import open_storage
 from sb3_hpo.workers.lost_trials import living_workers
@@ -96,7 +95,6 @@ def doctor(
 ) -> Doctor:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sb3_hpo.doctor.journal_file.SETTLE_S", 0.01)
-    monkeypatch.setattr("sb3_hpo.doctor.journal_faults.SETTLE_S", 0.01)
     return Doctor(tmp_path, capsys)
 
 
@@ -283,8 +281,11 @@ def test_several_broken_lines_and_a_torn_tail_are_told_in_two_lines(
         "the study s; first end all that uses it"
     )
     assert "  finished: 1 of 5 (1 complete); besides: 1 running" in said
-    assert "trial 1 of s: it is running; not watched" in said
-    assert doctor(path, "--fix", "--wait", "0")[0] == 0
+    assert (
+        "trial 1 of s: it is not on this machine; only the study's workers can tell if it is gone"
+        in said
+    )
+    assert doctor(path, "--fix")[0] == 0
     again = optuna.load_study(storage=open_storage(str(path)), study_name="s")
     assert [trial.value for trial in again.trials] == [1.5, None]
     assert again.direction.name == "MAXIMIZE"
@@ -392,42 +393,24 @@ def test_lock_of_another_kind_that_points_nowhere_is_removed(
     os.utime(lock, (1, 1), follow_symlinks=False)
     assert doctor(path)[0] == 1
     assert doctor(path, "--fix")[0] == 0
-    assert find_lock(path) is None
     assert not lock.is_symlink()
 
 
-def test_young_lock_is_in_use(path: Path, study: optuna.Study, doctor: Doctor) -> None:
+def test_young_lock_is_left_alone(path: Path, study: optuna.Study, doctor: Doctor) -> None:
     lock = lock_of(path, 3)
-    status, lines = doctor(path, "--fix")
-    assert (status, lines[1], lines[-1]) == (0, "  in use: locked 3 s ago", "nothing to repair")
+    assert doctor(path, "--fix")[1][-1] == "nothing to repair"
     assert lock.exists()
 
 
 def test_lock_that_is_taken_meanwhile_is_left_alone(
-    path: Path, study: optuna.Study, doctor: Doctor, monkeypatch: pytest.MonkeyPatch
+    path: Path, study: optuna.Study, doctor: Doctor
 ) -> None:
     lock = lock_of(path, 100)
-    monkeypatch.setattr(time, "sleep", lambda _: lock.touch())
-    status, lines = doctor(path, "--fix")
-    assert (status, lines[2]) == (0, "  repaired: it is gone, others work with the journal")
+    (finding,) = journal_findings(read_journal(path), in_use=False)
+    lock.touch()
+    assert finding.repair is not None
+    assert finding.repair() == "it is gone, others work with the journal"
     assert lock.exists()
-
-
-@pytest.mark.parametrize("fix", [(), ("--fix",)])
-def test_full_disk_is_told(
-    path: Path,
-    study: optuna.Study,
-    doctor: Doctor,
-    monkeypatch: pytest.MonkeyPatch,
-    fix: tuple[str, ...],
-) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: type("Usage", (), {"free": 4_000_000})())
-    status, lines = doctor(path, *fix)
-    assert (status, doctor.changed) == (1, False)
-    assert "wrong: 3 trials need about 20 MB, but only 4.0 MB are free" in lines[-2]
-    assert lines[-1] == "1 thing that --fix cannot repair"
-    study.set_user_attr("config", plain(n_trials=2))
-    assert doctor(path, *fix)[1][-1] == "nothing to repair"
 
 
 @pytest.mark.parametrize(
@@ -540,112 +523,17 @@ def test_trial_whose_worker_runs_here_is_alive(
     assert worker in living_workers()
 
 
-@pytest.mark.parametrize(
-    ("worker", "who"), [("far:0:beef", "its worker far:0:beef"), (None, "its worker")]
-)
-def test_zombie_of_another_machine_is_found_by_watching(
-    path: Path, study: optuna.Study, doctor: Doctor, worker: str | None, who: str
+@pytest.mark.parametrize("worker", ["far:0:beef", None])
+def test_trial_of_another_machine_is_not_judged(
+    path: Path, study: optuna.Study, doctor: Doctor, worker: str | None
 ) -> None:
     start_trial(study, worker)
-    status, lines = doctor(path, "--wait", "0.2")
-    assert (status, doctor.changed) == (1, False)
-    assert lines[-3:] == [
-        "watching 1 running trial of other machines for signs of life, for 0.2 s",
-        f"wrong: trial 2 of s: no sign of life of {who} in 0.2 s, but it counts as running",
-        "1 thing to repair: run again with --fix",
-    ]
-    assert doctor(path, "--wait", "0.2", "--fix")[0] == 0
-    assert [trial.state.name for trial in trials_of(study)[2:]] == ["FAIL", "WAITING"]
-    assert doctor(path, "--wait", "0.2")[1][-1] == "nothing to repair"
-
-
-def test_trial_of_another_machine_that_shows_life_is_left_alone(
-    path: Path, study: optuna.Study, doctor: Doctor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    trial = start_trial(study, "far:0:beef")
-    start_trial(study, "far:1:beef")
-
-    def beat(items: list[Any], wait_s: float, on_tick: Any) -> list[Any]:
-        trial.set_user_attr("beat", 1)
-        return watch(items, wait_s, on_tick)
-
-    monkeypatch.setattr("sb3_hpo.doctor.__main__.watch", beat)
-    lines = doctor(path, "--wait", "0.2", "--fix")[1]
-    assert "trial 2 of s: it shows life" in lines
-    assert [t.state.name for t in trials_of(study)[2:]] == ["RUNNING", "FAIL", "WAITING"]
-
-
-def test_watch_ends_when_all_have_shown_life_and_says_how_far_it_is(study: optuna.Study) -> None:
-    first, second = start_trial(study, "far:0:beef"), start_trial(study, "far:1:beef")
-    now, ticks = [0.0], []
-
-    def sleep(seconds: float) -> None:
-        now[0] += seconds
-        if now[0] == 1.0:
-            first.report(float("nan"), 10)
-        if now[0] == 2.0:
-            study.tell(second, 1.0)
-
-    running = running_trials([study])
-    silent = watch(
-        running, 65.0, lambda n, left: ticks.append((n, left)),
-        clock=lambda: now[0], sleep=sleep,
-    )  # fmt: skip
-    assert silent == []
-    assert ticks == [(2, 65.0), (2, 64.5), (1, 64.0), (1, 63.5)]
-
-
-def test_watch_returns_those_that_showed_no_life(study: optuna.Study) -> None:
-    trial = start_trial(study, "far:0:beef")
-    trial.report(float("nan"), 10)
-    running, now = running_trials([study]), [0.0]
-
-    def sleep(seconds: float) -> None:
-        now[0] += seconds
-
-    silent = watch(running, 3.2, lambda _n, _left: None, clock=lambda: now[0], sleep=sleep)
-    assert [item.trial.number for item in silent] == [2]
-    assert now == [3.2]
-
-
-def test_trials_are_watched_as_long_as_workers_wait_by_default(study: optuna.Study) -> None:
-    start_trial(study, "far:0:beef")
-    study.set_user_attr("config", plain(beat_interval=30))
-    assert default_wait(running_trials([study])) == 300
-
-
-def test_wait_0_judges_this_machine_only(path: Path, study: optuna.Study, doctor: Doctor) -> None:
-    start_trial(study, "far:0:beef")
-    status, lines = doctor(path, "--wait", "0", "--fix")
-    assert (status, doctor.changed) == (0, False)
-    assert lines[-2:] == ["trial 2 of s: it is running; not watched", "nothing to repair"]
-
-
-@pytest.mark.parametrize("wait", ["0.1", "-1", "nan", "inf"])
-def test_wait_too_short_for_a_beat_is_refused_before_anything_is_repaired(
-    path: Path, study: optuna.Study, doctor: Doctor, wait: str
-) -> None:
-    start_trial(study, "far:0:beef")
-    with path.open("ab") as file:
-        file.write(TORN)
-    assert doctor(path, "--fix", "--wait", wait) == (2, [])
-    assert doctor.changed is False
-    assert doctor.error == (
-        "error: wait: `wait >= 0.2` (seconds; the study's beat_interval) must hold, but got "
-        f"{wait}; or 0 to watch nothing\n"
-    )
-
-
-def test_running_trial_of_another_tool_is_judged_only_when_asked_to(
-    path: Path, doctor: Doctor
-) -> None:
-    study = optuna.create_study(storage=open_storage(str(path)), study_name="s")
-    study.ask().suggest_float("x", 0, 1)
     status, lines = doctor(path, "--fix")
-    hint = "trial 0 of s: it is running; only --wait SECONDS can tell if it lives"
-    assert (status, doctor.changed, lines[-2]) == (0, False, hint)
-    assert doctor(path, "--fix", "--wait", "0.1")[1][-1] == "1 thing repaired"
-    assert [trial.state.name for trial in trials_of(study)] == ["FAIL", "WAITING"]
+    assert (status, doctor.changed) == (0, False)
+    assert lines[-2:] == [
+        "trial 2 of s: it is not on this machine; only the study's workers can tell if it is gone",
+        "nothing to repair",
+    ]
 
 
 def test_database_is_described_and_its_zombie_repaired(tmp_path: Path, doctor: Doctor) -> None:

@@ -70,7 +70,7 @@ def test_train_gives_a_whole_curve(algo: str) -> None:
 @for_every_algorithm
 def test_train_stops_where_it_is_dropped(algo: str) -> None:
     env, kwargs = CASES[algo]
-    record = run(config(algo, env), kwargs, Hooks(on_evaluation=lambda _: (0,))).record
+    record = run(config(algo, env), kwargs, Hooks(on_evaluation=lambda _, __: (0,))).record
     assert (record.outcome, len(record.evaluations)) == ("dropped", 1)
     # ARS evaluates after all of its candidates, four episodes of ten steps.
     assert 40 <= record.n_steps <= 80

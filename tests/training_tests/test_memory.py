@@ -10,7 +10,7 @@ import numpy as np
 import optuna
 import psutil
 import pytest
-from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete
+from gymnasium.spaces import Box, Dict, Discrete
 from optuna.trial import TrialState
 from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 from stable_baselines3.common.buffers import DictReplayBuffer, NStepReplayBuffer, ReplayBuffer
@@ -20,7 +20,6 @@ from stable_baselines3.her import HerReplayBuffer
 from sb3_hpo.config.study_config import make_config
 from sb3_hpo.study.objective import Objective
 from sb3_hpo.training.memory import (
-    ReplayMemory,
     available_memory,
     memory_shortage,
     replay_memory,
@@ -39,7 +38,6 @@ IMAGE = Box(0, 255, (84, 84, 4), np.uint8)
 PARTS = Dict({"image": Box(0, 255, (36, 36, 3), np.uint8), "state": Box(-1, 1, (5,)),
               "gear": Discrete(4)})  # fmt: skip
 GOALS = Dict(dict.fromkeys(("observation", "achieved_goal", "desired_goal"), STATE))
-NO_TIMEOUTS = {"handle_timeout_termination": False}  # SB3 refuses both together
 
 
 class SpacesEnv(gym.Env[Any, Any]):
@@ -64,47 +62,30 @@ def array_bytes(buffer: Any) -> int:
     return total
 
 
-@pytest.mark.parametrize("optimize", [False, True])
-@pytest.mark.parametrize("n_envs", [1, 4])
-@pytest.mark.parametrize(
-    ("observations", "actions"),
-    [
-        (STATE, MOVE),
-        (Box(-1, 1, (2, 3), np.float64), Box(-1, 1, (2,), np.float64)),  # actions become float32
-        (IMAGE, Discrete(4)),
-        (Discrete(16), Discrete(4)),
-        (MultiDiscrete([3, 4]), MultiDiscrete([2, 2, 2])),
-        (MultiBinary(6), MultiBinary(3)),
-    ],
-)
-def test_replay_memory_is_what_sb3_allocates(
-    observations: gym.Space[Any], actions: gym.Space[Any], n_envs: int, optimize: bool
-) -> None:
-    kwargs = {"buffer_size": 103, "optimize_memory_usage": optimize,
-              "replay_buffer_kwargs": NO_TIMEOUTS}  # fmt: skip
-    buffer = ReplayBuffer(
-        103, observations, actions, "cpu", n_envs,
-        optimize_memory_usage=optimize, handle_timeout_termination=False,
-    )  # fmt: skip
-    need = replay_memory(SAC, kwargs, observations, actions, n_envs)
-    assert need == ReplayMemory(103 if n_envs == 1 else 100, array_bytes(buffer))
+def make_model(
+    algorithm: Any = SAC,
+    observations: gym.Space[Any] = STATE,
+    actions: gym.Space[Any] = MOVE,
+    n_envs: int = 1,
+    policy: str = "MlpPolicy",
+    **kwargs: Any,
+) -> Any:
+    return algorithm(policy, make_venv(observations, actions, n_envs), device="cpu", **kwargs)
+
+
+def test_replay_memory_in_numbers() -> None:
+    # Two observations of 12 bytes, an action of 8; reward, done and timeout of 4 each.
+    assert replay_memory(make_model(buffer_size=10), 1000) == (10, 440)
+    # SB3 keeps a row, whatever the size: here of four environments.
+    assert replay_memory(make_model(n_envs=4, buffer_size=2), 1000) == (4, 176)
 
 
 @pytest.mark.parametrize("n_envs", [1, 4])
 def test_replay_memory_of_dict_observations_is_what_sb3_allocates(n_envs: int) -> None:
     buffer = DictReplayBuffer(103, PARTS, MOVE, "cpu", n_envs)
-    need = replay_memory(SAC, {"buffer_size": 103}, PARTS, MOVE, n_envs)
-    assert need == ReplayMemory(103 if n_envs == 1 else 100, array_bytes(buffer))
-
-
-def test_replay_memory_in_numbers() -> None:
-    # Two observations of 12 bytes, an action of 8; reward, done and timeout of 4 each.
-    assert replay_memory(SAC, {"buffer_size": 10}, STATE, MOVE, 1) == ReplayMemory(10, 440)
-    # SB3 keeps a row, whatever the size: here of four environments.
-    assert replay_memory(SAC, {"buffer_size": 2}, STATE, MOVE, 4) == ReplayMemory(4, 176)
-    # Two images of 28,224 bytes, an action of 8, and 12 as above: Atari with SB3's default.
-    atari = replay_memory(DQN, {}, IMAGE, Discrete(4), 1)
-    assert atari == ReplayMemory(1_000_000, 56_468_000_000)
+    model = make_model(SAC, PARTS, MOVE, n_envs, "MultiInputPolicy", buffer_size=103)
+    n_transitions = 103 if n_envs == 1 else 100
+    assert replay_memory(model, 1000) == (n_transitions, array_bytes(buffer))
 
 
 @pytest.mark.parametrize("name", ["DDPG", "DQN", "SAC", "TD3", "CrossQ", "QRDQN", "TQC"])
@@ -112,64 +93,43 @@ def test_replay_memory_follows_each_algorithms_default(name: str) -> None:
     contrib = pytest.importorskip("sb3_contrib")
     ours: dict[str, Any] = {"DDPG": DDPG, "DQN": DQN, "SAC": SAC, "TD3": TD3}
     algorithm = ours.get(name) or getattr(contrib, name)
-    actions = Discrete(2) if "DQN" in name else MOVE
-    model = algorithm("MlpPolicy", make_venv(STATE, actions, 4), device="cpu")
-    need = replay_memory(algorithm, {}, STATE, actions, 4)
-    assert need == ReplayMemory(1_000_000, array_bytes(model.replay_buffer))
+    model = make_model(algorithm, STATE, Discrete(2) if "DQN" in name else MOVE, 4)
+    assert replay_memory(model, 10**7) == (1_000_000, array_bytes(model.replay_buffer))
 
 
 def test_replay_memory_of_n_step_returns_is_what_sb3_allocates() -> None:
-    kwargs = {"buffer_size": 100, "n_steps": 3}
-    model = SAC("MlpPolicy", make_venv(), device="cpu", **kwargs)  # type: ignore[arg-type]
+    model = make_model(buffer_size=100, n_steps=3)
     assert isinstance(model.replay_buffer, NStepReplayBuffer)
-    need = replay_memory(SAC, kwargs, STATE, MOVE, 1)
-    assert need == ReplayMemory(100, array_bytes(model.replay_buffer))
+    assert replay_memory(model, 1000) == (100, array_bytes(model.replay_buffer))
 
 
 @pytest.mark.parametrize("n_envs", [1, 4])
 def test_replay_memory_of_hindsight_is_its_arrays(n_envs: int) -> None:
-    kwargs = {"buffer_size": 100, "replay_buffer_class": HerReplayBuffer,
-              "replay_buffer_kwargs": {"n_sampled_goal": 2}}  # fmt: skip
-    venv = make_venv(GOALS, MOVE, n_envs)
-    model = SAC("MultiInputPolicy", venv, device="cpu", **kwargs)  # type: ignore[arg-type]
-    need = replay_memory(SAC, kwargs, GOALS, MOVE, n_envs)
-    assert need == ReplayMemory(100, array_bytes(model.replay_buffer))
+    model = make_model(
+        SAC, GOALS, MOVE, n_envs, "MultiInputPolicy", buffer_size=100,
+        replay_buffer_class=HerReplayBuffer, replay_buffer_kwargs={"n_sampled_goal": 2},
+    )  # fmt: skip
+    assert replay_memory(model, 1000) == (100, array_bytes(model.replay_buffer))
+
+
+class OwnBuffer(ReplayBuffer):
+    """A user's own."""
+
+
+def test_replay_memory_of_a_users_own_buffer_is_its_arrays() -> None:
+    model = make_model(buffer_size=10, replay_buffer_class=OwnBuffer)
+    assert replay_memory(model, 1000) == (10, 440)
 
 
 @pytest.mark.parametrize("algorithm", [A2C, PPO])
 def test_replay_memory_of_on_policy_algorithms_is_nothing(algorithm: type[Any]) -> None:
-    assert replay_memory(algorithm, {"n_steps": 10**9}, IMAGE, MOVE, 8) == ReplayMemory(0, 0)
-
-
-class OwnBuffer(ReplayBuffer):
-    """May keep anything anywhere."""
-
-
-class OwnSAC(SAC):
-    """May choose any buffer size."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-
-
-def test_replay_memory_is_not_guessed() -> None:
-    own_buffer = {"buffer_size": 10, "replay_buffer_class": OwnBuffer}
-    assert replay_memory(SAC, own_buffer, STATE, MOVE, 1) is None
-    assert replay_memory(OwnSAC, {}, STATE, MOVE, 1) is None
-    assert replay_memory(OwnSAC, {"buffer_size": 10}, STATE, MOVE, 1) == ReplayMemory(10, 440)
-    # SB3's constructor will say what is wrong with it.
-    assert replay_memory(SAC, {"buffer_size": 1e6}, STATE, MOVE, 1) is None
-
-
-def test_replay_memory_nested_observations_are_refused_in_sb3s_words() -> None:
-    with pytest.raises(NotImplementedError, match="Nested observation spaces"):
-        replay_memory(SAC, {}, Dict({"all": GOALS}), MOVE, 1)
+    assert replay_memory(make_model(algorithm), 1000) == (0, 0)
 
 
 def test_replay_memory_counts_what_a_short_run_writes() -> None:
+    model = make_model(n_envs=4)
     for n_timesteps, n_transitions in ((999, 1000), (10_000, 10_000), (2_000_000, 1_000_000)):
-        need = replay_memory(SAC, {}, STATE, MOVE, 4, n_timesteps)
-        assert need == ReplayMemory(n_transitions, 44 * n_transitions)
+        assert replay_memory(model, n_timesteps) == (n_transitions, 44 * n_transitions)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="pages on first write are Linux's way")
@@ -181,10 +141,11 @@ def test_memory_that_is_never_written_is_never_provided() -> None:
     for _ in range(1000):
         buffer.add(image, image, one, one, one, [{}])
     growth = process.memory_info().rss - before
-    need = replay_memory(DQN, {"buffer_size": 30_000}, IMAGE, Discrete(4), 1, n_timesteps=1000)
-    assert need == ReplayMemory(1000, 56_468_000)
-    assert array_bytes(buffer) == 30 * need.n_bytes
-    assert 0.8 * need.n_bytes < growth < 1.5 * need.n_bytes
+    model = make_model(DQN, IMAGE, Discrete(4), policy="CnnPolicy", buffer_size=30_000)
+    n_transitions, n_bytes = replay_memory(model, 1000)
+    assert (n_transitions, n_bytes) == (1000, 56_468_000)
+    assert array_bytes(buffer) == 30 * n_bytes
+    assert 0.8 * n_bytes < growth < 1.5 * n_bytes
 
 
 def write(folder: Path, **values: str) -> None:
@@ -230,19 +191,6 @@ def test_available_memory_v2_path_of_the_host_in_a_container(root: Path) -> None
     (root / "proc/self/cgroup").write_text("0::/docker/0a1b\n")
     write(root / "sys/fs/cgroup", memory_max="6000", memory_current="10", memory_stat="anon 10")
     assert available_memory(root) == 5990
-
-
-def test_available_memory_v1_is_the_least_up_the_hierarchy(root: Path) -> None:
-    text = "9:name=systemd:/\n4:cpu,memory:/job/task\n3:cpuset:/\n0::/\n"
-    (root / "proc/self/cgroup").write_text(text)
-    top = root / "sys/fs/cgroup/memory"
-    unlimited = str(2**63 - 4096)
-    stat = "inactive_file 1\ntotal_inactive_file 400\ntotal_active_file 100"
-    files = {"memory_usage_in_bytes": "1500", "memory_stat": stat}
-    write(top, memory_limit_in_bytes=unlimited, **files)
-    write(top / "job", memory_limit_in_bytes="4000", **files)
-    write(top / "job/task", memory_limit_in_bytes=unlimited, **files)
-    assert available_memory(root) == 4000 - (1500 - 400 - 100)
 
 
 def test_available_memory_over_the_limit_is_none(root: Path) -> None:
@@ -300,17 +248,18 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return have
 
 
+@pytest.mark.filterwarnings("ignore:This system does not have apparently enough memory")
 def test_memory_shortage_says_what_is_needed_and_how_to_repair_it(
     machine: Callable[..., None],
 ) -> None:
     machine(21_000_000_000, n_workers=2)
-    venv = make_venv(IMAGE, Discrete(4))
-    assert memory_shortage(DQN, {"buffer_size": 500_000}, venv, 10**7) == (
+    model = make_model(DQN, IMAGE, Discrete(4), policy="CnnPolicy", buffer_size=500_000)
+    assert memory_shortage(model, 10**7) == (
         "500,000 transitions in the replay buffer need 28.2 GB in each of 2 workers, but 21.0 GB "
         "are available; lower buffer_size (--fixed.buffer_size) or --n-workers"
     )
     machine(21_000_000_000)
-    assert memory_shortage(DQN, {"buffer_size": 500_000}, venv, 10**7) == (
+    assert memory_shortage(model, 10**7) == (
         "500,000 transitions in the replay buffer need 28.2 GB, but 21.0 GB are available; "
         "lower buffer_size (--fixed.buffer_size)"
     )
@@ -319,7 +268,7 @@ def test_memory_shortage_says_what_is_needed_and_how_to_repair_it(
 def test_memory_shortage_begins_where_the_workers_together_need_more(
     machine: Callable[..., None],
 ) -> None:
-    kwargs, venv = {"buffer_size": 1000}, make_venv()  # 44,000 bytes
+    model = make_model(buffer_size=1000)  # 44,000 bytes
     for n_workers, available, held, fits in [
         (1, 44_000, 0, True),
         (1, 43_999, 0, False),
@@ -328,31 +277,46 @@ def test_memory_shortage_begins_where_the_workers_together_need_more(
         (2, 43_999, 44_000, False),
     ]:
         machine(available, n_workers, held)
-        assert (memory_shortage(SAC, kwargs, venv, 1000) is None) == fits
+        assert (memory_shortage(model, 1000) is None) == fits
 
 
-def test_memory_shortage_leaves_alone_what_it_cannot_tell(machine: Callable[..., None]) -> None:
-    machine(-1)
-    venv = make_venv()
-    assert memory_shortage(PPO, {}, venv, 1000) is None
-    assert memory_shortage(OwnSAC, {}, venv, 1000) is None
+def test_memory_shortage_of_no_replay_buffer_is_none(machine: Callable[..., None]) -> None:
+    machine(0)
+    assert memory_shortage(make_model(PPO), 1000) is None
 
 
-def sample_huge_buffer(trial: Any) -> dict[str, Any]:
-    return {"gamma": trial.suggest_float("gamma", 0.9, 0.99), "buffer_size": 10**12}
+def sample_large_buffer(trial: Any) -> dict[str, Any]:
+    return {"gamma": trial.suggest_float("gamma", 0.9, 0.99), "buffer_size": 10_000}
 
 
-def test_judge_trial_with_too_large_a_buffer_is_pruned_with_a_constraint() -> None:
+def test_trial_with_too_large_a_buffer_is_pruned_with_a_constraint(
+    machine: Callable[..., None],
+) -> None:
+    machine(100_000)
     study = optuna.create_study(pruner=optuna.pruners.NopPruner())
     config = make_config({"algo": "sac", "env": "tests.support.envs:TargetEnv",
-    "n_timesteps": 10**12,
-                          "n_eval_episodes": 3})  # fmt: skip
-    verdict = Objective(config, sample_huge_buffer).run_trial(study.ask())
+                          "n_timesteps": 10**6, "n_eval_episodes": 3})  # fmt: skip
+    verdict = Objective(config, sample_large_buffer).run_trial(study.ask())
     assert (verdict.state, verdict.value) == (TrialState.PRUNED, None)
     (trial,) = study.trials
     assert trial.constraints == {"oom": 1.0}
     assert trial.user_attrs["outcome"] == "oom"
     assert trial.user_attrs["reason"].startswith(
-        "1,000,000,000,000 transitions in the replay buffer need 32,000 GB, but "
+        "10,000 transitions in the replay buffer need 0.00032 GB, but "
     )
-    assert (verdict.record.n_steps, verdict.record.kwargs["buffer_size"]) == (0, 10**12)
+    assert (verdict.record.n_steps, verdict.record.kwargs["buffer_size"]) == (0, 10_000)
+
+
+def sample_huge_buffer(trial: Any) -> dict[str, Any]:
+    return sample_large_buffer(trial) | {"buffer_size": 10**15}
+
+
+def test_trial_whose_buffer_cannot_even_be_allocated_is_pruned_too() -> None:
+    study = optuna.create_study(pruner=optuna.pruners.NopPruner())
+    config = make_config({"algo": "sac", "env": "tests.support.envs:TargetEnv",
+                          "n_timesteps": 10**15, "n_eval_episodes": 3})  # fmt: skip
+    verdict = Objective(config, sample_huge_buffer).run_trial(study.ask())
+    assert verdict.state is TrialState.PRUNED
+    (trial,) = study.trials
+    assert trial.constraints == {"oom": 1.0}
+    assert "Unable to allocate" in trial.user_attrs["reason"]

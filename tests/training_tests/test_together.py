@@ -19,8 +19,6 @@ from tests.support.envs import TargetEnv
 from tests.training_tests.test_train import PPO, SEEDS, config
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from sb3_hpo.config.study_config import StudyConfig
     from sb3_hpo.results.run_record import Evaluation, RunRecord
     from sb3_hpo.training.evaluation_episodes import EpisodePlan
@@ -112,8 +110,8 @@ def test_together_shares_the_time() -> None:
 
 
 def test_a_dropped_member_leaves_the_others_as_they_are() -> None:
-    def drop(evaluations: Mapping[int, Evaluation]) -> tuple[int, ...]:
-        return (1,) if 1 in evaluations and evaluations[1].nominal_step == 128 else ()
+    def drop(index: int, evaluation: Evaluation) -> tuple[int, ...]:
+        return (1,) if (index, evaluation.nominal_step) == (1, 128) else ()
 
     first, second, third = together(hooks=Hooks(on_evaluation=drop))
     assert (second.record.outcome, second.record.reason) == ("dropped", "dropped at step 128")
@@ -124,8 +122,8 @@ def test_a_dropped_member_leaves_the_others_as_they_are() -> None:
 
 
 def test_members_can_drop_others() -> None:
-    def drop(evaluations: Mapping[int, Evaluation]) -> tuple[int, ...]:
-        return (0, 1, 2) if 2 in evaluations and evaluations[2].nominal_step == 128 else ()
+    def drop(index: int, evaluation: Evaluation) -> tuple[int, ...]:
+        return (0, 1, 2) if (index, evaluation.nominal_step) == (2, 128) else ()
 
     records = [run.record for run in together(hooks=Hooks(on_evaluation=drop))]
     assert [record.outcome for record in records] == ["dropped"] * 3
@@ -302,7 +300,7 @@ def largest_difference(one: stable_baselines3.PPO, other: stable_baselines3.PPO)
 def test_one_alone_is_traced_where_that_pays_and_may_be(
     few: int, exact: bool, n_together: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sb3_hpo.training.batch.learners.registry._FEW_PASSES", few)
+    monkeypatch.setattr("sb3_hpo.training.batch_checks._FEW_STEPS", few)
     config_ = config("TargetEnv", exact=exact)
     sb3 = plain_sb3(config_, MEMBERS[0])
     for run in train(config_, MEMBERS[:1], SEEDS):

@@ -266,9 +266,6 @@ def test_what_breaks_a_batch_is_no_fault_of_its_trials(
 
     config_ = batched(tmp_path, n_trials=3, batch_trials=3, pruner="none", exact=False)
     monkeypatch.setattr("sb3_hpo.training.batch.learners.on_policy.PPOLearner.learn", fail)
-    monkeypatch.setattr(
-        "sb3_hpo.training.batch.learners.registry._FEW_PASSES", 10**9
-    )  # those alone are SB3's
     study, reason = work(config_)
     assert reason is None
     trials = trials_of(study)

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_MOST_WAYS = 30  # there are one or two, but where the numbers are damaged as well
-
 
 @dataclass(frozen=True)
 class Made:
@@ -60,8 +58,8 @@ class _Stretch:
     """What follows a damage, up to the next one.
 
     Attributes:
-        hint: Creations that can be made out in all damages before it.
-        most: How many there is room for in these.
+        hint: Creations that can be made out in the damage before it.
+        most: How many there is room for in all damages before it.
         needed: How many must have been lost in these, as later numbers are used.
         votes: The same number as each creation in it has it, by what its worker goes on with.
     """
@@ -72,21 +70,6 @@ class _Stretch:
     votes: Counter[int] = field(default_factory=Counter)
 
 
-@dataclass(frozen=True)
-class _Way:
-    """An answer for all damages up to one; `n_lost` is that of the last of them."""
-
-    votes: int
-    surprises: int
-    n_lost: int = 0
-    before: _Way | None = None
-
-    @property
-    def rank(self) -> tuple[int, int]:
-        """Its quality."""
-        return self.votes, -self.surprises
-
-
 def count_lost(events: Iterable[Made | Named | Lost]) -> list[int]:
     """Say how many creations were lost in each damage.
 
@@ -94,42 +77,17 @@ def count_lost(events: Iterable[Made | Named | Lost]) -> list[int]:
         events: What is in the file, in its order.
 
     Returns:
-        A number for each `Lost`, so that there is all that is named; among such answers the one
-        that most creations agree with; among such, what the hints say; among such, the latest.
+        A number for each `Lost`: what most creations after it agree with; if none says anything,
+        what the hint says; in any case enough for all that is named.
     """
-    first, *stretches = _stretches(events)
-    # By how many more were lost up to some damage than can be made out there.
-    ways, last_hint = {0: _Way(0, 0)}, first.hint
-    for item in stretches:
-        ways = _ways_on(ways, item, item.hint - last_hint)
-        last_hint = item.hint
-    way = _best(ways.values())
-    counts = []
-    while way.before is not None:
-        counts.append(way.n_lost)
-        way = way.before
-    return counts[::-1]
-
-
-def _ways_on(ways: dict[int, _Way], item: _Stretch, hint: int) -> dict[int, _Way]:
-    """Return the best ways on over one more damage, in which a hint was made out."""
-    guesses = {*ways, *(n - item.hint for n in (item.needed, *item.votes))}
-    found: dict[int, _Way] = {}
-    for guess in sorted(guesses):
-        votes = item.votes[item.hint + guess]
-        on = [
-            _Way(way.votes + votes, way.surprises + abs(guess - last), hint + guess - last, way)
-            for last, way in ways.items()
-            if hint + guess >= last
-        ]
-        if on and item.hint + guess >= item.needed:
-            found[guess] = _best(on)
-    kept = sorted(found, key=lambda guess: found[guess].rank, reverse=True)[:_MOST_WAYS]
-    return {guess: found[guess] for guess in sorted(kept)}
-
-
-def _best(ways: Iterable[_Way]) -> _Way:
-    return max(ways, key=lambda way: way.rank)  # the first of equals
+    counts, n_lost = list[int](), 0
+    for item in _stretches(events)[1:]:
+        votes = item.votes.most_common(1)
+        guess = votes[0][0] if votes else n_lost + item.hint
+        count = max(guess, item.needed, n_lost) - n_lost
+        counts.append(count)
+        n_lost += count
+    return counts
 
 
 def _stretches(events: Iterable[Made | Named | Lost]) -> list[_Stretch]:
@@ -139,7 +97,7 @@ def _stretches(events: Iterable[Made | Named | Lost]) -> list[_Stretch]:
     for event in events:
         now = stretches[-1]
         if isinstance(event, Lost):
-            stretches.append(_Stretch(now.hint + event.hint, now.most + event.most))
+            stretches.append(_Stretch(event.hint, now.most + event.most))
         elif isinstance(event, Made):
             going_on.pop(event.worker, None)
             if event.goes_on:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from sb3_hpo.training.batch.learners.learner import LEARN, signature
-from sb3_hpo.training.batch.learners.registry import make_learner, pays
+from sb3_hpo.training.batch.learners.registry import make_learner
 from sb3_hpo.training.batch.randomness import undrawn
 from sb3_hpo.training.batch.structure import CannotBatch
 from sb3_hpo.training.batch.turns import Turns
@@ -21,24 +21,14 @@ _READY = "ready"
 
 
 class Batch:
-    """Runs the members of a batch to their ends.
+    """Runs the members of a batch to their ends."""
 
-    Attributes:
-        is_batched: Whether the members' networks are computed here, and not by SB3.
-    """
-
-    def __init__(
-        self, bodies: Sequence[Callable[[], None]], n_timesteps: int | None = None
-    ) -> None:
+    def __init__(self, bodies: Sequence[Callable[[], None]]) -> None:
         """Prepare.
 
         Args:
             bodies: One a member: builds a model, calls `join` with it, and trains it.
-            n_timesteps: For how many environment steps; a member that is alone and learns too
-                shortly to trace its graphs is left to SB3. None: it is not.
         """
-        self.is_batched = True
-        self._n_timesteps = n_timesteps
         self._turns = Turns(bodies)
         self._learner: Learner | None = None
         self._rows: list[int | None] = []  # which member has a row; None if it has left
@@ -62,11 +52,7 @@ class Batch:
 
     def _serve(self, waiting: Mapping[int, Request]) -> Mapping[int, Any]:
         if self._learner is None:  # all of them have joined
-            models = {i: request.payload for i, request in waiting.items()}
-            if self._is_short(models):
-                self.is_batched = False
-            else:
-                self._learner = self._take(models)
+            self._learner = self._take({i: request.payload for i, request in waiting.items()})
             return dict.fromkeys(waiting)
         try:
             return self._answer(self._learner, waiting)
@@ -90,12 +76,6 @@ class Batch:
             answers = dict.fromkeys(group)
         members = enumerate(self._rows)
         return {i: answers[row] for row, i in members if i is not None and row in answers}
-
-    def _is_short(self, models: Mapping[int, Any]) -> bool:
-        if len(models) > 1 or self._n_timesteps is None:
-            return False
-        (model,) = models.values()
-        return not pays(model, self._n_timesteps)
 
     def _take(self, models: Mapping[int, Any]) -> Learner:
         if len({id(model.action_space) for model in models.values()}) < len(models):

@@ -73,16 +73,11 @@ class Graph:
 
 
 def _traced(function: Any, arguments: list[torch.Tensor]) -> torch.fx.GraphModule:
-    try:  # here, as a torch without these private modules can do all else
-        from torch._decomp import get_decompositions
+    try:  # here, as a torch without this private module can do all else
         from torch.fx.experimental.proxy_tensor import make_fx
     except ImportError as error:
         raise CannotBatch(f"torch {torch.__version__} cannot trace a pass ({error})") from error
-    aten = torch.ops.aten
-    # vmap gives these None for a weight, which torch's interpreter does not take.
-    normalisations = (aten.native_layer_norm_backward, aten.native_group_norm_backward)
-    decompositions: Any = get_decompositions(normalisations)
-    graph = make_fx(function, decompositions)(*arguments)
+    graph = make_fx(function)(*arguments)
     graph.graph.eliminate_dead_code()
     graph.recompile()
     return graph

@@ -23,6 +23,7 @@ class Optimizer:
     """The optimizers of one network of each member.
 
     Attributes:
+        optimizers: Those of the members, by row.
         state: Their state: moments, [members, parameters], and `step`, [members], the number of
             steps made so far.
     """
@@ -50,7 +51,7 @@ class Optimizer:
             raise CannotBatch("the optimizers have made steps already")
         for row, item in enumerate(optimizers):
             _check_parameters(rows.members(row), item.param_groups[0]["params"])
-        self._rows, self._optimizers = rows, list(optimizers)
+        self._rows, self.optimizers = rows, list(optimizers)
         self._kind, self._settings = kind, settings[0]
         self.state: State = {
             name: torch.full_like(rows.values, value) for name, value in _SLOTS[kind].items()
@@ -60,7 +61,7 @@ class Optimizer:
 
     def rates(self) -> torch.Tensor:
         """Return the present learning rates, [members], as SB3's schedules have set them."""
-        rates = [item.param_groups[0]["lr"] for item in self._optimizers]
+        rates = [item.param_groups[0]["lr"] for item in self.optimizers]
         if rates != self._rates[0]:
             self._rates = rates, torch.tensor(rates, dtype=torch.float64)
         return self._rates[1]
@@ -104,14 +105,14 @@ class Optimizer:
         for name in _SLOTS[self._kind]:
             parts = self._rows.named(self.state[name][row].clone()).values()
             for parameter, part in zip(self._rows.members(row), parts, strict=True):
-                self._optimizers[row].state[parameter][name] = part
+                self.optimizers[row].state[parameter][name] = part
         for parameter in self._rows.members(row):
-            own = self._optimizers[row].state[parameter]
+            own = self.optimizers[row].state[parameter]
             own["step"] = int(steps) if self._kind is RMSpropTFLike else steps.to(torch.float32)
 
     def keep(self, rows: list[int]) -> None:
         """Keep these rows only."""
-        self._optimizers = [self._optimizers[row] for row in rows]
+        self.optimizers = [self.optimizers[row] for row in rows]
         self.state = {name: value[rows].clone() for name, value in self.state.items()}
 
 
@@ -125,8 +126,6 @@ _SLOTS: dict[type[torch.optim.Optimizer], dict[str, float]] = {
 def _check_parameters(members: list[torch.Tensor], optimised: list[torch.Tensor]) -> None:
     if {id(item) for item in members} != {id(item) for item in optimised}:
         raise CannotBatch("the optimizer does not have exactly the parameters of its network")
-    if not all(item.requires_grad for item in members):
-        raise CannotBatch("some parameters are frozen")
 
 
 def _settings(optimizer: torch.optim.Optimizer) -> dict[str, Any]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
-from torch.utils import _pytree as pytree
 
 from sb3_hpo.training.batch.structure import CannotBatch
 
@@ -43,8 +41,9 @@ class Rows:
         for module, own in zip(modules, self._parameters, strict=True):
             if {key: value.shape for key, value in own.items()} != self._shapes:
                 raise CannotBatch(f"the {name} networks differ in their shapes")
-            if isinstance(module, torch.nn.Module):
-                _check_state(name, module)
+            if isinstance(module, torch.nn.Module) and any(True for _ in module.buffers()):
+                # Which are not in the rows: all members would use the first one's.
+                raise CannotBatch(f"the {name} network has buffers, as batch normalisation does")
             if any(value.dtype is not torch.float32 for value in own.values()):
                 raise CannotBatch(f"the {name} network is not in 32-bit floats")
         self.values = torch.stack([_flat(own) for own in self._parameters])
@@ -83,27 +82,6 @@ def _named(module: nn.Module | torch.Tensor) -> dict[str, torch.Tensor]:
     if isinstance(module, torch.Tensor):
         return {"": module}
     return dict(module.named_parameters())
-
-
-def _check_state(name: str, module: nn.Module) -> None:
-    """Refuse what is not in the rows, where all members would use the first one's."""
-    if any(True for _ in module.buffers()):
-        raise CannotBatch(f"the {name} network has buffers, as batch normalisation does")
-    parts = set(module.modules())
-
-    def is_missed(value: Any) -> bool:
-        kinds = (torch.Tensor, np.ndarray)
-        return isinstance(value, kinds) or (
-            isinstance(value, torch.nn.Module) and value not in parts
-        )
-
-    for part in parts:
-        for key, value in vars(part).items():
-            if key != "_parameters" and any(map(is_missed, pytree.tree_leaves(value))):
-                where = f"{type(part).__name__}.{key}"
-                raise CannotBatch(
-                    f"{where} of the {name} network holds numbers that are no parameters"
-                )
 
 
 def _flat(parameters: dict[str, torch.Tensor]) -> torch.Tensor:

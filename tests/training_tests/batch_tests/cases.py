@@ -12,7 +12,7 @@ from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 from stable_baselines3.common.noise import NormalActionNoise, OrnsteinUhlenbeckActionNoise
 from stable_baselines3.common.utils import LinearSchedule
 
-from tests.training_tests.batch_tests.members import NETS, Case, Run, TwoLayers, alone, together
+from tests.training_tests.batch_tests.members import NETS, Case, Run, alone, together
 
 # Before the first of them learns, its policy has acted.
 REPLAY = {
@@ -63,7 +63,7 @@ CASES = {
         {
             "n_steps": 16, "batch_size": 16, "n_epochs": 5,
             "policy_kwargs": {
-                **NETS, "features_extractor_class": TwoLayers, "activation_fn": torch.nn.ReLU,
+                **NETS, "activation_fn": torch.nn.ReLU,
                 "optimizer_kwargs": {"weight_decay": 0.01},
             },
         },
@@ -132,7 +132,6 @@ CASES = {
         TD3, 128,
         REPLAY | {
             "policy_delay": 3, "n_steps": 3,
-            "policy_kwargs": {**NETS, "features_extractor_class": TwoLayers},
         },
         each(
             learning_rate=RATES, gamma=GAMMAS, tau=[0.01, 0.1, 0.5], buffer_size=[40, 100, 400],

@@ -93,12 +93,6 @@ class TwoLayers(BaseFeaturesExtractor):
         return hidden
 
 
-class WithDropout(TwoLayers):
-    def __init__(self, observation_space: gym.Space[Any]) -> None:
-        super().__init__(observation_space)
-        self.norm = torch.nn.Dropout(0.5)  # type: ignore[assignment]
-
-
 @dataclass(frozen=True, eq=False)
 class Case:
     """Runs of one algorithm that differ in seeds and numbers.

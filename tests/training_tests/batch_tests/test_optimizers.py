@@ -84,7 +84,7 @@ def test_optimizer_makes_the_steps_of_torch(kind: Any, settings: dict[str, Any])
 def test_write_back_gives_each_its_state(kind: Any, settings: dict[str, Any]) -> None:
     _, theirs = steps_of_torch(kind, settings, 5)
     optimizer, _, _ = steps_of_rows(kind, settings, 5)
-    own = optimizer._optimizers
+    own = optimizer.optimizers
     for row in range(len(RATES)):
         assert not own[row].state
         optimizer.write_back(row)
@@ -97,7 +97,7 @@ def test_write_back_gives_each_its_state(kind: Any, settings: dict[str, Any]) ->
 def test_write_back_before_the_first_step_leaves_a_fresh_optimizer() -> None:
     optimizer, _, _ = steps_of_rows(torch.optim.Adam, {}, 0)
     optimizer.write_back(0)
-    assert not optimizer._optimizers[0].state
+    assert not optimizer.optimizers[0].state
 
 
 def test_keep_keeps_states_and_rates_of_these_rows() -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 
@@ -116,26 +115,3 @@ def test_rows_refuse_buffers_and_other_precisions() -> None:
         Rows("q", norms)
     with pytest.raises(CannotBatch, match="not in 32-bit floats"):
         Rows("q", [torch.nn.Linear(3, 4).double() for _ in range(2)])
-
-
-class Holding(torch.nn.Linear):
-    """A layer that holds something besides its parameters."""
-
-    def __init__(self, **held: object) -> None:
-        super().__init__(3, 4)
-        vars(self).update(held)
-
-
-def test_rows_refuse_numbers_that_are_no_parameters() -> None:
-    layer = torch.nn.Linear(2, 2)
-    for value in (torch.ones(2), [np.ones(2)], {"a": (layer.weight,)}, [layer]):
-        parts = [torch.nn.Sequential(Holding(own=value)) for _ in range(2)]
-        with pytest.raises(CannotBatch, match=r"Holding\.own of the q network holds numbers"):
-            Rows("q", parts)
-
-
-def test_rows_take_other_attributes() -> None:
-    part = Holding(own=[1, "two", None])
-    part.layers = [torch.nn.Linear(2, 2)]  # type: ignore[assignment]
-    part.add_module("layer", part.layers[0])  # type: ignore[index, arg-type]
-    assert Rows("q", [part]).values.shape == (1, 3 * 4 + 4 + 2 * 2 + 2)

@@ -7,7 +7,6 @@
 - `q_learning`: DQN and QR-DQN
 - `delayed_actor`: TD3 and DDPG
 - `soft_actor`: SAC and TQC
-- `own_modules`: users' own networks, features and distributions
 """
 
 __all__ = ["learner", "registry"]

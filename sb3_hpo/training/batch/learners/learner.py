@@ -14,7 +14,7 @@ from sb3_hpo.training.batch.graphs import Graph
 from sb3_hpo.training.batch.structure import CannotBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Mapping, Sequence
 
     from gymnasium.spaces import Space
 
@@ -57,7 +57,7 @@ class Learner(abc.ABC):
         self._check_structure()
         self.networks: dict[str, Rows] = {}
         self.optimizers: dict[str, Optimizer] = {}
-        self._graphs: dict[Any, Graph] = {}
+        self._graphs: dict[Hashable, Graph] = {}
 
     @abc.abstractmethod
     def install(self, row: int, ask: Callable[[str, Any], Any]) -> None:
@@ -84,11 +84,6 @@ class Learner(abc.ABC):
         Raises:
             CannotBatch: Something in them cannot be vectorised.
         """
-
-    @staticmethod
-    @abc.abstractmethod
-    def n_gradient_steps(model: Any, n_vec_steps: int) -> int:
-        """Return how many gradient steps a model makes in so many steps of its environments."""
 
     def act(self, name: str, payloads: Mapping[int, Tree]) -> Mapping[int, Tree]:
         """Make a forward pass for several members.
@@ -120,12 +115,12 @@ class Learner(abc.ABC):
         return _stack([payloads.get(row, zeros) for row in range(len(self.models))])
 
     def step(
-        self, name: str, function: Callable[..., Any], data: Tree, scalars: Mapping[str, Any]
+        self, kind: Hashable, function: Callable[..., Any], data: Tree, scalars: Mapping[str, Any]
     ) -> Tree:
         """Change networks and optimizers.
 
         Args:
-            name: Of this kind of step.
+            kind: What tells it from other steps of the learner.
             function: From a member's networks, optimizers' states, data and scalars to the new
                 networks and states (those that change) and whatever else is wanted.
             data: Tensors, [members, …].
@@ -135,7 +130,7 @@ class Learner(abc.ABC):
             What else was wanted, for all members.
         """
         given = self._arguments(data, scalars)
-        networks, states, rest = self._graph(name, function, given)(*given)
+        networks, states, rest = self._graph(kind, function, given)(*given)
         for key, value in networks.items():
             self.networks[key].values.copy_(value)  # in place: the models have views of it
         for key, state in states.items():
@@ -180,7 +175,7 @@ class Learner(abc.ABC):
         vars(model).update(train=train, _excluded_save_params=lambda: excluded)
 
     def _graph(
-        self, key: Any, function: Callable[..., Tree], arguments: tuple[Tree, ...]
+        self, key: Hashable, function: Callable[..., Tree], arguments: tuple[Tree, ...]
     ) -> Graph:
         if key not in self._graphs:
             self._graphs[key] = Graph(function, arguments)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from gymnasium.spaces import Discrete
 from torch.nn import functional
+from torch.utils import _pytree as pytree
 
 from sb3_hpo.training.batch.acting import draw_noise, example, sampling, with_parameters
 from sb3_hpo.training.batch.learners.learner import LEARN, Learner, clipped
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from sb3_hpo.training.batch.graphs import Tree
 
-_FIELDS = ("actions", "values", "log_probs", "advantages", "returns")
+_NUMBERS = ("values", "log_probs", "advantages", "returns")
 
 
 class OnPolicyLearner(Learner):
@@ -91,16 +92,96 @@ class OnPolicyLearner(Learner):
         self.act("forward", {0: (obs, draw_noise(model.policy.action_dist, model.n_envs))})
         self.act("predict", {0: (obs,)})
         data = self.stack({0: _rollout(model.rollout_buffer)})
-        self._rehearse_step(data)
-
-    @abc.abstractmethod
-    def _rehearse_step(self, data: dict[str, Any]) -> None:
-        """Trace a gradient step on a rollout of zeros."""
+        n = data["values"].shape[1]
+        chosen = torch.zeros(1, min(self._epochs(n)[1], n), dtype=torch.int64)
+        going = torch.ones(len(self.models), dtype=torch.bool)
+        given = self._arguments(self._chosen(data, chosen), self._scalars() | {"going": going})
+        self._graph(chosen.shape[1], self._one, given)
 
     def keep(self, rows: list[int]) -> None:
         """Keep these rows only; the members of the others must have been released."""
         super().keep(rows)
         self._randomness = [self._randomness[row] for row in rows]
+
+    def learn(self, payloads: Mapping[int, Any]) -> None:
+        """Make all steps on the rollout of each member."""
+        for row in payloads:
+            model = self.models[row]
+            model._update_learning_rate(model.policy.optimizer)
+        rollouts = {row: _rollout(self.models[row].rollout_buffer) for row in payloads}
+        data, scalars = self.stack(rollouts), self._scalars()
+        n = data["values"].shape[1]
+        n_epochs, size = self._epochs(n)
+        going = torch.tensor([row in payloads for row in range(len(self.models))])
+        for _ in range(n_epochs):
+            goes = [row for row in payloads if going[row]]
+            if not goes:
+                break
+            order = self._permutations(goes, n)
+            for start in range(0, n, size):
+                chosen = order[:, start : start + size]
+                given = self._chosen(data, chosen), scalars | {"going": going}
+                going = self.step(chosen.shape[1], self._one, *given)
+            for row in goes:
+                self.models[row]._n_updates += 1
+
+    @abc.abstractmethod
+    def _epochs(self, n: int) -> tuple[int, int]:
+        """Return how often a rollout of n steps is gone through, and the size of a minibatch."""
+
+    @abc.abstractmethod
+    def _policy_loss(
+        self, log_probs: torch.Tensor, data: Any, scalars: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the loss of a minibatch and how far the policy has moved (KL divergence)."""
+
+    def _scalars(self) -> dict[str, torch.Tensor]:
+        return {
+            "rate": self.optimizers["policy"].rates(),
+            "ent_coef": self.scalar(lambda model: model.ent_coef),
+            "vf_coef": self.scalar(lambda model: model.vf_coef),
+            "max_grad_norm": self.scalar(lambda model: model.max_grad_norm),
+            "most_kl": self.scalar(lambda _: float("inf")),
+        }
+
+    def _permutations(self, rows: Sequence[int], n: int) -> torch.Tensor:
+        """Draw the order of an epoch for those who learn, [members, n]."""
+        orders = np.zeros((len(self.models), n), dtype=np.int64)
+        for row in rows:
+            orders[row] = self._randomness[row].permutation(n)
+        return torch.as_tensor(orders)
+
+    def _chosen(self, data: dict[str, Any], chosen: torch.Tensor) -> Any:
+        """Return the chosen steps of each member's rollout."""
+        members = torch.arange(len(self.models))[:, None]
+        return pytree.tree_map(lambda value: value[members, chosen], data)
+
+    def _one(self, networks: Any, states: Any, data: Any, scalars: Any) -> Tree:
+        """Make a gradient step, but for a member that has moved far enough already."""
+
+        def loss_of(row: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            values, log_probs, entropy_loss = self._evaluate(row, data)
+            policy_loss, kl = self._policy_loss(log_probs, data, scalars)
+            if "clip_range_vf" in scalars:  # PPO's
+                most = scalars["clip_range_vf"]
+                change = values - data["values"]
+                values = data["values"] + torch.minimum(torch.maximum(change, -most), most)
+            value_loss = functional.mse_loss(data["returns"], values)
+            loss = (
+                policy_loss + scalars["ent_coef"] * entropy_loss + scalars["vf_coef"] * value_loss
+            )
+            return loss, kl
+
+        row, state = networks["policy"], states["policy"]
+        gradient, kl = torch.func.grad(loss_of, has_aux=True)(row)
+        gradient = clipped(gradient, scalars["max_grad_norm"])
+        new, new_state = self.optimizers["policy"].update(row, gradient, state, scalars["rate"])
+        going = scalars["going"] & ~(kl > scalars["most_kl"])
+        new = torch.where(going, new, row)
+        new_state = {
+            name: torch.where(going, value, state[name]) for name, value in new_state.items()
+        }
+        return {"policy": new}, {"policy": new_state}, going
 
     def _evaluate(self, row: torch.Tensor, data: dict[str, Any]) -> tuple[torch.Tensor, ...]:
         """Return values, log probabilities and the entropy loss of a minibatch."""
@@ -116,22 +197,6 @@ class OnPolicyLearner(Learner):
         entropy_loss = -torch.mean(-log_probs if entropy is None else entropy)
         return values.flatten(), log_probs, entropy_loss
 
-    def _begin(self, rows: Mapping[int, Any]) -> dict[str, Any]:
-        """Do what SB3 does before the first gradient step; return the rollouts, flat."""
-        for row in rows:
-            model = self.models[row]
-            model._update_learning_rate(model.policy.optimizer)
-        rollouts = {row: _rollout(self.models[row].rollout_buffer) for row in rows}
-        stacked: dict[str, Any] = self.stack(rollouts)
-        return stacked
-
-    def _permutations(self, rows: Mapping[int, Any], n: int) -> torch.Tensor:
-        """Draw the order of an epoch for those who learn, [members, n]."""
-        orders = np.zeros((len(self.models), n), dtype=np.int64)
-        for row in rows:
-            orders[row] = self._randomness[row].permutation(n)
-        return torch.as_tensor(orders)
-
 
 class A2CLearner(OnPolicyLearner):
     """A2C: one step on the whole rollout."""
@@ -139,48 +204,19 @@ class A2CLearner(OnPolicyLearner):
     structure = ("n_steps", "normalize_advantage")
     cost_ratio = 0.53  # 38 % of a run is stepping CartPole, which nothing saves
 
-    @staticmethod
-    def n_gradient_steps(model: Any, n_vec_steps: int) -> int:  # noqa: D102 - as declared
-        return n_vec_steps // int(model.n_steps)
+    def _epochs(self, n: int) -> tuple[int, int]:
+        return 1, n
 
-    def learn(self, payloads: Mapping[int, Any]) -> None:
-        """Make one step on the whole rollout of each member."""
-        data = self._begin(payloads)
-        order = self._permutations(payloads, data["values"].shape[1])
-        members = torch.arange(len(self.models))[:, None]
-        self.step("a2c", self._one, _chosen(data, members, order), self._scalars())
-        for row in payloads:
-            self.models[row]._n_updates += 1
-
-    def _rehearse_step(self, data: dict[str, Any]) -> None:
-        self._graph("a2c", self._one, self._arguments(data, self._scalars()))
-
-    def _scalars(self) -> dict[str, torch.Tensor]:
-        return {
-            "rate": self.optimizers["policy"].rates(),
-            "ent_coef": self.scalar(lambda model: model.ent_coef),
-            "vf_coef": self.scalar(lambda model: model.vf_coef),
-            "max_grad_norm": self.scalar(lambda model: model.max_grad_norm),
-        }
-
-    def _one(self, networks: Any, states: Any, data: Any, scalars: Any) -> Tree:
-        def loss_of(row: torch.Tensor) -> torch.Tensor:
-            values, log_probs, entropy_loss = self._evaluate(row, data)
-            advantages = data["advantages"]
-            if self.models[0].normalize_advantage:
-                advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
-            policy_loss = -(advantages * log_probs).mean()
-            value_loss = functional.mse_loss(data["returns"], values)
-            entropy_cost: torch.Tensor = scalars["ent_coef"] * entropy_loss
-            loss: torch.Tensor = policy_loss + entropy_cost + scalars["vf_coef"] * value_loss
-            return loss
-
-        row = networks["policy"]
-        gradient = clipped(torch.func.grad(loss_of)(row), scalars["max_grad_norm"])
-        new, state = self.optimizers["policy"].update(
-            row, gradient, states["policy"], scalars["rate"]
-        )
-        return {"policy": new}, {"policy": state}, ()
+    def _policy_loss(
+        self,
+        log_probs: torch.Tensor,
+        data: Any,
+        scalars: Any,  # noqa: ARG002 - PPO's
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        advantages = data["advantages"]
+        if self.models[0].normalize_advantage:
+            advantages = _normalized(advantages)
+        return -(advantages * log_probs).mean(), torch.zeros(())
 
 
 class PPOLearner(OnPolicyLearner):
@@ -189,50 +225,16 @@ class PPOLearner(OnPolicyLearner):
     structure = ("n_steps", "batch_size", "n_epochs", "normalize_advantage", "clip_range_vf")
     cost_ratio = 0.26
 
-    @staticmethod
-    def n_gradient_steps(model: Any, n_vec_steps: int) -> int:  # noqa: D102 - as declared
-        n_minibatches = -(-model.n_steps * model.n_envs // model.batch_size)
-        return int(n_vec_steps // model.n_steps * model.n_epochs * n_minibatches)
-
-    def learn(self, payloads: Mapping[int, Any]) -> None:
-        """Make all steps on the rollout of each member."""
-        data, scalars = self._begin(payloads), self._scalars()
-        n, size = data["values"].shape[1], self.models[0].batch_size
-        members = torch.arange(len(self.models))[:, None]
-        stops = any(model.target_kl is not None for model in self.models)
-        going = torch.tensor([row in payloads for row in range(len(self.models))])
-        for _ in range(self.models[0].n_epochs):
-            goes = [row for row in payloads if going[row]]
-            if not goes:
-                break
-            order = self._permutations(dict.fromkeys(goes), n)
-            for start in range(0, n, size):
-                chosen = order[:, start : start + size]
-                scalars["going"] = going
-                name = f"ppo/{chosen.shape[1]}"
-                rest = self.step(name, self._one, _chosen(data, members, chosen), scalars)
-                going = rest if stops else going
-            for row in goes:
-                self.models[row]._n_updates += 1
-
-    def _rehearse_step(self, data: dict[str, Any]) -> None:
-        members, size = torch.arange(len(self.models))[:, None], self.models[0].batch_size
-        chosen = torch.zeros(1, min(size, data["values"].shape[1]), dtype=torch.int64)
-        scalars = self._scalars() | {"going": torch.ones(len(self.models), dtype=torch.bool)}
-        given = self._arguments(_chosen(data, members, chosen), scalars)
-        self._graph(f"ppo/{chosen.shape[1]}", self._one, given)
+    def _epochs(self, n: int) -> tuple[int, int]:  # noqa: ARG002 - it is in the configuration
+        return self.models[0].n_epochs, self.models[0].batch_size
 
     def _scalars(self) -> dict[str, torch.Tensor]:
         def now(schedule: Any) -> Callable[[Any], float]:
             return lambda model: float(getattr(model, schedule)(model._current_progress_remaining))
 
         never = float("inf")
-        scalars = {
-            "rate": self.optimizers["policy"].rates(),
+        scalars = super()._scalars() | {
             "clip_range": self.scalar(now("clip_range")),
-            "ent_coef": self.scalar(lambda model: model.ent_coef),
-            "vf_coef": self.scalar(lambda model: model.vf_coef),
-            "max_grad_norm": self.scalar(lambda model: model.max_grad_norm),
             "most_kl": self.scalar(
                 lambda model: never if model.target_kl is None else 1.5 * model.target_kl
             ),
@@ -241,61 +243,30 @@ class PPOLearner(OnPolicyLearner):
             scalars["clip_range_vf"] = self.scalar(now("clip_range_vf"))
         return scalars
 
-    def _one(self, networks: Any, states: Any, data: Any, scalars: Any) -> Tree:
-        def loss_of(row: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            values, log_probs, entropy_loss = self._evaluate(row, data)
-            advantages = data["advantages"]
-            if self.models[0].normalize_advantage and len(advantages) > 1:
-                advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
-            log_ratio = log_probs - data["log_probs"]
-            ratio = torch.exp(log_ratio)
-            clip = scalars["clip_range"]
-            near = torch.minimum(torch.maximum(ratio, 1 - clip), 1 + clip)
-            policy_loss = -torch.min(advantages * ratio, advantages * near).mean()
-            if "clip_range_vf" in scalars:
-                most = scalars["clip_range_vf"]
-                change = values - data["values"]
-                values = data["values"] + torch.minimum(torch.maximum(change, -most), most)
-            value_loss = functional.mse_loss(data["returns"], values)
-            loss = (
-                policy_loss + scalars["ent_coef"] * entropy_loss + scalars["vf_coef"] * value_loss
-            )
-            return loss, torch.mean((ratio - 1) - log_ratio)
-
-        row, state = networks["policy"], states["policy"]
-        gradient, kl = torch.func.grad(loss_of, has_aux=True)(row)
-        gradient = clipped(gradient, scalars["max_grad_norm"])
-        new, new_state = self.optimizers["policy"].update(row, gradient, state, scalars["rate"])
-        going = scalars["going"] & ~(kl > scalars["most_kl"])
-        new = torch.where(going, new, row)
-        new_state = {
-            name: torch.where(going, value, state[name]) for name, value in new_state.items()
-        }
-        return {"policy": new}, {"policy": new_state}, going
+    def _policy_loss(
+        self, log_probs: torch.Tensor, data: Any, scalars: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        advantages = data["advantages"]
+        if self.models[0].normalize_advantage and len(advantages) > 1:
+            advantages = _normalized(advantages)
+        log_ratio = log_probs - data["log_probs"]
+        ratio = torch.exp(log_ratio)
+        clip = scalars["clip_range"]
+        near = torch.minimum(torch.maximum(ratio, 1 - clip), 1 + clip)
+        loss = -torch.min(advantages * ratio, advantages * near).mean()
+        return loss, torch.mean((ratio - 1) - log_ratio)
 
 
-def _chosen(data: dict[str, Any], members: torch.Tensor, chosen: torch.Tensor) -> dict[str, Any]:
-    """Return the chosen steps of each member's rollout."""
-    return {
-        name: _chosen(value, members, chosen)
-        if isinstance(value, dict)
-        else value[members, chosen]
-        for name, value in data.items()
-    }
+def _normalized(advantages: torch.Tensor) -> torch.Tensor:
+    return (advantages - advantages.mean()) / (advantages.std() + 1e-8)
 
 
 def _rollout(buffer: Any) -> dict[str, Any]:
     """Return a rollout as tensors, [steps x environments, …], in the order of SB3's buffers."""
-    flat: dict[str, Any] = {name: _flat(buffer, getattr(buffer, name)) for name in _FIELDS}
-    for name in _FIELDS[1:]:
-        flat[name] = flat[name].flatten()
-    observations = buffer.observations
-    if isinstance(observations, dict):
-        flat["observations"] = {k: _flat(buffer, value) for k, value in observations.items()}
-    else:
-        flat["observations"] = _flat(buffer, observations)
-    return flat
 
+    def flat(values: np.ndarray) -> torch.Tensor:
+        return torch.as_tensor(buffer.swap_and_flatten(values))
 
-def _flat(buffer: Any, values: np.ndarray) -> torch.Tensor:
-    return torch.as_tensor(buffer.swap_and_flatten(values))
+    numbers = {name: flat(getattr(buffer, name)).flatten() for name in _NUMBERS}
+    observations = pytree.tree_map(flat, buffer.observations)
+    return {"actions": flat(buffer.actions), **numbers, "observations": observations}

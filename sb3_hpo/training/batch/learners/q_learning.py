@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import abc
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn import functional
 
 from sb3_hpo.training.batch.learners.learner import clipped
-from sb3_hpo.training.batch.learners.off_policy import OffPolicyLearner, targets
+from sb3_hpo.training.batch.learners.off_policy import Change, OffPolicyLearner, targets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy as np
 
@@ -23,44 +24,25 @@ class _QLearner(OffPolicyLearner):
 
     def __init__(self, models: Sequence[Any], streams: Sequence[np.random.RandomState]) -> None:
         super().__init__(models, streams)
-        self._take_over(
-            self.acting,
-            lambda model: getattr(model, self.acting),
-            lambda model: model.policy.optimizer,
-        )
-        self._take_over(
-            f"{self.acting}_target", lambda model: getattr(model, f"{self.acting}_target")
-        )
-
-    def _steps(self) -> Mapping[str, Callable[..., Any]]:
-        return {"step": self._one}
-
-    def _step_name(self, model: Any) -> str:  # noqa: ARG002 - there is one kind
-        return "step"
-
-    def _optimizers_of(self, model: Any) -> Any:
-        return model.policy.optimizer
+        self._take_over(self.acting, "policy.optimizer")
+        self._take_over(f"{self.acting}_target")
 
     def _scalars(self) -> dict[str, torch.Tensor]:
         never = float("inf")
-        return {
-            "rate": self.optimizers[self.acting].rates(),
+        return super()._scalars() | {
             "max_grad_norm": self.scalar(
                 lambda model: never if model.max_grad_norm is None else model.max_grad_norm
             ),
         }
 
-    def _one(self, networks: Any, states: Any, data: Any, scalars: Any) -> Any:
-        name = self.acting
-        gradient = torch.func.grad(self._loss(networks, data))(networks[name])
-        gradient = clipped(gradient, scalars["max_grad_norm"])
-        new, state = self.optimizers[name].update(
-            networks[name], gradient, states[name], scalars["rate"]
-        )
-        return {name: new}, {name: state}, ()
+    def _update(self, change: Change, data: Any, *, changes_all: bool) -> None:  # noqa: ARG002
+        loss = self._loss(change.before, data)
+        gradient = torch.func.grad(loss)(change.before[self.acting])
+        change.step(self.acting, clipped(gradient, change.scalars["max_grad_norm"]))
 
+    @abc.abstractmethod
     def _loss(self, networks: Any, data: Any) -> Callable[[torch.Tensor], torch.Tensor]:
-        raise NotImplementedError
+        """Return the loss of a sample as a function of the network that acts."""
 
 
 class DQNLearner(_QLearner):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sb3_hpo.training.batch.learners.own_modules import check_classes, check_modules
 from sb3_hpo.training.batch.structure import CannotBatch
 from sb3_hpo.utils.import_strings import load_reference
 
@@ -15,9 +14,7 @@ if TYPE_CHECKING:
 
     from sb3_hpo.training.batch.learners.learner import Learner
 
-# Tracing takes about as long as a thousand gradient steps; each of them is then two to four times
-# as fast, and a step in the environments somewhat.
-_FEW_PASSES = 3000
+_KNOWN = ("torch", "stable_baselines3", "sb3_contrib")
 # Only these very classes: what a derived class changes is not known.
 LEARNERS = {
     "stable_baselines3.ppo.ppo:PPO": "sb3_hpo.training.batch.learners.on_policy:PPOLearner",
@@ -47,17 +44,6 @@ def find_learner(kind: type[Any]) -> type[Learner]:
     return learner
 
 
-def pays(model: Any, n_timesteps: int) -> bool:
-    """Say whether a model that is alone learns long enough to trace its graphs.
-
-    Args:
-        n_timesteps: For how many environment steps it will learn.
-    """
-    n_vec_steps = n_timesteps // int(model.n_envs)
-    n_gradient_steps = find_learner(type(model)).n_gradient_steps(model, n_vec_steps)
-    return n_vec_steps + n_gradient_steps >= _FEW_PASSES
-
-
 def make_learner(models: Sequence[Any], randomness: Sequence[np.random.RandomState]) -> Learner:
     """Make what lets models learn together.
 
@@ -73,8 +59,19 @@ def make_learner(models: Sequence[Any], randomness: Sequence[np.random.RandomSta
     """
     make: Any = find_learner(type(models[0]))
     for model in models:
-        check_classes(model)
+        _check_classes(model)
     learner: Learner = make(models, randomness)
-    check_modules(models[0].policy)
     learner.rehearse()
     return learner
+
+
+def _check_classes(model: Any) -> None:
+    """Refuse buffers, policies and parts of them that are users' own.
+
+    Parts of SB3's are used directly, and a graph goes on to compute what its trace has seen: one
+    value of what a module counts or draws, and the mode that the trace was in.
+    """
+    buffers = [getattr(model, name, None) for name in ("rollout_buffer", "replay_buffer")]
+    for part in (*filter(None, buffers), *model.policy.modules()):
+        if type(part).__module__.split(".")[0] not in _KNOWN:
+            raise CannotBatch(f"{type(part).__name__} is not one of SB3's or torch's classes")

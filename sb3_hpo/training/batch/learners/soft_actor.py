@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import abc
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.nn import functional
 
 from sb3_hpo.training.batch.acting import draw_noise, sampling
-from sb3_hpo.training.batch.learners.off_policy import Change, OffPolicyLearner, targets
+from sb3_hpo.training.batch.learners.off_policy import (
+    Change,
+    OffPolicyLearner,
+    squared_errors,
+    targets,
+)
 from sb3_hpo.training.batch.structure import CannotBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy as np
 
@@ -32,34 +37,14 @@ class _SoftActorLearner(OffPolicyLearner):
         if len(tuned) > 1:
             raise CannotBatch("ent_coef is tuned in some of the models only")
         self._tunes_alpha = tuned.pop()
-        self._take_over("actor", lambda m: m.actor, lambda m: m.actor.optimizer)
-        self._take_over("critic", lambda m: m.critic, lambda m: m.critic.optimizer)
-        self._take_over("critic_target", lambda m: m.critic_target)
+        self._take_over("actor", "actor.optimizer")
+        self._take_over("critic", "critic.optimizer")
+        self._take_over("critic_target")
         if self._tunes_alpha:
-            self._take_over(_ALPHA, lambda m: m.log_ent_coef, lambda m: m.ent_coef_optimizer)
-        self._updates_target = True
+            self._take_over(_ALPHA, "ent_coef_optimizer")
 
-    def _steps(self) -> Mapping[str, Callable[..., Any]]:
-        def with_target(*given: Any) -> Any:
-            return self._one(*given, updates_target=True)
-
-        def without(*given: Any) -> Any:
-            return self._one(*given, updates_target=False)
-
-        model = self.models[0]
-        if 1 in (model.target_update_interval, model.gradient_steps):
-            return {"with target": with_target}
-        return {"with target": with_target, "without": without}
-
-    def _step_name(self, model: Any) -> str:  # noqa: ARG002 - the same for all
-        return "with target" if self._updates_target else "without"
-
-    def _before_step(self, model: Any, index: int) -> None:
-        self._updates_target = index % model.target_update_interval == 0
-
-    def _optimizers_of(self, model: Any) -> Any:
-        tuned = [model.ent_coef_optimizer] if self._tunes_alpha else []
-        return [model.actor.optimizer, model.critic.optimizer, *tuned]
+    def _is_for_all(self, model: Any, index: int) -> bool:
+        return bool(index % model.target_update_interval == 0)
 
     def _payload(self, model: Any, data: Any) -> dict[str, Any]:
         n, distribution = len(data.rewards), model.actor.action_dist
@@ -67,18 +52,15 @@ class _SoftActorLearner(OffPolicyLearner):
         return super()._payload(model, data) | {"noises": noises}
 
     def _scalars(self) -> dict[str, torch.Tensor]:
-        rates = {f"rate/{name}": item.rates() for name, item in self.optimizers.items()}
         alpha = (
             {"target_entropy": self.scalar(lambda model: model.target_entropy)}
             if self._tunes_alpha
             else {"alpha": self.scalar(lambda model: float(model.ent_coef_tensor))}
         )
-        return rates | alpha | {"tau": self.scalar(lambda model: model.tau)}
+        return super()._scalars() | alpha | {"tau": self.scalar(lambda model: model.tau)}
 
-    def _one(
-        self, networks: Any, states: Any, data: Any, scalars: Any, *, updates_target: bool
-    ) -> Any:
-        change = Change(self.optimizers, networks, states, scalars)
+    def _update(self, change: Change, data: Any, *, changes_all: bool) -> None:
+        networks, scalars = change.before, change.scalars
         now, later = data["noises"]
         _, log_prob = self._act(networks["actor"], data["observations"], now)
         if self._tunes_alpha:
@@ -103,9 +85,8 @@ class _SoftActorLearner(OffPolicyLearner):
             return loss
 
         change.step("actor", torch.func.grad(actor_loss)(networks["actor"]))
-        if updates_target:
+        if changes_all:
             change.follow("critic")
-        return change.networks, change.states, ()
 
     def _act(self, row: torch.Tensor, observations: Any, noise: Any) -> tuple[Any, Any]:
         """Return a member's actions and their log probabilities, [batch, 1]."""
@@ -118,15 +99,16 @@ class _SoftActorLearner(OffPolicyLearner):
         result: tuple[Any, Any] = self._call("actor", row, call)
         return result
 
+    @abc.abstractmethod
     def _critic_loss(
         self, networks: Any, data: Any, next_actions: torch.Tensor, entropy_cost: torch.Tensor
     ) -> Callable[[torch.Tensor], torch.Tensor]:
-        raise NotImplementedError
+        """Return the loss of a sample as a function of the critics."""
 
     @staticmethod
+    @abc.abstractmethod
     def _value(outputs: Any) -> torch.Tensor:
         """Return the value of actions, [batch, 1], from what the critics say."""
-        raise NotImplementedError
 
 
 class SACLearner(_SoftActorLearner):
@@ -141,15 +123,7 @@ class SACLearner(_SoftActorLearner):
             lambda critic: self._value(critic(data["next_observations"], next_actions)),
         )
         wanted = targets(data, following - entropy_cost)
-
-        def loss(row: torch.Tensor) -> torch.Tensor:
-            values = self._call(
-                "critic", row, lambda critic: critic(data["observations"], data["actions"])
-            )
-            losses = [functional.mse_loss(value, wanted) for value in values]
-            return 0.5 * torch.stack(losses).sum()
-
-        return loss
+        return lambda row: 0.5 * squared_errors(self._critics(row, data), wanted)
 
     @staticmethod
     def _value(outputs: Any) -> torch.Tensor:
@@ -178,9 +152,7 @@ class TQCLearner(_SoftActorLearner):
         wanted = targets(data, lowest - entropy_cost).unsqueeze(dim=1)
 
         def loss(row: torch.Tensor) -> torch.Tensor:
-            quantiles = self._call(
-                "critic", row, lambda critic: critic(data["observations"], data["actions"])
-            )
+            quantiles = self._critics(row, data)
             return quantile_huber_loss(quantiles, wanted, sum_over_quantiles=False)
 
         return loss
