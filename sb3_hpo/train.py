@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from sb3_hpo.config.study_config import StudyConfig, make_config
+from sb3_hpo.config.reevaluation_config import ReevaluationConfig
+from sb3_hpo.config.validation import validate
 from sb3_hpo.export.recipe import BEST, Recipe, read_recipe
 from sb3_hpo.reevaluation.executor import RunsResult, alone, train_due
 from sb3_hpo.reevaluation.schedule import keep_median_model
@@ -79,12 +80,10 @@ def train_recipe(
     return tested, ended
 
 
-def _config(recipe: Recipe, options: dict[str, object]) -> StudyConfig:
-    values = recipe.config.model_dump(mode="json") | {"seed": recipe.root_seed, "pruner": "none"}
+def _config(recipe: Recipe, options: dict[str, object]) -> ReevaluationConfig:
+    values = recipe.config.model_dump(mode="json") | {"seed": recipe.root_seed}
     given = {name: value for name, value in options.items() if value is not None}
-    if ":" in recipe.config.algo:
-        given["space"] = recipe.config.algo  # a study would need one; nothing is sampled here
-    return make_config(values | given)
+    return validate(ReevaluationConfig, values | given)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -5,6 +5,7 @@
 - `reevaluation_config`: what training it again from fresh seeds adds
 - `search_config`: what a search is
 - `study_config`: a study, which has all three
+- `validation`: plain values made one of these
 - `command_line`: flags and YAML files, and who wins
 """
 
@@ -15,4 +16,5 @@ __all__ = [
     "search_config",
     "study_config",
     "training_config",
+    "validation",
 ]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import NonNegativeInt, PositiveInt, model_validator
 
-from sb3_hpo.config.fields import Seconds, option
+from sb3_hpo.config.fields import Score, Seconds, option
 from sb3_hpo.config.training_config import TrainingConfig
+from sb3_hpo.scoring.score_rules import DEFAULT_SCORE
 from sb3_hpo.utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -38,6 +39,17 @@ class ReevaluationConfig(TrainingConfig):
         "re-evaluation", "episodes that judge the final policy of each of them", 200,
         changes_value=False,
     )  # fmt: skip
+    score: Score = option(
+        "search",
+        "from learning curve to trial value: last_half, final, best, auc, last_<k>, "
+        "or package.module:function, which takes the means of a run's evaluations (a list, in "
+        "time order) and returns a finite number",
+        DEFAULT_SCORE,
+    )
+    storage_timeout: Seconds = option(
+        "study", "wait this long for a server that is away or a disk that is full", 300.0,
+        changes_value=False,
+    )  # fmt: skip
     beat_interval: Seconds = option(
         "liveness", "a running trial shows that it makes progress this often", 30.0,
         changes_value=False,
@@ -46,6 +58,10 @@ class ReevaluationConfig(TrainingConfig):
         "liveness", "a trial without progress for this long is given to another worker", 300.0,
         changes_value=False,
     )  # fmt: skip
+
+    def plain_reevaluation(self) -> dict[str, Any]:
+        """Return the plain values of what the processes that train need, also of a study."""
+        return self.model_dump(mode="json", include=set(ReevaluationConfig.model_fields))
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:

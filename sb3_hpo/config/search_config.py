@@ -13,11 +13,9 @@ from sb3_hpo.config.fields import (
     Plain,
     Pruner,
     Sampler,
-    Score,
     Seconds,
     option,
 )
-from sb3_hpo.scoring.score_rules import DEFAULT_SCORE
 from sb3_hpo.space_syntax.yaml_files import GivenSpace, read_option
 
 Space = Annotated[str | dict[str, Any], BeforeValidator(read_option)]
@@ -44,13 +42,6 @@ class SearchConfig(BaseModel):
         "search",
         f"who ends bad trials early: {', '.join(PRUNERS)}, package.module:Class",
         "quantile",
-    )
-    score: Score = option(
-        "search",
-        "from learning curve to trial value: last_half, final, best, auc, last_<k>, "
-        "or package.module:function, which takes the means of a run's evaluations (a list, in "
-        "time order) and returns a finite number",
-        DEFAULT_SCORE,
     )
     n_seeds: PositiveInt = option(
         "search", "training seeds of each trial, whose value is their mean", 1

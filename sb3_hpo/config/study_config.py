@@ -5,19 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pydantic import ValidationError, field_serializer
+from pydantic import field_serializer
 
-from sb3_hpo.config.fields import PathText, Seconds, changes_value, option
+from sb3_hpo.config.fields import PathText, changes_value, option
 from sb3_hpo.config.reevaluation_config import ReevaluationConfig
 from sb3_hpo.config.search_config import SearchConfig
 from sb3_hpo.config.training_config import TrainingConfig
-from sb3_hpo.utils.errors import UserError, unknown_name
+from sb3_hpo.config.validation import validate
 from sb3_hpo.utils.urls import scrub
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
 
 MIN_PRUNING_EVALUATIONS = 6  # fewer leave nothing to compare after the first 30 % of a run
 
@@ -28,10 +25,6 @@ class StudyConfig(SearchConfig, ReevaluationConfig):
     storage: PathText | None = option(
         "study", "journal file, or redis://, postgresql://, mysql://, grpc://, sqlite:/// "
         "(default: study.journal in the run folder)", None, changes_value=False,
-    )  # fmt: skip
-    storage_timeout: Seconds = option(
-        "study", "wait this long for a server that is away or a disk that is full", 300.0,
-        changes_value=False,
     )  # fmt: skip
     study_name: str | None = option(
         "study", "name (default: from everything that changes a value)", None, changes_value=False
@@ -85,7 +78,7 @@ class StudyConfig(SearchConfig, ReevaluationConfig):
     def training(self) -> TrainingConfig:
         """Return what one training run is."""
         values = self.model_dump(mode="json", include=set(TrainingConfig.model_fields))
-        return TrainingConfig.model_validate(values, context={"imports": False})
+        return validate(TrainingConfig, values, imports=False)
 
     def identity(self) -> dict[str, Any]:
         """Return the plain values of everything that a trial value depends on."""
@@ -121,35 +114,8 @@ def make_config(values: dict[str, Any], *, imports: bool = True) -> StudyConfig:
     >>> make_config({"algo": "ppo", "env": "Pendulum-v1"}).n_timesteps
     40000
     """
-    try:
-        return StudyConfig.model_validate(values, context={"imports": imports})
-    except ValidationError as error:
-        raise UserError(say_mistakes(error, {"": StudyConfig.model_fields})) from error
+    return validate(StudyConfig, values, imports=imports)
 
 
 def _parts(value: Any) -> tuple[Any, ...]:
     return value if isinstance(value, tuple) else (value,)
-
-
-def say_mistakes(error: ValidationError, keys: Mapping[str, Iterable[str]]) -> str:
-    """Turn pydantic's findings into `key: what is wrong`, on one line.
-
-    Args:
-        error: What it found.
-        keys: The keys that there are, by the key above them; `""` for the top.
-    """
-    return "; ".join(_sentence(item, keys) for item in error.errors())
-
-
-def _sentence(error: Any, keys: Mapping[str, Iterable[str]]) -> str:
-    key = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "extra_forbidden":
-        above, _, last = key.rpartition(".")
-        unknown = unknown_name("key", last, keys[above])
-        return f"{above}: {unknown}" if above else unknown
-    message = "missing" if error["type"] == "missing" else error["msg"]
-    message = message.removeprefix("Value error, ")
-    if not key:
-        return message
-    given = "" if error["type"] in ("value_error", "missing") else f", but got {error['input']!r}"
-    return f"{key}: {message}{given}"

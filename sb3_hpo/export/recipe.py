@@ -12,8 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationErr
 from sb3_hpo.algorithms.kwargs import deserialize_kwargs
 from sb3_hpo.algorithms.registry import find_algorithm
 from sb3_hpo.algorithms.trust import check_trusted, named_modules, strangers
-from sb3_hpo.config.study_config import StudyConfig, make_config, say_mistakes
+from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.config.training_config import TrainingConfig
+from sb3_hpo.config.validation import say_mistakes
 from sb3_hpo.results.trials import (
     CONFIG,
     FINISHED,

@@ -17,7 +17,8 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from sb3_hpo.config.study_config import make_config
+from sb3_hpo.config.reevaluation_config import ReevaluationConfig
+from sb3_hpo.config.validation import validate
 from sb3_hpo.reevaluation.retrain import retrain
 from sb3_hpo.training.hooks import Hooks, StopRun
 from sb3_hpo.utils.formatting import tail
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from sb3_hpo.config.study_config import StudyConfig
     from sb3_hpo.results.reevaluation_runs import ReevaluationRequest
 
     Say = Callable[[dict[str, Any]], None]
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--connection", type=int, required=True)
     arguments = parser.parse_args(argv)
-    config = make_config(json.loads(arguments.config))
+    config = validate(ReevaluationConfig, json.loads(arguments.config))
     end_hung_orphan(arguments.parent)
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(message)s"
@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _train(config, job, say, _beats(say, arguments.parent))
 
 
-def _train(config: StudyConfig, job: Job, say: Say, on_step: Callable[[int], None]) -> None:
+def _train(config: ReevaluationConfig, job: Job, say: Say, on_step: Callable[[int], None]) -> None:
     requests = [request for request, _ in job]
 
     def on_error(index: int, error: Exception) -> tuple[()]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from sb3_hpo.config.study_config import StudyConfig
+    from sb3_hpo.config.reevaluation_config import ReevaluationConfig
     from sb3_hpo.results.reevaluation_runs import ReevaluationRequest, ReevaluationRun
 
 
@@ -69,7 +69,7 @@ def alone(run_dir: Path, console: Console) -> Iterator[None]:
 
 
 def train_due(
-    config: StudyConfig,
+    config: ReevaluationConfig,
     run_dir: Path,
     console: Console,
     due: Callable[[Collection[str]], Sequence[ReevaluationRequest]],
@@ -131,7 +131,9 @@ def train_due(
     return RunsResult(tuple(runners.errors.values()), received[0] if received else None)
 
 
-def _describe(request: ReevaluationRequest, run: ReevaluationRun, config: StudyConfig) -> str:
+def _describe(
+    request: ReevaluationRequest, run: ReevaluationRun, config: ReevaluationConfig
+) -> str:
     record = run.record
     who = f"{request.stage}: {request.candidate.name}, seed {request.seed_index}"
     cost = f"{record.n_steps:,} steps in {record.seconds:.0f} s"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from pathlib import Path
 
-    from sb3_hpo.config.study_config import StudyConfig
+    from sb3_hpo.config.reevaluation_config import ReevaluationConfig
     from sb3_hpo.results.reevaluation_runs import ReevaluationRequest, ReevaluationRun
 
 _logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class _Runner:
 class Runners:
     """Trains runs in processes; a context manager that leaves none of them behind."""
 
-    def __init__(self, config: StudyConfig, run_dir: Path, n_runners: int) -> None:
+    def __init__(self, config: ReevaluationConfig, run_dir: Path, n_runners: int) -> None:
         """Prepare; processes are started when there is work for them.
 
         Args:
@@ -133,7 +133,7 @@ class Runners:
         return runner
 
     def _start(self, log: IO[bytes]) -> tuple[subprocess.Popen[bytes], Connection]:
-        arguments = ["--config", json.dumps(self._config.plain()),
+        arguments = ["--config", json.dumps(self._config.plain_reevaluation()),
                      "--parent", str(os.getpid())]  # fmt: skip
         return start_talking(
             "sb3_hpo.reevaluation", arguments, n_threads=self._config.n_threads, log=log

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from sb3_hpo.config.study_config import StudyConfig
+    from sb3_hpo.config.reevaluation_config import ReevaluationConfig
     from sb3_hpo.config.training_config import TrainingConfig
 
 _logger = logging.getLogger(__name__)
@@ -113,7 +113,7 @@ class ReevaluationRequest:
 
 
 def make_request(
-    config: StudyConfig, stage: Stage, candidate: Candidate, seed_index: int
+    config: ReevaluationConfig, stage: Stage, candidate: Candidate, seed_index: int
 ) -> ReevaluationRequest:
     """Say how a candidate is trained from one of a stage's seeds.
 
@@ -237,7 +237,10 @@ def _warn_of_damage(path: Path, number: int, _content: bytes) -> None:
 
 
 def runs_of(
-    config: StudyConfig, all_runs: Sequence[ReevaluationRun], stage: Stage, candidate: Candidate
+    config: ReevaluationConfig,
+    all_runs: Sequence[ReevaluationRun],
+    stage: Stage,
+    candidate: Candidate,
 ) -> list[ReevaluationRun]:
     """Return one candidate's runs of one stage, as this configuration would train them.
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     import optuna
 
+    from sb3_hpo.config.reevaluation_config import ReevaluationConfig
     from sb3_hpo.config.study_config import StudyConfig
     from sb3_hpo.results.run_record import RunRecord
     from sb3_hpo.scoring.statistics import Array, Estimate
@@ -154,7 +155,7 @@ class StudyResult:
         return min(len(ours), len(theirs)) >= 3 and bool(min(ours) > max(theirs))
 
 
-def with_policy_kwargs(kwargs: dict[str, object], config: StudyConfig) -> dict[str, object]:
+def with_policy_kwargs(kwargs: dict[str, object], config: ReevaluationConfig) -> dict[str, object]:
     """Merge the user's `policy_kwargs` into a description, as training does.
 
     Args:
@@ -220,7 +221,7 @@ def read_result(
     )
 
 
-def race_score(run: ReevaluationRun, config: StudyConfig) -> float:
+def race_score(run: ReevaluationRun, config: ReevaluationConfig) -> float:
     """Return what the race compares: the score of the run's curve, -inf if it did not finish."""
     if run.record.outcome != "finished":
         return -float("inf")
@@ -229,7 +230,7 @@ def race_score(run: ReevaluationRun, config: StudyConfig) -> float:
 
 
 def _raced(
-    config: StudyConfig, all_runs: Sequence[ReevaluationRun]
+    config: ReevaluationConfig, all_runs: Sequence[ReevaluationRun]
 ) -> tuple[tuple[Candidate, tuple[float, ...]], ...]:
     scores: dict[int | None, tuple[Candidate, tuple[float, ...]]] = {}
     for run in all_runs:
@@ -243,7 +244,7 @@ def _raced(
 
 
 def read_test(
-    config: StudyConfig, all_runs: Sequence[ReevaluationRun], candidate: Candidate
+    config: ReevaluationConfig, all_runs: Sequence[ReevaluationRun], candidate: Candidate
 ) -> TestResult | None:
     """Put together a candidate's test.
 
