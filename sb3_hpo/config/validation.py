@@ -45,9 +45,8 @@ def say_mistakes(error: ValidationError, keys: Mapping[str, Iterable[str]]) -> s
 def _sentence(error: Any, keys: Mapping[str, Iterable[str]]) -> str:
     key = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
-        above, _, last = key.rpartition(".")
-        unknown = unknown_name("key", last, keys[above])
-        return f"{above}: {unknown}" if above else unknown
+        *parents, last = map(str, error["loc"])  # which may have a dot in it
+        return ": ".join([*parents, unknown_name("key", last, keys[".".join(parents)])])
     message = "missing" if error["type"] == "missing" else error["msg"]
     message = message.removeprefix("Value error, ")
     if not key:

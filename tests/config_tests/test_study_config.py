@@ -86,6 +86,11 @@ def test_make_config_two_wrong_combinations_says_both() -> None:
     assert "n_evaluations" in text
 
 
+def test_make_config_unknown_key_with_a_dot_is_named() -> None:
+    with pytest.raises(UserError, match=r"^unknown key 'n_envs\.x'; did you mean 'n_envs'\?"):
+        make_config({"algo": "ppo", "env": "Pendulum-v1", "n_envs.x": 1})
+
+
 def test_make_config_missing_algo_and_env_says_both() -> None:
     with pytest.raises(UserError, match=r"^algo: missing; env: missing$"):
         make_config({})
