@@ -22,6 +22,7 @@ from sb3_hpo.study.objective import Objective
 from sb3_hpo.study.preflight import prepare
 from sb3_hpo.utils.errors import UserError
 from sb3_hpo.workers.loop import run_loop
+from sb3_hpo.workers.lost_trials import handle_loss
 from sb3_hpo.workers.trial_monitor import TrialMonitor
 from tests.faults.faulty_envs import PACE
 from tests.faults.figures import Figures, Ledger
@@ -227,6 +228,8 @@ def work_in_process(config: StudyConfig) -> None:
     """Do in this process what the command and its worker do in two; the study is complete then."""
     space = prepare(config)
     study = create_or_resume(config, StudyLocation.of(config), space)
+    for trial in study.get_trials(states=(TrialState.RUNNING,)):  # nobody runs them any more
+        handle_loss(study, trial)
     watch = TrialMonitor(config)
     objective = Objective(config, space.sample, on_step=watch.on_step)
     assert run_loop(study, objective, config, watch, "here:0:1") is None
