@@ -65,6 +65,7 @@ class Progress:
         self._live: Live | None = None
         if console.is_terminal:  # it shows something from its first moment on
             self._live = Live(self._view(trials), console=console, auto_refresh=False)
+        self._width = console.width
 
     def __enter__(self) -> Progress:
         if self._live is not None:
@@ -84,6 +85,8 @@ class Progress:
     def tick(self) -> None:
         """Show what is new."""
         trials = trials_of(self._study)
+        if self._live is not None:
+            self._follow_resize(self._live)
         for trial in trials:
             if trial.state.is_finished() and trial.number not in self._told:
                 self._told.add(trial.number)
@@ -91,6 +94,21 @@ class Progress:
                 self._tell(trial)
         if self._live is not None:
             self._live.update(self._view(trials), refresh=True)
+
+    def _follow_resize(self, live: Live) -> None:
+        """Tell rich how many rows its view takes since the terminal became narrower.
+
+        Terminals break lines that are too long by then. Rich would go up as many rows as it has
+        written, and leave the first line standing above the view.
+        """
+        before, self._width = self._width, self._console.width
+        if self._width >= before:
+            return
+        options = self._console.options.update(width=before)
+        lines = self._console.render_lines(live.renderable, options, pad=False)
+        lengths = [sum(segment.cell_length for segment in line) for line in lines]
+        n_rows = sum(max(1, -(-length // self._width)) for length in lengths)
+        live._live_render._shape = (self._width, n_rows)
 
     def _tell(self, trial: FrozenTrial) -> None:
         """Print a line about a finished trial; on a terminal only if it failed."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from io import StringIO
 from typing import Any
 
@@ -199,3 +200,23 @@ def test_progress_on_terminal_shows_its_view_before_the_first_tick() -> None:
     with Progress(study, 5, console):
         assert "1/5 trials" in file.getvalue()
         assert "0:00 elapsed  time left unknown" in file.getvalue()
+
+
+def test_progress_on_terminal_that_became_narrower_goes_up_over_the_broken_lines() -> None:
+    study, (console, file) = study_of(FINISHED), terminal()
+    with Progress(study, 5, console) as progress:
+        progress.tick()
+        head, bar, running = file.getvalue().rpartition("\x1b[2K")[2].split("\n")
+        assert running == ""
+        assert len(bar) == 60 < len(head)
+        file.seek(0)
+        file.truncate()
+        console.width = len(bar)  # at which a terminal breaks the head
+        progress.tick()
+        n_rows = math.ceil(len(head) / 60) + 2
+        assert file.getvalue().count("\x1b[1A") == n_rows - 1
+        shown = file.getvalue().rpartition("\x1b[2K")[2].count("\n") + 1
+        file.seek(0)
+        file.truncate()
+        progress.tick()
+        assert file.getvalue().count("\x1b[1A") == shown - 1
