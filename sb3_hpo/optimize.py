@@ -150,10 +150,5 @@ def _command(argv: Sequence[str]) -> int:
     return {"join": join, "stop": stop}[str(options.action)](options, Console())
 
 
-def run() -> None:
-    """Run the command and exit: the entry point of the console script."""
-    leave(main())
-
-
 if __name__ == "__main__":
-    run()
+    leave(main())

@@ -36,6 +36,7 @@ PROGRAM = Program(
     "--storage STORAGE [--study-name NAME] [--top K] [--seeds N] [options]",
     "Train a study's best trials again from fresh seeds. For a study that sb3_hpo has not made, "
     "say how it was trained: --algo, --env, --n-timesteps, --space.",
+    searches=False,
 )
 
 

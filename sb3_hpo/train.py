@@ -100,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _command(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m sb3_hpo.train",
+        prog="sb3-hpo train",
         description="Train a recipe again, from fresh seeds, and judge its policies.",
     )
     parser.add_argument("recipe", type=Path, help=f"{BEST} of a study, or its run folder")

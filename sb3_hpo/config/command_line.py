@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, get_origin
 import yaml
 
 from sb3_hpo.algorithms.kwargs import merge
+from sb3_hpo.config.fields import group_of
+from sb3_hpo.config.search_config import SearchConfig
 from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.utils.errors import UserError, unknown_name
 from sb3_hpo.utils.files import parse_yaml, read_yaml_mapping
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _FIELDS = StudyConfig.model_fields
+_SEARCH_ALONE = SearchConfig.model_fields.keys() - {
+    name for name, field in _FIELDS.items() if group_of(field) == "space"
+}
 _MAPPINGS = [name for name, field in _FIELDS.items() if get_origin(field.annotation) is dict]
 _LISTS = [name for name, field in _FIELDS.items() if get_origin(field.annotation) is tuple]
 
@@ -37,12 +42,14 @@ class Program:
         usage: What it needs at least.
         description: What it does, in a sentence or two.
         actions: Flags that say what to do instead, with their texts.
+        searches: Whether options that only a search needs are among its own.
     """
 
     name: str
     usage: str
     description: str
     actions: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    searches: bool = True
 
 
 EXAMPLE = "for instance --algo ppo --env Pendulum-v1"
@@ -173,7 +180,7 @@ class _Once(argparse.Action):
 def _build_parser(words: Sequence[str], program: Program) -> _Parser:
     """Build the parser, with one flag for every `--fixed.<name>` among the words."""
     parser = _Parser(
-        prog=f"python -m sb3_hpo.{program.name}",
+        prog=f"sb3-hpo {program.name}",
         usage=f"%(prog)s {program.usage}",
         description=program.description,
         argument_default=argparse.SUPPRESS,
@@ -182,10 +189,12 @@ def _build_parser(words: Sequence[str], program: Program) -> _Parser:
     )
     groups: dict[str, Any] = {}
     for name, field in _FIELDS.items():
-        extra: Any = field.json_schema_extra
-        if extra["group"] not in groups:
-            groups[extra["group"]] = parser.add_argument_group(extra["group"])
-        _add_flag(groups[extra["group"]], name, field)
+        group = group_of(field)
+        if not program.searches and name in _SEARCH_ALONE:
+            continue
+        if group not in groups:
+            groups[group] = parser.add_argument_group(group)
+        _add_flag(groups[group], name, field)
     for flag in {word.partition("=")[0] for word in words if "." in word.partition("=")[0]}:
         name, _, path = flag.partition(".")
         if name in map(_flag, _MAPPINGS):

@@ -133,3 +133,9 @@ def changes_value(field: FieldInfo) -> bool:
     """Return whether trial values depend on a field that `option` has declared."""
     extra = field.json_schema_extra
     return isinstance(extra, dict) and bool(extra["changes_value"])
+
+
+def group_of(field: FieldInfo) -> str:
+    """Return the part of `--help` that a field belongs to."""
+    extra = field.json_schema_extra
+    return str(extra["group"]) if isinstance(extra, dict) else ""

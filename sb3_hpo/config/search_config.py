@@ -69,7 +69,7 @@ class SearchConfig(BaseModel):
         "space", "leave a parameter at SB3's default: --drop ent_coef; repeatable", ()
     )
     enqueue: tuple[PathText, ...] = option(
-        "space", "YAML file with hyperparameters to try first, also RL Zoo's; repeatable", (),
+        "search", "YAML file with hyperparameters to try first, also RL Zoo's; repeatable", (),
         changes_value=False,
     )  # fmt: skip
 

@@ -118,7 +118,7 @@ def _command(argv: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m sb3_hpo.doctor",
+        prog="sb3-hpo doctor",
         description="Say what is in a storage and what is wrong with it; repair it with --fix.",
     )
     parser.add_argument("storage", help="run folder, journal file, or URL of a database")

@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _command(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m sb3_hpo.report",
+        prog="sb3-hpo report",
         description="Make report.html and report.md of any study, also of a running one.",
     )
     parser.add_argument("storage", help="run folder, journal file, or URL of a database")

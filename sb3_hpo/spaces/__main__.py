@@ -144,7 +144,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _command(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m sb3_hpo.spaces", description="Show the search space of an algorithm."
+        prog="sb3-hpo spaces", description="Show the search space of an algorithm."
     )
     parser.add_argument("algo", metavar="ALGO", help="algorithm: ppo, sac, ...")
     parser.add_argument("--size", choices=SIZES, default="default", help="(default: default)")
