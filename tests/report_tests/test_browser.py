@@ -106,8 +106,9 @@ def test_report_on_a_narrow_screen_fits_or_scrolls(tmp_path: Path) -> None:
     study = make_study(config, 60)
     page = write_pages(tmp_path, study, config, make_result(study, config), [])[1]
     measure = (
-        "onload = () => { document.title = [innerWidth, document.documentElement.scrollWidth,"
-        " getComputedStyle(document.querySelector('.facts')).gridTemplateColumns] }"
+        "const root = document.documentElement, facts = document.querySelector('.facts');"
+        "setTimeout(() => { document.title = [root.clientWidth, root.scrollWidth,"
+        " getComputedStyle(facts).gridTemplateColumns] }, 8000)"
     )
     page.write_text(page.read_text().replace("</body>", f"<script>{measure}</script></body>"))
     seen = visit(page, tmp_path, 500)  # a window is no narrower
