@@ -13,8 +13,12 @@ if TYPE_CHECKING:
 
     import gymnasium as gym
     from stable_baselines3.common.base_class import BaseAlgorithm
+    from stable_baselines3.common.callbacks import BaseCallback
 
     from sb3_hpo.tuning_result import TuningResult
+
+    Callback = str | Callable[..., BaseCallback]
+    Callbacks = Sequence[Callback | Mapping[Callback, Mapping[str, Any]]]
 
 
 def tune(  # noqa: PLR0913 - each option by its name, for editors and `help`
@@ -41,6 +45,7 @@ def tune(  # noqa: PLR0913 - each option by its name, for editors and `help`
     device: str | None = None,
     n_threads: int = 1,
     exact: bool = False,
+    callbacks: Callbacks = (),
     # evaluation
     n_evaluations: int = 10,
     n_eval_episodes: int = 20,
@@ -106,6 +111,8 @@ def tune(  # noqa: PLR0913 - each option by its name, for editors and `help`
         device: Torch device; default: cpu for vectors, auto for images.
         n_threads: Torch threads of one run.
         exact: Train each run by SB3 alone, bit for bit.
+        callbacks: SB3 callbacks of yours in all runs but those of SB3's default: classes, or
+            `{class: arguments}`; made anew for each run.
         n_evaluations: Evaluations during one training run.
         n_eval_episodes: Episodes of one evaluation, from the same start states for all trials.
         n_eval_envs: Parallel evaluation environments; 0: evaluate in the training ones.

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _FIELDS = StudyConfig.model_fields
 _MAPPINGS = [name for name, field in _FIELDS.items() if get_origin(field.annotation) is dict]
+_FLAGS = {"callbacks": "--callback"}  # the others' are their names
 _LISTS = [name for name, field in _FIELDS.items() if get_origin(field.annotation) is tuple]
 
 
@@ -134,7 +135,7 @@ def _say_unknown(word: str) -> str:
 
 
 def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+    return _FLAGS.get(name, f"--{name.replace('_', '-')}")
 
 
 def _canonical(word: str) -> str:
@@ -211,4 +212,4 @@ def _add_flag(group: Any, name: str, field: Any) -> None:
         group.add_argument(f"{flag}.NAME", metavar="VALUE", help=text)
     else:
         action = "append" if name in _LISTS else _Once
-        group.add_argument(flag, action=action, metavar=metavar, help=text)
+        group.add_argument(flag, dest=name, action=action, metavar=metavar, help=text)
