@@ -60,6 +60,8 @@ def tune(  # noqa: PLR0913 - each option by its name, for editors and `help`
     n_seeds: int = 1,
     batch_trials: int = 1,
     trial_timeout: float | str | None = None,
+    stop_at: float | None = None,
+    stop_after: int | None = None,
     # space
     space: str | Path | Mapping[str, Any] | Callable[..., dict[str, Any]] | None = None,
     space_size: Literal["small", "default", "full"] = "default",
@@ -125,6 +127,8 @@ def tune(  # noqa: PLR0913 - each option by its name, for editors and `help`
         n_seeds: Training seeds of each trial, whose value is their mean.
         batch_trials: Trials of equal structure that a worker trains together.
         trial_timeout: Prune a trial after this long.
+        stop_at: End the search once a trial's value reaches this; the re-evaluation follows.
+        stop_after: End the search after so many finished trials without a better value.
         space: Search space of yours: a function of the trial, a YAML file or its contents.
         space_size: How many dimensions the shipped space has.
         space_prefix: What to leave out at the beginning of a space file's names.

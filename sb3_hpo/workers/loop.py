@@ -28,6 +28,7 @@ from sb3_hpo.utils.errors import StorageError
 from sb3_hpo.utils.formatting import tail
 from sb3_hpo.workers.ask import ask_group
 from sb3_hpo.workers.lost_trials import hand_back, handle_loss
+from sb3_hpo.workers.stop_rules import stop_if_enough
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -116,6 +117,7 @@ def _run_all(
             _on_error(study, trial, outcome, config)
         else:
             _tell(study, trial, outcome)
+            stop_if_enough(study, config)
 
     monitor.begin(study, [trial for group in groups for trial in group])
     rest = deque(groups)
