@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sb3_hpo.tuning_result import TuningResult
 
     Callback = str | Callable[..., BaseCallback]
-    Callbacks = Sequence[Callback | Mapping[Callback, Mapping[str, Any]]]
+    Callbacks = Sequence[Callback | Mapping[Any, Mapping[str, Any]]]
 
 
 def tune(  # noqa: PLR0913 - each option by its name, for editors and `help`

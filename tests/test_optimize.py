@@ -21,6 +21,7 @@ from sb3_hpo.config.study_config import make_config
 from sb3_hpo.optimize import _answer, main
 from sb3_hpo.storages.address import StorageAddress
 from sb3_hpo.storages.study_location import StudyLocation
+from sb3_hpo.train import main as train
 from sb3_hpo.tuning import tune
 from sb3_hpo.utils.errors import UserError
 from sb3_hpo.utils.processes import IN_WORKER
@@ -260,6 +261,11 @@ def test_main_solved_study_is_reevaluated_with_its_callbacks(
     assert "To search on: a larger --stop-at." in output
     assert len(load(tmp_path / "run").trials) == 1
     assert (tmp_path / "notes.txt").read_text().splitlines() == notes
+
+    again = ["run/best.yaml", "--seeds", "1", "--episodes", "2"]
+    assert train([*again, "--trust"]) == 0
+    assert len((tmp_path / "notes.txt").read_text().splitlines()) == 4
+    capsys.readouterr()
 
     assert main([*words, "--stop-at", "-0.000001", "--no-reevaluate"]) == 0
     assert "[4/4]" in capsys.readouterr().out

@@ -10,10 +10,14 @@ from sb3_hpo.results.trials import STOP, STOPPED, count_trials, trials_of
 from sb3_hpo.workers.stop_rules import enough_found, stop_if_enough
 from sb3_hpo.workers.trial_monitor import TrialMonitor
 from tests.support.reevaluations import small_config, study_of
-from tests.workers_tests.test_loop import config, work
+from tests.workers_tests.test_loop import Clock, config, work
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import optuna
+
+    from sb3_hpo.study.objective import Objective
 
 START = datetime(2026, 1, 1)  # noqa: DTZ001 - as Optuna's
 
@@ -94,6 +98,27 @@ def test_worker_ends_the_search_of_all_once_it_has_found_enough(tmp_path: Path) 
     assert study.user_attrs[STOP] == reason
     assert count_trials(trials_of(study)).finished == 1
     assert TrialMonitor(config(tmp_path)).stop_reason(study) == reason  # of any other worker
+
+
+def test_trial_that_runs_when_another_worker_has_found_enough_is_handed_back(
+    tmp_path: Path,
+) -> None:
+    config_ = config(tmp_path, n_trials=9, stop_at=-1)
+
+    class OtherFinds:
+        def __init__(self, objective: Objective) -> None:
+            self.objective = objective
+
+        def run_trials(self, trials: list[optuna.Trial], take: Any) -> None:
+            trials[0].study.add_trial(ended(-0.5, 1))
+            stop_if_enough(trials[0].study, config_)
+            self.objective.run_trials(trials, take)
+
+    study, reason = work(config_, TrialMonitor(config_, clock=Clock(1.0)), wrap=OtherFinds)
+    assert reason == "--stop-at -1 is reached: trial 1 has the value -0.5"
+    first, _, retry = trials_of(study)
+    assert (first.state, first.user_attrs["outcome"]) == (TrialState.FAIL, "interrupted")
+    assert (retry.state, retry.user_attrs["retry_of"]) == (TrialState.WAITING, 0)
 
 
 def test_worker_ends_a_search_that_finds_nothing_better(tmp_path: Path) -> None:
