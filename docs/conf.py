@@ -36,6 +36,7 @@ napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 autodoc_typehints = "none"  # the texts say what is meant; signatures would be lines of types
+autoclass_content = "both"  # arguments are documented where they are taken
 autodoc_member_order = "bysource"
 autodoc_default_options = {"undoc-members": False}
 
@@ -46,8 +47,22 @@ def _write_math(translator: Any, node: Any, *, is_block: bool) -> None:
     raise SkipNode
 
 
+def _prepare_for_napoleon(_app: Any, what: str, *about: Any) -> None:
+    lines: list[str] = about[-1]
+    if what == "class":  # all that a constructor does
+        lines[:] = [line for line in lines if line.strip() != "Prepare."]
+    # napoleon takes what stands before a colon for a type; before a leading one is nothing.
+    if what in ("attribute", "property") and lines:
+        lines[0] = f": {lines[0]}"
+    for n, line in enumerate(lines[:-1]):
+        if line.strip() == "Returns:":
+            text = lines[n + 1].lstrip()
+            lines[n + 1] = f"{lines[n + 1][: -len(text)]}: {text}"
+
+
 def setup(app: Sphinx) -> None:
-    """Add a renderer of formulas that works offline."""
+    """Mend docstrings for napoleon; add a renderer of formulas that works offline."""
+    app.connect("autodoc-process-docstring", _prepare_for_napoleon, priority=400)
     app.add_html_math_renderer(
         "mathml",
         inline_renderers=(lambda tr, node: _write_math(tr, node, is_block=False), None),

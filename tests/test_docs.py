@@ -28,15 +28,19 @@ _BLOCK = re.compile(
 _LANGUAGES = {".py": "python", ".sh": "bash", ".yaml": "yaml", ".yml": "yaml"}
 # Below the options of an example, so that what it says itself counts.
 SHORT = """
-n_timesteps: 2000
+n_timesteps: 1000
 n_trials: 2
 n_workers: 1
 n_eval_episodes: 2
+reevaluate: false
 test_seeds: 2
 test_episodes: 5
 """
 SHORTER = {  # in an example: what takes long, and what is run instead
-    "first_command.sh": [('pip install -c constraints.txt -e ".[report]" && ', "")],
+    "first_command.sh": [
+        ('pip install -c constraints.txt -e ".[report]" && ', ""), ("v1", "v1 --reevaluate")
+    ],
+    "first_study.sh": [("v1", "v1 --reevaluate")],
     "own_script.py": [("learn(10_000", "learn(2_000")],
     "tune_my_env.py": [("tune(", "tune(n_timesteps=2_000, test_episodes=20, ")],
     "more_trials.sh": [("--n-trials 100", "--n-trials 3")],
@@ -54,7 +58,7 @@ SHORTER = {  # in an example: what takes long, and what is run instead
     "cleanrl.sh": [("--n-timesteps 100_000", "--n-timesteps 2_000")],
     "hydra.sh": [("--n-trials 20", "--n-trials 2")],
     "my_study.py": [("learn(20_000", "learn(2_000"), ("n_trials=30", "n_trials=2")],
-    "my_answer.sh": [("--n-timesteps 20_000", "--n-timesteps 2_000 --config short.yaml")],
+    "my_answer.sh": [("20_000", "2_000 --config short.yaml")],
     "my_search.sh": [("--n-timesteps 20_000", "--n-timesteps 2_000")],
 }  # fmt: skip
 
@@ -251,7 +255,7 @@ PRINTED = {
     "answer": {"any_study.sh": r"report\.md"},
     "running": {"config.sh": r"^n_timesteps: 60000$", "join.sh": r"^joining study ppo-",
                 "stop_and_doctor.sh": r"^nothing to repair$"},
-    "batches": {"batches.sh": r"^The answer: "},
+    "batches": {"batches.sh": r"^2 trials finished"},
     "migration": {
         "enqueue_zoo.sh": r"ppo\.yml",
         "zoo_study.sh": r"^The answer: ",
