@@ -14,6 +14,7 @@ from sb3_hpo.utils.console import echo, quiet_optuna, relative_path, run_command
 from sb3_hpo.utils.errors import UserError
 from sb3_hpo.utils.files import format_yaml, write_atomically
 from sb3_hpo.utils.formatting import plural
+from sb3_hpo.utils.notebook_objects import keep_in
 from sb3_hpo.utils.processes import leave
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def run_study(config: StudyConfig, console: Console) -> TuningResult:
         try_model(config, space)
     with location.reserved():
         study = create_or_resume(config, location, space, points)
+        keep_in(location.run_dir, config.plain())
         owns_study = is_owner(study, location)
         if owns_study:
             write_atomically(location.run_dir / CONFIG_FILE, format_yaml(config.plain()))

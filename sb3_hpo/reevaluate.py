@@ -22,6 +22,7 @@ from sb3_hpo.utils.console import echo, quiet_optuna, run_command
 from sb3_hpo.utils.errors import UserError
 from sb3_hpo.utils.files import format_yaml, write_atomically
 from sb3_hpo.utils.formatting import plural
+from sb3_hpo.utils.notebook_objects import FOLDER, search_in
 from sb3_hpo.utils.processes import leave
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def _command(argv: Sequence[str]) -> int:
             "--algo, --env, --n-timesteps and --space"
         )
     run_dir = find_run_dir(storage, study, options.values.get("run_dir"))
+    search_in(run_dir / FOLDER)
     _check_trusted(study, stored or {}, options.values, run_dir)
     config = options.config(stored)
     if options.print_config:

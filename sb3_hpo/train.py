@@ -24,6 +24,7 @@ from sb3_hpo.results.reevaluation_runs import (
 from sb3_hpo.results.study_result import read_test
 from sb3_hpo.utils.console import echo, relative_path, run_command
 from sb3_hpo.utils.errors import UserError
+from sb3_hpo.utils.notebook_objects import FOLDER, search_in
 from sb3_hpo.utils.processes import leave
 
 if TYPE_CHECKING:
@@ -115,6 +116,7 @@ def _command(argv: Sequence[str]) -> int:
     if arguments.seeds < 1:
         raise UserError(f"seeds: `seeds >= 1` must hold, but got {arguments.seeds}")
     recipe, out = read_recipe(path), arguments.out or path.parent / "retrained"
+    search_in(path.parent / FOLDER)
     recipe.check_trusted(trust=arguments.trust)
     console = Console()
     tested, ended = train_recipe(

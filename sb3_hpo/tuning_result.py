@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sb3_hpo.algorithms.registry import load_algorithm
@@ -17,13 +18,13 @@ from sb3_hpo.results.reevaluation_runs import (
     ReevaluationLog,
 )
 from sb3_hpo.results.study_result import read_result
-from sb3_hpo.results.trials import CONFIG, record_of, trials_of
+from sb3_hpo.results.trials import CONFIG, best_trials, record_of, trials_of
 from sb3_hpo.storages.existing import find_run_dir, find_study
 from sb3_hpo.utils.errors import UserError, check_installed
+from sb3_hpo.utils.notebook_objects import FOLDER, search_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     import optuna
     import pandas as pd
@@ -38,7 +39,7 @@ _NO_CAP = 10_000_000  # steps: a person who plays an episode wants its end
 _UNTESTED = "the answer has not been tested: `python -m sb3_hpo.reevaluate` leaves its policy"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TuningResult:
     """A study after its search.
 
@@ -60,6 +61,7 @@ class TuningResult:
         Raises:
             UserError: There is no study.
         """
+        search_in(Path(run_dir) / FOLDER)
         study = find_study(str(run_dir))
         return cls(study, find_run_dir(str(run_dir), study, str(run_dir)), exit_status=0)
 
@@ -165,19 +167,28 @@ class TuningResult:
         ]  # fmt: skip
         return _frame(["of", "seed", "value", "steps", "seconds"], rows)
 
+    def __repr__(self) -> str:
+        """Return the answer in a line."""
+        return f"TuningResult({self._said()})"
+
     def _repr_html_(self) -> str:
-        """Return the answer in two lines, for notebooks."""
+        """Return the answer for notebooks."""
+        return f"<div>{escape(self._said())}</div>"
+
+    def _said(self) -> str:
+        if not best_trials(self.study, 1):
+            return f"study {self.study.study_name}: no trial has a value"
         tested = self.reevaluated
         if tested is None:
-            said = "Not re-evaluated: a trial value is the luckiest of many noisy scores."
-        else:
-            ends = tested.iqm.interval
-            between = "" if ends is None else f" (95 %: {ends[0]:,.1f} to {ends[1]:,.1f})"
-            said = (
-                f"IQM {tested.iqm.value:,.1f}{between}, worst seed {tested.worst:,.1f}, "
-                f"{len(tested.runs)} fresh seeds"
+            return (
+                f"{self.best.title}: not re-evaluated, so that its value is the luckiest of many"
             )
-        return f"<div><b>{escape(self.best.title)}</b><br>{escape(said)}</div>"
+        ends = tested.iqm.interval
+        between = "" if ends is None else f" (95 %: {ends[0]:,.1f} to {ends[1]:,.1f})"
+        return (
+            f"{self.best.title}: IQM {tested.iqm.value:,.1f}{between}, worst seed "
+            f"{tested.worst:,.1f}, {len(tested.runs)} fresh seeds"
+        )
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -92,11 +92,10 @@ def test_result_has_the_answer_and_what_it_is_worth(result: TuningResult) -> Non
     assert tested is not None
     assert tested.iqm.value == pytest.approx(result.best.reevaluated["iqm"])
     assert len(tested.runs) == 3
-    html = result._repr_html_()
-    assert html.startswith(
-        f"<div><b>PPO on CartPole-v1, trial {result.best.trial} of study golden"
-    )
-    assert "worst seed" in html
+    said = f"PPO on CartPole-v1, trial {result.best.trial} of study golden: IQM "
+    assert result._repr_html_().startswith(f"<div>{said}")
+    assert repr(result).startswith(f"TuningResult({said}")
+    assert "worst seed" in repr(result)
 
 
 def test_result_policy_plays_in_its_environment(result: TuningResult) -> None:

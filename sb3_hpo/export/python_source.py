@@ -9,6 +9,8 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sb3_hpo.utils.notebook_objects import FOLDER, NOTEBOOK
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -108,6 +110,9 @@ class Names:
             An expression for it.
         """
         module, _, path = reference.rpartition(":")
+        if module == NOTEBOOK:
+            folder = f'{self.name("pathlib:Path")}(__file__).with_name("{FOLDER}")'
+            return f'{self.name("pickle:load")}(({folder} / "{path}.pkl").open("rb"))'
         # torch.nn has the classes of all its modules.
         module = self.module(re.sub(r"^torch\.nn\.modules\..*", "torch.nn", module))
         name = path.partition(".")[0]

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sb3_hpo.utils import notebook_objects
 from sb3_hpo.utils.errors import UserError, one_line, unknown_name
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ def reference(target: Any) -> str:
             itself.
 
     Returns:
-        `module:name`, or `/path/script.py:name` for what the running script or a file defines.
+        `module:name`; `/path/script.py:name` for what the running script or a file defines;
+        `notebook:name` for what an interactive session does, which is pickled.
 
     Raises:
         UserError: The object cannot be imported by another process (a lambda, a local class).
@@ -38,8 +40,12 @@ def reference(target: Any) -> str:
     """
     if isinstance(target, str):
         return target
+    if (loaded := getattr(target, "__dict__", {}).get(notebook_objects.REFERENCE)) is not None:
+        return str(loaded)
     module = getattr(target, "__module__", None)
     name = getattr(target, "__qualname__", None)
+    if name is not None and notebook_objects.is_interactive(target):
+        return notebook_objects.keep(target)
     if isinstance(target, partial):
         raise UserError(
             f"{target!r} cannot be imported by a worker process: define a function at the top "
@@ -57,13 +63,7 @@ def reference(target: Any) -> str:
             "define it at the top level of a module or script and pass that"
         )
     if module == "__main__":
-        script = getattr(sys.modules["__main__"], "__file__", None)
-        if script is None:
-            raise UserError(
-                f"{name!r} is defined in an interactive session, where worker processes cannot "
-                "find it: move it into a .py file and import it from there"
-            )
-        return f"{Path(script).resolve()}:{name}"
+        return f"{Path(sys.modules['__main__'].__file__ or '').resolve()}:{name}"
     if module.startswith(FILE_PREFIX):  # a name that only this process knows
         return f"{sys.modules[module].__file__}:{name}"
     return f"{module}:{name}"
@@ -73,7 +73,8 @@ def load_reference(text: str) -> Any:
     """Import the object that a reference names.
 
     Args:
-        text: `package.module:name`, `path/to/file.py:name`; the name may be dotted.
+        text: `package.module:name`, `path/to/file.py:name`, where the name may be dotted; or
+            what `reference` made of an object of a notebook.
 
     Raises:
         UserError: The text has no colon, or the module, file or name does not exist.
@@ -81,6 +82,8 @@ def load_reference(text: str) -> Any:
     module_name, colon, name = text.rpartition(":")
     if not colon or not module_name or not name:
         raise UserError(f"{text!r} must have the form package.module:name or file.py:name")
+    if module_name == notebook_objects.NOTEBOOK:
+        return notebook_objects.load(name)
     module = import_module(module_name)
     target: Any = module
     for part in name.split("."):

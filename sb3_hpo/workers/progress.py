@@ -29,6 +29,7 @@ from sb3_hpo.results.trials import (
 )
 from sb3_hpo.utils.console import echo
 from sb3_hpo.utils.formatting import plural, printable
+from sb3_hpo.workers.notebook_view import NotebookView
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,8 +63,10 @@ class Progress:
         self._told = {trial.number for trial in trials if trial.state.is_finished()}
         self._n_before = self._n_finished = count_trials(trials).finished
         self._steps_before = _steps(trials)
-        self._live: Live | None = None
-        if console.is_terminal:  # it shows something from its first moment on
+        self._live: Live | NotebookView | None = None
+        if console.is_jupyter:
+            self._live = NotebookView(self._view(trials))
+        elif console.is_terminal:  # it shows something from its first moment on
             self._live = Live(self._view(trials), console=console, auto_refresh=False)
         self._width = console.width
 
@@ -85,7 +88,7 @@ class Progress:
     def tick(self) -> None:
         """Show what is new."""
         trials = trials_of(self._study)
-        if self._live is not None:
+        if isinstance(self._live, Live):
             self._follow_resize(self._live)
         for trial in trials:
             if trial.state.is_finished() and trial.number not in self._told:

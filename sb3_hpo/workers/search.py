@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sb3_hpo.algorithms.trust import strangers
@@ -24,6 +25,7 @@ from sb3_hpo.study.preflight import prepare
 from sb3_hpo.utils.console import echo, relative_path
 from sb3_hpo.utils.errors import UserError
 from sb3_hpo.utils.formatting import plural
+from sb3_hpo.utils.notebook_objects import FOLDER, search_in
 from sb3_hpo.utils.processes import n_cores
 from sb3_hpo.workers.loop import trials_together
 from sb3_hpo.workers.lost_trials import take_back_orphans
@@ -159,6 +161,7 @@ def join(options: Options, console: Console) -> int:
         "study_name": found.study_name,
         "run_dir": str(find_run_dir(storage, found, options.values.get("run_dir"))),
     }
+    search_in(Path(here["run_dir"]) / FOLDER)
     own = {"n_workers": None, "timeout": None} | options.values | here
     config = replace(options, values=own).config(stored)
     config = config.model_copy(update={"storage": address.text})

@@ -86,12 +86,6 @@ def in_main(monkeypatch: pytest.MonkeyPatch, file: Path | None) -> type:
     return task
 
 
-def test_reference_interactive_session_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    task = in_main(monkeypatch, None)
-    with pytest.raises(UserError, match=r"'Task' is defined in an interactive session.*\.py file"):
-        reference(task)
-
-
 def test_reference_running_script_is_its_file(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -1,0 +1,65 @@
+"""The notebook of the docs, executed by a real kernel."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import nbformat
+import pytest
+from jupyter_client.manager import AsyncKernelManager
+from nbclient import NotebookClient
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NOTEBOOK = Path(__file__).parents[1] / "docs/tuning_in_a_notebook.ipynb"
+
+
+def read() -> Any:
+    return nbformat.read(NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]
+
+
+def texts(notebook: Any) -> Iterator[str]:
+    for cell in notebook.cells:
+        for output in cell.get("outputs", ()):
+            yield output.get("text") or output.get("data", {}).get("text/plain", "")
+            yield output.get("data", {}).get("text/html", "")
+
+
+def execute(notebook: Any, folder: Path) -> None:
+    kernel = AsyncKernelManager(kernel_name="python3")
+    assert kernel.kernel_spec is not None
+    kernel.kernel_spec.argv[0] = sys.executable
+    NotebookClient(
+        notebook, km=kernel, timeout=300, resources={"metadata": {"path": str(folder)}}
+    ).execute()
+
+
+@pytest.mark.slow
+def test_notebook_runs_as_it_is_printed(tmp_path: Path) -> None:
+    notebook = read()
+    for cell in notebook.cells:
+        cell.source = cell.source.replace("n_timesteps=8_000", "n_timesteps=2_000")
+    execute(notebook, tmp_path)
+    shown = "\n".join(texts(notebook))
+    assert "4/4 trials" in shown  # the last view of the search, which was replaced in place
+    assert "<div>PPO on notebook:LightPendulum-" in shown
+    assert "IQM -" in shown
+    assert "one episode: -" in shown
+    kept = (tmp_path / "light_pendulum/objects").iterdir()
+    assert {path.stem.partition("-")[0] for path in kept} == {"LightPendulum", "space"}
+
+
+def test_notebook_of_the_docs_was_executed_without_an_error() -> None:
+    notebook = read()
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    outputs = [output for cell in cells for output in cell.outputs]
+    assert {output.output_type for output in outputs} <= {
+        "stream",
+        "display_data",
+        "execute_result",
+    }
+    assert any("IQM" in text for text in texts(notebook))
