@@ -1,8 +1,8 @@
-.PHONY: check format lint types layers test faults equality
+.PHONY: check format lint types layers docs test faults equality
 
 PYTHON ?= python
 
-check: lint types layers test
+check: lint types layers docs test
 
 format:
 	$(PYTHON) -m ruff format .
@@ -17,6 +17,10 @@ types:
 
 layers:
 	$(PYTHON) -c "from importlinter.cli import lint_imports_command; lint_imports_command()"
+
+# Needs no network; a warning is an error.
+docs:
+	$(PYTHON) -m sphinx -W --keep-going -q -b html docs docs/_build
 
 test:
 	$(PYTHON) -m pytest --numprocesses 2 --dist worksteal --cov --cov-report=term
