@@ -196,7 +196,7 @@ def test_options_in_pages_exist() -> None:
     options = {f"--{name.replace('_', '-')}" for name in StudyConfig.model_fields}
     options |= {f"--no-{name.replace('_', '-')}" for name in StudyConfig.model_fields}
     commands = {"--config", "--print-config", "--join", "--stop", "--help", "--fix", "--yaml",
-                "--seeds", "--episodes", "--size"}  # fmt: skip
+                "--seeds", "--episodes", "--size", "--callback"}  # fmt: skip
     others = {  # of RL Zoo, CleanRL, Hydra
         *("--max-total-trials", "--n-jobs", "--eval-episodes", "--gym-packages", "--conf-file"),
         *("--no-optim-plots", "--env-id", "--total-timesteps", "--num-envs", "--num-steps"),
