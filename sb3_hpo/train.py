@@ -58,10 +58,12 @@ def train_recipe(
         UserError: The algorithm or the environment is not there, or an option is wrong.
     """
     from sb3_hpo.envs.problem import probe_env
+    from sb3_hpo.training.callbacks import make_callbacks
     from sb3_hpo.training.models import check_problem
 
     config = _config(recipe, options)
     check_problem(config, probe_env(config))
+    make_callbacks(config)  # what is wrong with them is better told before than of each run
     candidate = Candidate(trial=recipe.trial, kwargs=recipe.kwargs, trial_value=recipe.trial_value)
     requests = [
         make_request(config, "test", candidate, _FIRST_SEED_INDEX + i) for i in range(n_seeds)

@@ -13,8 +13,12 @@ if TYPE_CHECKING:
 
     import gymnasium as gym
     from stable_baselines3.common.base_class import BaseAlgorithm
+    from stable_baselines3.common.callbacks import BaseCallback
 
     from sb3_hpo.tuning_result import TuningResult
+
+    Callback = str | Callable[..., BaseCallback]
+    Callbacks = Sequence[Callback | Mapping[Any, Mapping[str, Any]]]
 
 
 def tune(  # noqa: PLR0913 - each option by its name, for editors and `help`
@@ -41,6 +45,7 @@ def tune(  # noqa: PLR0913 - each option by its name, for editors and `help`
     device: str | None = None,
     n_threads: int = 1,
     exact: bool = False,
+    callbacks: Callbacks = (),
     # evaluation
     n_evaluations: int = 10,
     n_eval_episodes: int = 20,
@@ -55,6 +60,8 @@ def tune(  # noqa: PLR0913 - each option by its name, for editors and `help`
     n_seeds: int = 1,
     batch_trials: int = 1,
     trial_timeout: float | str | None = None,
+    stop_at: float | None = None,
+    stop_after: int | None = None,
     # space
     space: str | Path | Mapping[str, Any] | Callable[..., dict[str, Any]] | None = None,
     space_size: Literal["small", "default", "full"] = "default",
@@ -106,6 +113,8 @@ def tune(  # noqa: PLR0913 - each option by its name, for editors and `help`
         device: Torch device; default: cpu for vectors, auto for images.
         n_threads: Torch threads of one run.
         exact: Train each run by SB3 alone, bit for bit.
+        callbacks: SB3 callbacks of yours in all runs but those of SB3's default: classes, or
+            `{class: arguments}`; made anew for each run.
         n_evaluations: Evaluations during one training run.
         n_eval_episodes: Episodes of one evaluation, from the same start states for all trials.
         n_eval_envs: Parallel evaluation environments; 0: evaluate in the training ones.
@@ -118,6 +127,8 @@ def tune(  # noqa: PLR0913 - each option by its name, for editors and `help`
         n_seeds: Training seeds of each trial, whose value is their mean.
         batch_trials: Trials of equal structure that a worker trains together.
         trial_timeout: Prune a trial after this long.
+        stop_at: End the search once a trial's value reaches this; the re-evaluation follows.
+        stop_after: End the search after so many finished trials without a better value.
         space: Search space of yours: a function of the trial, a YAML file or its contents.
         space_size: How many dimensions the shipped space has.
         space_prefix: What to leave out at the beginning of a space file's names.

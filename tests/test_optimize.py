@@ -21,6 +21,7 @@ from sb3_hpo.config.study_config import make_config
 from sb3_hpo.optimize import _answer, main
 from sb3_hpo.storages.address import StorageAddress
 from sb3_hpo.storages.study_location import StudyLocation
+from sb3_hpo.train import main as train
 from sb3_hpo.tuning import tune
 from sb3_hpo.utils.errors import UserError
 from sb3_hpo.utils.processes import IN_WORKER
@@ -200,3 +201,79 @@ def _trials(run_dir: Path) -> list[optuna.trial.FrozenTrial]:
     if not (run_dir / "config.yaml").exists():
         return []
     return load(run_dir).trials
+
+
+OWN_CALLBACKS = """
+from pathlib import Path
+
+from stable_baselines3.common.callbacks import BaseCallback
+
+
+class Notes(BaseCallback):
+    def __init__(self, path):
+        super().__init__()
+        self.path = path
+
+    def _on_step(self):
+        return True
+
+    def _on_training_end(self):
+        with Path(self.path).open("a") as file:
+            print(self.model.seed, self.num_timesteps, file=file)
+
+
+class Breaks(BaseCallback):
+    def _on_step(self):
+        raise KeyError("no such layer")
+"""
+
+
+@pytest.mark.slow
+def test_main_solved_study_is_reevaluated_with_its_callbacks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.py").write_text(OWN_CALLBACKS)
+    words = [word for word in TINY if word != "--no-reevaluate"]
+    words += ["--run-dir", "run", "--pruner", "none", "--test-seeds", "2", "--test-episodes", "2",
+              "--n-workers", "1", "--callback", "mine.py:Notes: {path: notes.txt}"]  # fmt: skip
+    assert main([*words, "--stop-at", "-100"]) == 0
+    output = " ".join(capsys.readouterr().out.split())
+    assert "[1/4] trial 0: value -" in output
+    assert "The search ends: --stop-at -100 is reached: trial 0 has the value -" in output
+    assert "proves nothing alone: the re-evaluation trains the best trials again" in output
+    assert output.count("callbacks of yours are for one run at a time") == 1
+    assert len(load(tmp_path / "run").trials) == 1
+    # A trial and two seeds of the winner; SB3's default has none.
+    notes = (tmp_path / "notes.txt").read_text().splitlines()
+    assert [line.split()[1] for line in notes] == ["640"] * 3
+    assert len({line.split()[0] for line in notes}) == 3
+    logged = (tmp_path / "run" / "reevaluation.jsonl").read_text().splitlines()
+    runs = [yaml.safe_load(line) for line in logged if '"stage": "test"' in line]
+    assert sorted(str(run["trial"]) for run in runs) == ["0", "0", "None", "None"]
+    best = yaml.safe_load((tmp_path / "run" / "best.yaml").read_text())
+    assert best["training"]["callbacks"] == [{"mine.py:Notes": {"path": "notes.txt"}}]
+    assert 'Notes(path="notes.txt")' in (tmp_path / "run" / "train_best.py").read_text()
+    assert "mine.Notes" in (tmp_path / "run" / "zoo.yml").read_text()
+
+    assert main([*words, "--stop-at", "-100"]) == 0  # nothing is searched or trained again
+    output = " ".join(capsys.readouterr().out.split())
+    assert "The search ends: --stop-at -100 is reached: trial 0" in output
+    assert "To search on: a larger --stop-at." in output
+    assert len(load(tmp_path / "run").trials) == 1
+    assert (tmp_path / "notes.txt").read_text().splitlines() == notes
+
+    again = ["run/best.yaml", "--seeds", "1", "--episodes", "2"]
+    assert train([*again, "--trust"]) == 0
+    assert len((tmp_path / "notes.txt").read_text().splitlines()) == 4
+    capsys.readouterr()
+
+    assert main([*words, "--stop-at", "-0.000001", "--no-reevaluate"]) == 0
+    assert "[4/4]" in capsys.readouterr().out
+    assert len(load(tmp_path / "run").trials) == 4
+    assert main(flags_with(words, "--callback", "mine.py:Breaks", "--study-name", "b")) == 1
+    assert "KeyError: 'no such layer' at " in capsys.readouterr().out
+
+
+def test_main_callback_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*TINY, "--callback", "tests.support.callbacks:Cuonts"]) == 2
+    assert "callbacks: tests.support.callbacks:Cuonts: unknown name" in capsys.readouterr().err

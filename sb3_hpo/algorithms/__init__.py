@@ -3,7 +3,8 @@
 - `registry`: the algorithms by name
 - `constructor`: what an algorithm's constructor takes, and SB3's defaults
 - `kwargs`: keyword arguments as plain values, and back
+- `callbacks`: the user's SB3 callbacks as plain values
 - `trust`: which objects files and studies may name
 """
 
-__all__ = ["constructor", "kwargs", "registry", "trust"]
+__all__ = ["callbacks", "constructor", "kwargs", "registry", "trust"]

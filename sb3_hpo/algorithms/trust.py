@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sb3_hpo.algorithms.callbacks import callback_entries
 from sb3_hpo.algorithms.kwargs import CALLS
 from sb3_hpo.utils.errors import UserError
 from sb3_hpo.utils.import_strings import ENV_ID, load_reference, reference
@@ -34,7 +35,8 @@ _KINDS = {  # by name: reports, which need no torch, read recipes
     "torch.optim.optimizer:Optimizer",
     *CALLS,
 }
-_NAMING = ("algo", "env", "wrapper", "space", "score", "sampler", "pruner")  # options
+# Options; `callbacks` is another, whose names have arguments below them.
+_NAMING = ("algo", "env", "wrapper", "space", "score", "sampler", "pruner")
 
 
 def named_modules(options: Mapping[str, Any]) -> frozenset[str] | None:
@@ -93,10 +95,12 @@ def strangers(values: Any, named: Collection[str] = ()) -> list[str]:
         values: As for `check_trusted`.
         named: As for `check_trusted`.
     """
+    # SB3's, too: with arguments of a stranger's they write files where they are told to.
+    callbacks = _callbacks(values) if isinstance(values, dict) else ()
     return [
         name
         for name in _names(values)
-        if not _is_library(_module(name)) and _module(name) not in named
+        if _module(name) not in named and (not _is_library(_module(name)) or name in callbacks)
     ]
 
 
@@ -112,6 +116,11 @@ def _references(options: Mapping[str, Any]) -> Iterator[str]:
         for item in value if isinstance(value, list | tuple) else [value]:
             if (isinstance(item, str) and ":" in item) or callable(item):
                 yield reference(item)
+    yield from _callbacks(options)
+
+
+def _callbacks(options: Mapping[str, Any]) -> list[str]:
+    return [name for entry in callback_entries(options.get("callbacks", ())) for name in entry]
 
 
 def _described(values: Any, *, is_class: bool = False) -> Iterator[str]:

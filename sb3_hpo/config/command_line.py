@@ -30,6 +30,7 @@ _SEARCH_ALONE = SearchConfig.model_fields.keys() - {
     name for name, field in _FIELDS.items() if group_of(field) == "space"
 }
 _MAPPINGS = [name for name, field in _FIELDS.items() if get_origin(field.annotation) is dict]
+_FLAGS = {"callbacks": "--callback"}  # the others' are their names
 _LISTS = [name for name, field in _FIELDS.items() if get_origin(field.annotation) is tuple]
 
 
@@ -141,7 +142,7 @@ def _say_unknown(word: str) -> str:
 
 
 def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+    return _FLAGS.get(name, f"--{name.replace('_', '-')}")
 
 
 def _canonical(word: str) -> str:
@@ -220,4 +221,4 @@ def _add_flag(group: Any, name: str, field: Any) -> None:
         group.add_argument(f"{flag}.NAME", metavar="VALUE", help=text)
     else:
         action = "append" if name in _LISTS else _Once
-        group.add_argument(flag, action=action, metavar=metavar, help=text)
+        group.add_argument(flag, dest=name, action=action, metavar=metavar, help=text)

@@ -16,6 +16,7 @@ from pydantic import (
     ValidationInfo,
 )
 
+from sb3_hpo.algorithms.callbacks import callback_entries
 from sb3_hpo.algorithms.kwargs import deserialize_kwargs, serialize_kwargs
 from sb3_hpo.algorithms.registry import ALGORITHMS, resolve_alias
 from sb3_hpo.algorithms.trust import may_import
@@ -118,6 +119,7 @@ Pruner = Annotated[str, BeforeValidator(_own_or("pruner", PRUNERS))]
 Algorithm = Annotated[Reference, AfterValidator(_check_algo)]
 Score = Annotated[Reference, AfterValidator(_check_score)]
 Kwargs = Annotated[dict[str, Any], AfterValidator(_kwargs)]
+Callbacks = Annotated[tuple[dict[str, Kwargs], ...], BeforeValidator(callback_entries)]
 Plain = Annotated[dict[str, Any], AfterValidator(_plain)]
 
 

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, NonNegativeInt, PositiveInt, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    FiniteFloat,
+    NonNegativeInt,
+    PositiveInt,
+    model_validator,
+)
 
 from sb3_hpo.config.fields import (
     PRUNERS,
@@ -52,6 +59,14 @@ class SearchConfig(BaseModel):
     trial_timeout: Seconds | None = option(
         "search", "prune a trial after this long: 90, 5m", None, changes_value=False
     )
+    stop_at: FiniteFloat | None = option(
+        "search", "end the search once a trial's value reaches this; the re-evaluation follows",
+        None, changes_value=False,
+    )  # fmt: skip
+    stop_after: PositiveInt | None = option(
+        "search", "end the search after so many finished trials without a better value", None,
+        changes_value=False,
+    )  # fmt: skip
     space_prefix: tuple[str, ...] = option(
         "space", "leave this out at the beginning of a space file's names; repeatable", (),
         changes_value=False,

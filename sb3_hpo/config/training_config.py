@@ -9,12 +9,15 @@ from pydantic import (
     ConfigDict,
     NonNegativeInt,
     PositiveInt,
+    SerializerFunctionWrapHandler,
+    model_serializer,
     model_validator,
 )
 
 from sb3_hpo.algorithms.registry import ALGORITHMS, find_algorithm, resolve_alias
 from sb3_hpo.config.fields import (
     Algorithm,
+    Callbacks,
     Kwargs,
     Reference,
     Steps,
@@ -76,6 +79,12 @@ class TrainingConfig(BaseModel):
         "train each run by SB3 alone, bit for bit; without it, equal up to rounding and faster",
         False,
     )
+    callbacks: Callbacks = option(
+        "model",
+        "SB3 callback of yours in all runs but those of SB3's default: package.module:Class "
+        '(file.py:Class), or with arguments "file.py:Class: {every: 100}"; repeatable',
+        (),
+    )
     n_evaluations: PositiveInt = option("evaluation", "evaluations during one training run", 10)
     n_eval_episodes: PositiveInt = option(
         "evaluation", "episodes of one evaluation; the same start states for all trials", 20
@@ -113,13 +122,21 @@ class TrainingConfig(BaseModel):
         filled.setdefault("n_eval_envs", min(int(episodes), 32) if episodes.isdecimal() else 1)
         return filled
 
+    @model_serializer(mode="wrap")
+    def _leave_out_no_callbacks(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Write what earlier versions have written, whose studies and runs are gone on with."""
+        values: dict[str, Any] = serialize(self)
+        if not values.get("callbacks"):
+            values.pop("callbacks", None)
+        return values
+
     def training_identity(self) -> dict[str, Any]:
         """Return the plain values of everything that one run's numbers depend on."""
         values = self.model_dump(mode="json")
         identity = {
             name: values[name]
             for name, field in TrainingConfig.model_fields.items()
-            if changes_value(field)
+            if name in values and changes_value(field)
         }
         # How many environments evaluate does not matter; whether training's own ones do, does.
         return identity | {"n_eval_envs": min(self.n_eval_envs, 1)}

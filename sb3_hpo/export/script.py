@@ -37,7 +37,7 @@ if __name__ == "__main__":
     model = $algorithm(
         $arguments,
     )
-    model.learn($n_timesteps)
+    model.learn($n_timesteps$callbacks)
     model.save("trained_model")
 
     $evaluation
@@ -84,6 +84,7 @@ def training_script(recipe: Recipe, policy: str, device: str) -> str:
         "algorithm": names.name(find_algorithm(config.algo).reference),
         "arguments": ",\n        ".join(arguments),
         "n_timesteps": config.n_timesteps,
+        "callbacks": _callbacks(config, names),
         "evaluation": "\n    ".join(_evaluation(config, names)),
         "measured": expression(config.metric or "return", names.name),
     }
@@ -126,6 +127,15 @@ def _made_env(config: TrainingConfig, names: Names) -> str:
     for wrapper in config.wrapper:
         made = f"{names.name(wrapper)}({made})"
     return made
+
+
+def _callbacks(config: TrainingConfig, names: Names) -> str:
+    made = [
+        f"{names.name(name)}({', '.join(_keywords(kwargs, names))})"
+        for entry in config.callbacks
+        for name, kwargs in entry.items()
+    ]
+    return f", callback=[{', '.join(made)}]" if made else ""
 
 
 def _training_envs(recipe: Recipe, names: Names) -> list[str]:

@@ -38,6 +38,8 @@ def zoo_yaml(recipe: Recipe, policy: str, device: str) -> str:
     config = recipe.config
     entry = _Entry({"n_timesteps": config.n_timesteps, "n_envs": config.n_envs, "policy": policy})
     env = entry.add_environment(config)
+    for name, arguments in (pair for item in config.callbacks for pair in item.items()):
+        entry.add_callback(name, arguments)
     for key, value in recipe.kwargs.items():
         entry.add_argument(key, value)
     if config.algo not in ALGORITHMS or find_algorithm(config.algo).needs_action_masks:
@@ -100,6 +102,15 @@ class _Entry:
         if config.vec_env != "dummy":
             self.flags += ["--vec-env", config.vec_env]
         return name
+
+    def add_callback(self, name: str, arguments: dict[str, Any]) -> None:
+        """Add a callback, or say that its arguments cannot be written down there."""
+        if not _is_plain(arguments):
+            self.missing.append(f"read the callback {name} {arguments}; it is left out here")
+            return
+        module, _, path = name.rpartition(":")
+        dotted = f"{self.names.module(module)}.{path}"
+        self.values.setdefault("callback", []).append({dotted: arguments} if arguments else dotted)
 
     def add_argument(self, key: str, value: Any) -> None:
         """Add an argument of the algorithm in RL Zoo's words, or say that it has none for it."""

@@ -140,7 +140,7 @@ def _describe(
     if record.outcome != "finished":
         return f"{who}: {record.outcome} ({record.reason}), {cost}"
     value = race_score(run, config) if run.final is None else run.final.value
-    return f"{who}: {value:.1f}, {cost}"
+    return f"{who}: {value:.1f}, {cost}{f'; {record.reason}' * bool(record.reason)}"
 
 
 def _describe_running(running: Sequence[tuple[list[ReevaluationRequest], int]]) -> str:

@@ -120,7 +120,7 @@ def lines_of_test(tested: TestResult) -> list[str]:
             f"{count(*tested.n_episodes)} other episode{'s' * (tested.n_episodes[1] != 1)} each"
         ),
         (
-            f"  IQM {_estimate(tested.iqm)}, mean {number(tested.mean)}, "
+            f"  IQM {_estimate(tested.iqm)}, median {number(tested.median)}, "
             f"worst seed {number(tested.worst)}"
         ),
     ]

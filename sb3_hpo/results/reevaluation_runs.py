@@ -67,12 +67,12 @@ def training_config(config: Config, candidate: Candidate) -> Config:
         For trials the configuration as it is. For the baseline what belongs to the problem: the
         environment with its wrappers and stacked frames, hindsight, the policy that was named,
         the budget, the evaluation. What is tuning is left out: one environment, as SB3 makes it,
-        no VecNormalize, no `policy_kwargs`.
+        no VecNormalize, no `policy_kwargs`, no callbacks.
     """
     if not candidate.is_baseline:
         return config
     plain = {"n_envs": 1, "vec_env": "dummy", "normalize": False, "policy_kwargs": {}}
-    return config.model_copy(update=plain)
+    return config.model_copy(update={**plain, "callbacks": ()})
 
 
 @dataclass(frozen=True, kw_only=True)

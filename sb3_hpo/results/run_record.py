@@ -46,7 +46,7 @@ class RunRecord:
     Attributes:
         seed: The training seed.
         outcome: How the run ended; `dropped` means that the caller asked to.
-        reason: Why, in words, unless it finished.
+        reason: Why, in words; of a run that finished only where a callback ended its training.
         evaluations: The learning curve, in time order.
         n_steps: Environment steps spent on training.
         n_updates: SB3's own count of updates; 0 means that nothing was learned.

@@ -151,9 +151,9 @@ def check_same(config: StudyConfig, study: optuna.Study) -> None:
     before = make_config(study.user_attrs[CONFIG], imports=False).identity()
     now = config.identity()
     differences = [
-        f"{key}: {before.get(key)!r} in the study, {now[key]!r} now"
-        for key in now
-        if before.get(key) != now[key]
+        f"{key}: {before.get(key)!r} in the study, {now.get(key)!r} now"
+        for key in before | now
+        if before.get(key) != now.get(key)
     ]
     if differences:
         raise UserError(

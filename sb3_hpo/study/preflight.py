@@ -13,6 +13,7 @@ from sb3_hpo.spaces.bind import bind_space
 from sb3_hpo.spaces.points import draw_at
 from sb3_hpo.study.sampling.grid import choices_of
 from sb3_hpo.study.sampling.optuna_samplers import check_search
+from sb3_hpo.training.callbacks import make_callbacks
 from sb3_hpo.training.models import check_device, check_problem, choose_device, choose_policy
 from sb3_hpo.training.train import build_once
 from sb3_hpo.utils.errors import UserError, check_installed
@@ -65,10 +66,13 @@ def try_model(config: StudyConfig, space: BoundSpace) -> None:
     """Build models, untrained, as the last check before the study is written.
 
     One of a first sample, and one for each choice and each end of a range that the user has made.
+    The callbacks of a run are made, too.
 
     Raises:
-        UserError: The constructor refuses the policy, its arguments, the device or a sample.
+        UserError: The constructor refuses the policy, its arguments, the device or a sample; or
+            there is no such callback.
     """
+    make_callbacks(config)
     try_points(space, lambda kwargs: build_once(config, kwargs))
 
 

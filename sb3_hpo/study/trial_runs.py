@@ -86,7 +86,9 @@ class TrialRuns:
         records = [self.records[seed] for seed in sorted(self.records)]
         if len(records) == 1:
             return records[0]
-        worst = min(records, key=lambda record: _GRAVEST_FIRST.index(record.outcome))
+        worst = min(
+            records, key=lambda one: (_GRAVEST_FIRST.index(one.outcome), one.reason is None)
+        )
         return replace(
             records[0],
             outcome=worst.outcome,

@@ -99,7 +99,8 @@ def try_out(
     Raises:
         UserError: Something is wrong.
     """
-    for name in (config.algo, config.space, config.sampler, config.pruner):
+    callbacks = [name for entry in config.callbacks for name in entry]
+    for name in (config.algo, config.space, config.sampler, config.pruner, *callbacks):
         if isinstance(name, str) and ":" in name:
             begin("import", name)
             load_reference(name)  # a script that tunes as it is imported says so here

@@ -4,6 +4,7 @@
 - `run`: one run from start to end
 - `batch`: runs trained together in one process
 - `batch_checks`: whether runs can be trained together, and what that saves
+- `callbacks`: the user's SB3 callbacks, made for a run
 - `hooks`: what a caller asks for and is told
 - `models`: class, policy, device and threads of a model, and whether it fits the problem
 - `memory`: whether its replay buffer fits into memory
@@ -14,6 +15,7 @@
 __all__ = [
     "batch",
     "batch_checks",
+    "callbacks",
     "evaluation_episodes",
     "evaluator",
     "hooks",

@@ -40,6 +40,8 @@ def check_batch(config: TrainingConfig, n_runs: int) -> None:
     find_learner(load_algorithm(config.algo))
     if n_runs == 1 and config.n_timesteps // config.n_envs < _FEW_STEPS:
         raise CannotBatch("the run is alone and too short to trace its graphs")
+    if config.callbacks:
+        raise CannotBatch("callbacks of yours are for one run at a time")
     if config.her:
         raise CannotBatch("hindsight replay relabels episode by episode")
     if n_runs > 1 and config.n_eval_envs == 0:

@@ -21,6 +21,7 @@ from sb3_hpo.envs.factory import (
 )
 from sb3_hpo.results.run_record import Evaluation, Outcome, RunRecord
 from sb3_hpo.training.batch.structure import CannotBatch
+from sb3_hpo.training.callbacks import make_callbacks
 from sb3_hpo.training.evaluator import (
     Diverged,
     GridEvaluator,
@@ -122,7 +123,7 @@ class Run:
         reason: str | None = None
         try:
             clock.join(self.build(clock.n_runs))
-            self._learn(clock.n_runs)
+            reason = self._learn(clock.n_runs)
         except CannotBatch:
             raise
         except StopRun as stop:
@@ -199,7 +200,12 @@ class Run:
         self._model = model
         return model
 
-    def _learn(self, n_together: int) -> None:
+    def _learn(self, n_together: int) -> str | None:
+        """Train and evaluate; return why the training ended before its time, if a callback did it.
+
+        The policy as it ended then stands for the evaluations that remain: it is what these
+        callbacks leave of this budget.
+        """
         if self._model is None:
             raise RuntimeError("build must come before _learn")
         model, hooks = self._model, self._hooks
@@ -212,23 +218,27 @@ class Run:
             check=lambda: hooks.on_step(model.num_timesteps),
         )
         ours = _GridCallback(evaluator, self._take, self._on_step)
-        callbacks = CallbackList([ours, *hooks.callbacks])
-        try:
-            model.learn(self._config.n_timesteps, callback=callbacks)
+        users = [*make_callbacks(self._config), *hooks.callbacks]
+        try:  # ours last: it evaluates the policy as the others leave it
+            model.learn(self._config.n_timesteps, callback=CallbackList([*users, ours]))
         except (StopRun, Diverged):
-            for callback in hooks.callbacks:
-                callback.on_training_end()  # SB3 leaves it out when learn() raises
+            if not ours.has_ended:
+                for callback in users:
+                    callback.on_training_end()  # SB3 leaves it out when learn() raises
             raise
+        if model.num_timesteps >= self._config.n_timesteps:
+            return None
+        return f"a callback ended the training at step {model.num_timesteps:,}"
 
     def _on_step(self, n_steps: int) -> None:
         if self.index in self.dropped:
             raise StopRun("dropped", f"dropped at step {n_steps}")
         self._hooks.on_step(n_steps)
 
-    def _take(self, evaluation: Evaluation) -> None:
+    def _take(self, evaluation: Evaluation, *, final: bool = False) -> None:
         self._curve.append(evaluation)
         self.dropped.update(self._hooks.on_evaluation(self.index, evaluation))
-        if self.index in self.dropped:
+        if self.index in self.dropped and not final:  # at its end there is nothing to save
             raise StopRun("dropped", f"dropped at step {evaluation.nominal_step}")
 
     def _classify(self, error: Exception) -> tuple[Outcome, str]:
@@ -262,9 +272,10 @@ class _GridCallback(BaseCallback):
     """Evaluates between rollouts and at the end, and asks the caller at every step."""
 
     def __init__(
-        self, evaluator: GridEvaluator, take: Callable[[Evaluation], None], on_step: OnStep
+        self, evaluator: GridEvaluator, take: Callable[..., None], on_step: OnStep
     ) -> None:
         super().__init__()
+        self.has_ended = False
         self._evaluator, self._take, self._caller_on_step = evaluator, take, on_step
 
     def _on_rollout_start(self) -> None:
@@ -276,5 +287,6 @@ class _GridCallback(BaseCallback):
         return True
 
     def _on_training_end(self) -> None:
+        self.has_ended = True
         for evaluation in self._evaluator.evaluate(self.model, final=True):
-            self._take(evaluation)
+            self._take(evaluation, final=True)

@@ -6,6 +6,7 @@
 - `loop`: asks, runs and tells trials
 - `ask`: asking a study for trials, so that totals are exact
 - `trial_monitor`: why a worker should stop, and the beats of its trials
+- `stop_rules`: when a search has found enough
 - `lost_trials`: trials whose worker is gone
 - `notebook_view`: the same in a notebook's output
 - `progress`: what a person sees meanwhile

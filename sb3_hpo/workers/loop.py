@@ -28,6 +28,7 @@ from sb3_hpo.utils.errors import StorageError
 from sb3_hpo.utils.formatting import tail
 from sb3_hpo.workers.ask import ask_group
 from sb3_hpo.workers.lost_trials import hand_back, handle_loss
+from sb3_hpo.workers.stop_rules import stop_if_enough
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,20 +83,21 @@ def run_loop(
 
 
 def trials_together(config: StudyConfig) -> tuple[int, str | None]:
-    """Return how many trials a worker trains together at most, and why not those asked for."""
-    if config.batch_trials == 1 or config.exact:
+    """Return how many trials a worker trains together at most, and why not what was asked for."""
+    if config.exact or config.batch_trials == config.n_seeds == 1:
         return 1, None
     if config.tensorboard or config.verbose:
         return 1, "SB3's logs are for one run at a time"
-    if config.sampler == "cmaes":
-        # Optuna's starts anew, at random, whenever the number of free parameters changes.
-        return 1, "CMA-ES cannot leave some parameters as they are"
-    if config.sampler == "grid" or ":" in config.sampler:
-        return 1, f"the sampler {config.sampler} may not leave some parameters as they are"
     try:
         check_batch(config, 2)
     except CannotBatch as reason:
         return 1, str(reason)
+    is_batch = config.batch_trials > 1  # and not only of the seeds of one trial
+    if is_batch and config.sampler == "cmaes":
+        # Optuna's starts anew, at random, whenever the number of free parameters changes.
+        return 1, "CMA-ES cannot leave some parameters as they are"
+    if is_batch and (config.sampler == "grid" or ":" in config.sampler):
+        return 1, f"the sampler {config.sampler} may not leave some parameters as they are"
     return config.batch_trials, None
 
 
@@ -115,6 +117,7 @@ def _run_all(
             _on_error(study, trial, outcome, config)
         else:
             _tell(study, trial, outcome)
+            stop_if_enough(study, config)
 
     monitor.begin(study, [trial for group in groups for trial in group])
     rest = deque(groups)

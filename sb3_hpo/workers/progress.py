@@ -178,9 +178,10 @@ def describe_outcome(trial: FrozenTrial) -> str:
         text += f": pruned at step {trial.last_step:,}" if trial.last_step else ": pruned"
     else:
         text += f": {outcome} ({trial.user_attrs.get(REASON)})"
-    return (
-        text if record is None else f"{text}, {record.n_steps:,} steps in {record.seconds:.0f} s"
-    )
+    if record is None:
+        return text
+    why = f"; {record.reason}" if record.outcome == "finished" and record.reason else ""
+    return f"{text}, {record.n_steps:,} steps in {record.seconds:.0f} s{why}"
 
 
 def _position(trial: FrozenTrial) -> str:

@@ -31,6 +31,7 @@ from sb3_hpo.workers.loop import trials_together
 from sb3_hpo.workers.lost_trials import take_back_orphans
 from sb3_hpo.workers.pool import Workers
 from sb3_hpo.workers.progress import Progress
+from sb3_hpo.workers.stop_rules import RULES, stop_if_enough
 
 if TYPE_CHECKING:
     import optuna
@@ -64,8 +65,8 @@ def search(
         owns_study: Whether this command speaks for the study: the end of its time is everybody's.
 
     Returns:
-        The exit status: 0 complete, out of time or stopped by the user; 1 given up; 130 or 143
-        interrupted.
+        The exit status: 0 complete, out of time, ended by a rule or by the user; 1 given up; 130
+        or 143 interrupted.
     """
     if owns_study and (numbers := take_back_orphans(study)):
         trials = ", ".join(map(str, numbers))
@@ -75,6 +76,8 @@ def search(
         echo(console, f"It is complete. For more trials: --n-trials {2 * config.n_trials}; "
                      "to start anew: another --seed or --study-name.")  # fmt: skip
         return 0
+    if (reason := stop_if_enough(study, config)) is not None:
+        return _say_enough(reason, config, console)
     n_workers = min(config.n_workers or n_cores(), n_left)
     if location.address.kind == "sqlite" and n_workers > 1:
         n_workers = 1
@@ -112,6 +115,8 @@ def _say_why_it_ended(
     problem = study.user_attrs.get(STOP) or ended.problem
     if problem is None:
         problem = TIME_OVER if is_over else "its workers ended without saying why; see their logs"
+    if problem.startswith(RULES):
+        return _say_enough(problem, config, console)
     if problem == USED_UP:
         echo(console, f"The search ends: {problem}.")
         return 0
@@ -120,6 +125,14 @@ def _say_why_it_ended(
         return 0
     echo(console, f"Given up: {problem}")
     return 1
+
+
+def _say_enough(reason: str, config: StudyConfig, console: Console) -> int:
+    who = "the re-evaluation" if config.reevaluate else "python -m sb3_hpo.reevaluate"
+    echo(console, f"The search ends: {reason}. The best of many noisy numbers proves nothing "
+                  f"alone: {who} trains the best trials again from fresh seeds. To search on: a "
+                  f"larger {reason.partition(' ')[0]}.")  # fmt: skip
+    return 0
 
 
 def say_where_the_answer_is(

@@ -113,3 +113,35 @@ def test_named_modules_are_those_of_the_user_s_options(evil: Path) -> None:
         "sampler": f"{evil}/../{evil.name}/evil_module.py:S",
     })  # fmt: skip
     assert modules == frozenset({"my.envs", "a.b", str(evil / "evil_module.py")})
+
+
+@pytest.mark.parametrize(
+    "callbacks",
+    [
+        ["evil_module:Net"],
+        [{"evil_module:Net": {"every": 3}}],
+        "evil_module:Net",
+        ["evil_module:Net: {every: 3}"],
+        [{"stable_baselines3.common.callbacks:ProgressBarCallback": {"x_fn": "evil_module:Net"}}],
+    ],
+)
+def test_check_trusted_imports_no_callback_of_a_stranger(evil: Path, callbacks: Any) -> None:
+    with pytest.raises(UserError, match=r"^f: [^\n]*evil_module:Net[^\n]* would be [^\n]*--trust"):
+        check_trusted({"callbacks": callbacks}, frozenset(), "f")
+    assert not (evil / "mark").exists()
+    check_trusted({"callbacks": callbacks}, named_modules({"trust": True}), "f")
+
+
+def test_check_trusted_lets_no_stranger_write_with_callbacks_of_sb3() -> None:
+    name = "stable_baselines3.common.callbacks:CheckpointCallback"
+    values = {"callbacks": [{name: {"save_freq": 1, "save_path": "/home/me"}}]}
+    assert strangers(values) == [name]
+    with pytest.raises(UserError, match=rf"^f: {name} would be imported[^\n]* --trust"):
+        check_trusted(values, frozenset(), "f")
+    check_trusted(values, named_modules({"callbacks": [name]}), "f")
+
+
+def test_named_modules_are_also_those_of_callbacks(evil: Path) -> None:
+    path = evil / "evil_module.py"
+    for callbacks in ([f"{path}:Net"], [f"{path}:Net: {{a: 1}}"], [{f"{path}:Net": {"a": 1}}]):
+        assert named_modules({"callbacks": callbacks}) == frozenset({str(path)})

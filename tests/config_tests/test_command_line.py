@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -232,3 +232,23 @@ def test_help_exits_0_without_importing_torch() -> None:
     assert "--n-trials" in done.stdout
     assert "sb3_hpo.config.study_config" in modules
     assert not modules & {"torch", "stable_baselines3", "gymnasium", "optuna"}
+
+
+def test_read_options_callbacks_are_repeated_and_have_arguments(tmp_path: Path) -> None:
+    words = ("--callback", "my.py:Log", "--callback", "my.py:Save: {every: 3, to: [a, b]}")
+    entries: tuple[dict[str, Any], ...] = (
+        {"my.py:Log": {}},
+        {"my.py:Save": {"every": 3, "to": ["a", "b"]}},
+    )
+    assert parse(*words).callbacks == entries
+    text = "callbacks:\n- my.py:Log\n- my.py:Save: {every: 3, to: [a, b]}\n"
+    assert parse("--config", write(tmp_path / "c.yaml", text)).callbacks == entries
+    assert mistakes("--callbacks", "a:B").startswith(
+        "unknown flag '--callbacks'; did you mean '--callback'?"
+    )
+
+
+def test_read_options_goals_may_be_negative() -> None:
+    config = parse("--stop-at", "-150.5", "--stop-after", "20")
+    assert (config.stop_at, config.stop_after) == (-150.5, 20)
+    assert mistakes("--stop-after", "0").startswith("stop_after: Input should be greater than 0")

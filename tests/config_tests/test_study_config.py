@@ -8,6 +8,7 @@ import torch
 
 from sb3_hpo.config.study_config import StudyConfig, make_config
 from sb3_hpo.utils.errors import UserError
+from tests.support.callbacks import HERE, Counts, make_counts
 from tests.support.envs import DoubleReward, KnownReturnEnv, sample_target_params
 
 BASE = {"algo": "ppo", "env": "Pendulum-v1"}
@@ -194,6 +195,7 @@ def test_make_config_class_among_policy_kwargs_can_be_dumped() -> None:
         {"score": "final"},
         {"space_size": "small"},
         {"n_threads": 2},
+        {"callbacks": ["my.py:Log"]},
     ],
 )
 def test_identity_changes_with_what_changes_a_value(change: dict[str, Any]) -> None:
@@ -213,6 +215,9 @@ def test_identity_changes_with_what_changes_a_value(change: dict[str, Any]) -> N
         {"vec_env": "subproc"},
         {"n_eval_envs": 4},
         {"enqueue": ["a.yaml"]},
+        {"stop_at": 475},
+        {"stop_after": 20},
+        {"callbacks": []},
     ],
 )
 def test_identity_stays_with_what_changes_no_value(change: dict[str, Any]) -> None:
@@ -301,3 +306,55 @@ def test_duration_that_is_none_says_what_one_is(text: str) -> None:
 def test_nul_in_a_path_is_a_mistake_of_its_option(values: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=rf"^{next(iter(values))}: must be text without NUL, but"):
         make_config({"algo": "ppo", "env": "CartPole-v1", **values})
+
+
+@pytest.mark.parametrize(
+    ("given", "entries"),
+    [
+        ("my.py:Log", [{"my.py:Log": {}}]),
+        (["my.py:Log", "a.b:Save"], [{"my.py:Log": {}}, {"a.b:Save": {}}]),
+        ({"a.b:Save": {"every": 3}}, [{"a.b:Save": {"every": 3}}]),
+        ([{"a.b:Save": None}], [{"a.b:Save": {}}]),
+        (["my.py:Save: {every: 1e3, to: x}"], [{"my.py:Save": {"every": 1000.0, "to": "x"}}]),
+        (["{my.py:Save: {every: 3}}"], [{"my.py:Save": {"every": 3}}]),
+        ([{Counts: {"every": 3}}, make_counts],
+         [{f"{HERE}:Counts": {"every": 3}}, {f"{HERE}:make_counts": {}}]),
+        ([{Counts: {"net_class": torch.nn.Tanh}}],
+         [{f"{HERE}:Counts": {"net_class": {"$import": "torch.nn.modules.activation:Tanh"}}}]),
+    ],
+)  # fmt: skip
+def test_callbacks_are_names_above_their_arguments(given: Any, entries: list[Any]) -> None:
+    made = config(callbacks=given)
+    assert made.plain()["callbacks"] == entries
+    assert make_config(made.plain()) == made
+    assert make_config(made.plain()).training().callbacks == tuple(entries)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([Counts()], "an object of Counts cannot be made anew for each run: pass its class, {cl"),
+        (["a.b.Log"], "but got 'a.b.Log'; RL Zoo's a.b.Class is a.b:Class here"),
+        ([{"a:B": {}, "a:C": {}}], "one of them above its arguments; several are a list, but got"),
+        (["my.py:Save: {every"], "but 'my.py:Save: {every' is not YAML: "),
+        ([{"a:B": 3}], "callbacks.0.a:B: Input should be a valid dictionary, but got 3"),
+        ([{"a:B": {"rate": float("inf")}}], "callbacks.0.a:B: rate must be finite, but got inf"),
+        ([3], "an object of int cannot be made anew"),
+    ],
+)  # fmt: skip
+def test_callbacks_that_cannot_be_are_refused(given: Any, message: str) -> None:
+    with pytest.raises(UserError, match=r"^callbacks[^\n]+$") as caught:
+        config(callbacks=given)
+    assert message in str(caught.value)
+
+
+def test_no_callbacks_are_written_as_by_versions_that_knew_none() -> None:
+    assert "callbacks" not in config().plain()
+    assert "callbacks" not in config().training().model_dump(mode="json")
+    assert "callbacks" not in config().training_identity()
+
+
+@pytest.mark.parametrize("value", ["inf", "nan", "much"])
+def test_stop_at_is_a_number(value: str) -> None:
+    with pytest.raises(UserError, match=r"^stop_at: Input should be a "):
+        config(stop_at=value)

@@ -264,6 +264,7 @@ def test_scripts_name_nothing_that_is_not_there(tmp_path: Path) -> None:
     recipes = [sampled(*point) for point in POINTS]  # type: ignore[arg-type]
     recipes += [tiny("ppo", wrapper=["tests.support.envs:DoubleReward"], metric="is_success")]
     recipes += [tiny("ppo", vec_env="subproc", normalize=True, n_eval_envs=0)]
+    recipes += [tiny("ppo", callbacks=["tests.support.callbacks:Counts", "mine.py:Log"])]
     for number, item in enumerate(recipes):
         (tmp_path / f"script_{number}.py").write_text(script(item))
     done = subprocess.run(
@@ -515,6 +516,12 @@ def test_zoo_entry_is_complete() -> None:
         ),
         ({"env": "a.b:make"}, {}, "register a.b:make as make-v0 in a module", None),
         (
+            {"callbacks": [{"a.b:Log": {"f": deserialize_kwargs}}]},
+            {},
+            "RL Zoo cannot read the callback a.b:Log {'f'",
+            "callback",
+        ),
+        (
             {"env_kwargs": {"f": deserialize_kwargs}},
             {},
             "RL Zoo cannot read env_kwargs {'f'",
@@ -547,6 +554,61 @@ def test_zoo_says_what_it_cannot_do(
     assert comment in " ".join(line.lstrip("# ") for line in comments)
     (content,) = entry.values()
     assert left_out not in content
+
+
+OWN_CALLBACKS = """
+from pathlib import Path
+
+from stable_baselines3.common.callbacks import BaseCallback
+
+
+class Shrinks(BaseCallback):
+    def __init__(self, by=0.5, log="steps.txt"):
+        super().__init__()
+        self.by, self.log = by, log
+
+    def _on_rollout_start(self):
+        self.model.policy.log_std.data *= self.by
+
+    def _on_step(self):
+        with Path(self.log).open("a") as file:
+            print(self.num_timesteps, file=file)
+        return True
+"""
+
+
+def test_script_trains_with_the_callbacks_of_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_callbacks.py").write_text(OWN_CALLBACKS)
+    name, plain = f"{tmp_path}/own_callbacks.py:Shrinks", tiny("ppo")
+    item = tiny("ppo", callbacks=[{name: {"by": 0.9}}])
+    run_script(item, tmp_path / "empty", monkeypatch)
+    assert (tmp_path / "empty" / "steps.txt").read_text().split() == [
+        str(step) for step in range(2, 65, 2)
+    ]
+    text = (tmp_path / "empty" / "train_best.py").read_text()
+    assert "model.learn(64, callback=[Shrinks(by=0.9)])\n" in text
+    assert "from own_callbacks import Shrinks\n" in text
+    assert_same_weights(tmp_path / "empty" / "trained_model.zip", item)
+    with pytest.raises(AssertionError):
+        assert_same_weights(tmp_path / "empty" / "trained_model.zip", plain)
+
+
+def test_zoo_names_the_callbacks_with_their_arguments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.py").write_text(OWN_CALLBACKS)
+    monkeypatch.chdir(tmp_path)
+    comments, entry = zoo(recipe(callbacks=["a.b:Log", {"mine.py:Shrinks": {"by": 0.9}}]))
+    callback = ["a.b.Log", {"mine.Shrinks": {"by": 0.9}}]
+    assert entry["Pendulum-v1"]["callback"] == callback
+    assert comments[-1].startswith(f"# PYTHONPATH={tmp_path} python -m rl_zoo3.train")
+    from rl_zoo3.utils import get_callback_list
+
+    monkeypatch.syspath_prepend(tmp_path)
+    (made,) = get_callback_list({"callback": callback[1:]})
+    assert (type(made).__name__, vars(made)["by"]) == ("Shrinks", 0.9)
 
 
 def test_zoo_environment_of_a_module_needs_flags(

@@ -38,12 +38,13 @@ class Visit:
     requests: set[str]
 
 
-def visit(page: Path, folder: Path) -> Visit:
+def visit(page: Path, folder: Path, width: int = 1200) -> Visit:
     """Open a page in Chromium, which can reach no host."""
     log = folder / "net.json"
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
              "--disable-background-networking", "--host-resolver-rules=MAP * ~NOTFOUND",
-             "--enable-logging=stderr", "--virtual-time-budget=10000", "--window-size=1200,2000",
+             "--enable-logging=stderr", "--virtual-time-budget=10000",
+             f"--window-size={width},2000",
              f"--user-data-dir={folder / 'profile'}", f"--log-net-log={log}"]  # fmt: skip
     command = [str(CHROMIUM), *flags, "--dump-dom", page.as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
@@ -98,6 +99,38 @@ def test_report_renders_without_request_or_console_message(tmp_path: Path, guard
     sizes = drawn_sizes(seen.dom)
     assert len(sizes) == 7
     assert all(width > 900 and height > 200 for width, height in sizes.values())
+
+
+def test_report_on_a_narrow_screen_fits_or_scrolls(tmp_path: Path) -> None:
+    config = study_config()
+    study = make_study(config, 60)
+    page = write_pages(tmp_path, study, config, make_result(study, config), [])[1]
+    measure = (
+        "const root = document.documentElement, facts = document.querySelector('.facts');"
+        "setTimeout(() => { document.title = [root.clientWidth, root.scrollWidth,"
+        " getComputedStyle(facts).gridTemplateColumns] }, 8000)"
+    )
+    page.write_text(page.read_text().replace("</body>", f"<script>{measure}</script></body>"))
+    seen = visit(page, tmp_path, 500)  # a window is no narrower
+    title = re.search("<title>(.*?)</title>", seen.dom)
+    assert title is not None
+    width, scrolled, columns = title[1].split(",")
+    assert (scrolled, len(columns.split())) == (width, 2)
+    sizes = {key: width for key, (width, _) in drawn_sizes(seen.dom).items()}
+    assert sizes.pop("slices") == sizes.pop("parallel-coordinates") == 760
+    assert all(300 < size < float(width) for size in sizes.values())
+
+
+def test_report_in_an_old_browser_says_why_there_are_no_pictures(tmp_path: Path) -> None:
+    config = study_config()
+    study = make_study(config, 12)
+    page = write_pages(tmp_path, study, config, no_result(study, config), [])[1]
+    old = page.read_text().replace("<head>", "<head><script>delete DecompressionStream</script>")
+    for text, hidden in ((page.read_text(), True), (old, False)):
+        page.write_text(text)
+        dom = visit(page, tmp_path).dom
+        assert ('<p id="undrawn" hidden="">' in dom) == hidden
+        assert ('class="main-svg"' in dom) == hidden
 
 
 def test_report_draws_dots_and_names_the_winner(tmp_path: Path) -> None:

@@ -110,7 +110,10 @@ def test_answer_gives_the_winners_numbers(
     assert rows["Re-evaluated IQM of the return"] == [
         number(tested.iqm.value), f"95 % interval {interval(tested.iqm)}, 5 seeds of 40,048 steps",
     ]  # fmt: skip
-    assert rows["Mean"][0] == number(tested.mean)
+    assert list(rows)[2:7] == [
+        "Re-evaluated IQM of the return", "SB3's default, IQM", "Median", "Worst seed",
+        "P(a run beats one of SB3's default)",
+    ]  # fmt: skip
     assert rows["Median"][0] == number(tested.median)
     assert rows["Worst seed"] == [number(tested.worst), "of 5"]
     assert rows["P(a run beats one of SB3's default)"][0] == "100 %"
@@ -130,6 +133,24 @@ def test_answer_says_what_was_trained_and_judged(
     assert "for 40,000 environment steps each; each final policy judged on 8 episodes" in text
     assert f"{result.counts.finished} of 40 trials are finished." in text
     assert CAUTION not in text
+
+
+def test_answer_is_told_in_one_paragraph(study: optuna.Study, markdown: str) -> None:
+    parts = section_of(markdown, "The answer").split("\n\n")
+    told = [part.strip() for part in parts if part.strip() and "|" not in part]
+    assert len(told) == 2
+    for text in ("trained again from 5 fresh", "It beats SB3's default by", "are finished."):
+        assert text in told[0]
+    assert told[1] == f"Hyperparameters of trial {best_trials(study, 1)[0].number}:"
+
+
+def test_answer_before_the_default_is_tested_has_a_place_for_it(
+    study: optuna.Study, result: StudyResult
+) -> None:
+    for broken, text in (({}, "not tested yet"), ({"SB3's default": 5}, "all runs broke")):
+        known = replace(result, default=None, gain=None, improvement=None, broken=broken)
+        rows = rows_of(section_of(markdown_of(study, known), "The answer"))
+        assert rows["SB3's default, IQM"] == ["-", text]
 
 
 def test_answer_lists_the_winners_hyperparameters(study: optuna.Study, markdown: str) -> None:
@@ -239,6 +260,37 @@ def test_scores_section_tables_hold_test_and_race(result: StudyResult, markdown:
     row = rows_of(text)[candidate.name]
     assert row[1:3] == [number(sum(runs) / len(runs)), str(len(runs))]
     assert row[3] == ", ".join(map(number, runs))
+
+
+def test_scores_table_has_no_mean_beside_an_equal_iqm(study: optuna.Study) -> None:
+    winner = candidates(study, 1)[0]
+    headers = []
+    for values in ((-200.0, -300.0, -700.0), (-200.0, -300.0, -310.0, -900.0)):
+        all_runs = [
+            make_run(CONFIG, make_request(CONFIG, "test", winner, index), [value] * 10)
+            for index, value in enumerate(values)
+        ]
+        text = markdown_of(study, read_result(study, CONFIG, all_runs, winner))
+        rows = rows_of(section_of(text, "Race and test"))
+        headers.append(rows["test"])
+        assert rows[winner.name][:2] == [number({3: -400.0, 4: -305.0}[len(values)]), "-"]
+    others = ["median", "worst seed", "seeds", "broken"]
+    assert headers == [
+        ["IQM", "95 % interval", *others],
+        ["IQM", "95 % interval", "mean", *others],
+    ]
+
+
+def test_search_section_is_told_in_one_paragraph(study: optuna.Study, markdown: str) -> None:
+    told = section_of(markdown, "The search").split("\n\n")[0].strip()
+    best = best_trials(study, 1)[0]
+    assert told.startswith(
+        "`ppo` on `Pendulum-v1`, sampler tpe, pruner quantile: 58 trials finished: 18 complete, "
+    )
+    assert told.endswith(
+        f" minutes of training. Best trial value: {number(best.value or 0.0)}, of trial "
+        f"{best.number}. The default point's: {number(study.trials[0].value or 0.0)}, of trial 0."
+    )
 
 
 def test_search_section_compares_the_best_trials(study: optuna.Study, markdown: str) -> None:
@@ -362,7 +414,7 @@ def test_write_pages_writes_both_files(
     paths = write_pages(tmp_path, study, CONFIG, result, [])
     assert paths == [tmp_path / "report.md", tmp_path / "report.html"]
     assert sorted(tmp_path.iterdir()) == sorted(paths)
-    assert paths[0].read_text().startswith("# made-up: ppo on Pendulum-v1\n")
+    assert paths[0].read_text().startswith("# made-up\n")
     page = paths[1].read_text()
     assert re.findall(r"<h2>(.*?)</h2>", page) == TITLES
     assert drawn_pictures(page) == PICTURES
@@ -386,16 +438,24 @@ def test_write_pages_escapes_names_and_errors(tmp_path: Path) -> None:
     markdown, page = write_pages(tmp_path, study, config, make_result(study, config), [])
     html = page.read_text()
     assert "<script>alert" not in html
-    assert "<h1>&lt;script&gt;alert(1)&lt;/script&gt; | &amp; `x: ppo on" in html
+    assert "<h1>&lt;script&gt;alert(1)&lt;/script&gt; | &amp; `x</h1>" in html
     assert "no &lt;good&gt; action &amp; no plan" in html
-    assert r"# \<script>alert(1)\</script> | & `x: ppo" in markdown.read_text()
+    assert markdown.read_text().startswith("# \\<script>alert(1)\\</script> | & `x\n")
+
+
+def test_title_is_the_studys_name_and_no_path(tmp_path: Path) -> None:
+    config = study_config(env="/home/me/envs.py:make")
+    study = make_study(config, 3)
+    markdown, page = write_pages(tmp_path, study, config, no_result(study, config), [])
+    assert markdown.read_text().startswith("# made-up\n\n")
+    assert re.findall("<(?:title|h1)>(.*?)</", page.read_text()) == ["made-up", "made-up"]
 
 
 def test_write_pages_of_200_trials_is_small(tmp_path: Path) -> None:
     config = study_config(test_seeds=10, test_episodes=200, n_eval_episodes=20)
     study = make_study(config, 200)
     page = write_pages(tmp_path, study, config, make_result(study, config, top=8), [])[1]
-    assert page.stat().st_size <= 8_000_000
+    assert page.stat().st_size <= 4_000_000
 
 
 def test_page_names_no_other_host_but_in_plotly(study: optuna.Study, result: StudyResult) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from io import StringIO
 from typing import Any
 
@@ -121,6 +122,16 @@ def test_summary_counts_each_kind_and_adds_up_the_cost() -> None:
 def test_summary_without_trouble_does_not_mention_it() -> None:
     assert summary(answer_of(study_of(trial(COMPLETE, 1.0, record())))) == (
         "1 trial finished: 1 complete, 0 pruned; 600 steps in 1.5 minutes of training"
+    )
+
+
+def test_answer_lines_give_iqm_median_and_worst_seed() -> None:
+    config, who = small_config(), candidate(1, -150.0)
+    runs = made_runs(config, "test", who, [-100.0, -160.0, -161.0, -200.0, -900.0])
+    result = read_result(study_of(default_trial(-900.0)), config, runs, who)
+    (line,) = [text for text in answer_lines(result) if "IQM" in text]
+    assert re.fullmatch(
+        r"  IQM -173\.7( \(95 %: -[\d.]+ to -[\d.]+\))?, median -161\.0, worst seed -900\.0", line
     )
 
 

@@ -191,7 +191,12 @@ def test_training_config_of_the_baseline_has_the_problem_and_no_tuning() -> None
         "wrapper": ("tests.support.envs:DoubleReward",),
     }
     tuned = small_config(
-        n_envs=8, vec_env="subproc", normalize=True, policy_kwargs={"net_arch": [8]}, **problem
+        n_envs=8,
+        vec_env="subproc",
+        normalize=True,
+        policy_kwargs={"net_arch": [8]},
+        callbacks=["my.py:Log"],
+        **problem,
     )
     plain = small_config(n_envs=1, **problem)
     assert training_config(tuned, WHO) == tuned

@@ -172,6 +172,28 @@ def test_zoo_entry_that_differs_from_the_study_is_told_in_one_line(
     )
 
 
+@pytest.mark.parametrize(
+    ("theirs", "ours", "difference"),
+    [
+        ("a.b.Log", [], "callback none here, a.b.Log there"),
+        ("", ["a.b:Log"], "callback a.b.Log here, none there"),
+        ("[a.b.Log, {a.c.Save: {every: 3}}]", ["a.b:Log"],
+         "callback a.b.Log here, a.b.Log, a.c.Save({'every': 3}) there"),
+        ("a.b.Log", ["a.b:Log"], None),
+        ("[{a.c.Save: {every: 3}}, a.b.Log]", [{"a.c:Save": {"every": 3}}, "a.b:Log"], None),
+    ],
+)  # fmt: skip
+def test_zoo_entry_with_other_callbacks_is_told(
+    theirs: str, ours: list[Any], difference: str | None,
+    tmp_path: Path, caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    text = f"Pendulum-v1: {{n_timesteps: 1000, policy: MlpPolicy, gamma: 0.9, callback: {theirs}}}"
+    with caplog.at_level(logging.WARNING):
+        read(text, tmp_path, bind("sac", n_timesteps=1000, callbacks=ours))
+    told = [record.getMessage().partition("entry says: ")[2] for record in caplog.records]
+    assert told == ([] if difference is None else [difference])
+
+
 def test_zoo_entry_like_the_study_is_not_commented(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

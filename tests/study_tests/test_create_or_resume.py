@@ -255,3 +255,25 @@ def test_full_disk_is_told_before_anything_is_written(
     with pytest.raises(UserError, match=r"^storage: 60 trials need about 22 MB, but only 0\.0 MB"):
         create(config(tmp_path / "run"))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "shown"),
+    [
+        ([], ["my.py:Log"], r"callbacks: None in the study, \[\{'my.py:Log': \{\}\}\] now"),
+        (["my.py:Log"], [], r"callbacks: \[\{'my.py:Log': \{\}\}\] in the study, None now"),
+    ],
+)
+def test_resume_with_other_callbacks_is_refused(
+    tmp_path: Path, first: list[str], second: list[str], shown: str
+) -> None:
+    create(config(tmp_path, study_name="s", callbacks=first))
+    with pytest.raises(UserError, match=shown):
+        create(config(tmp_path, study_name="s", callbacks=second))
+
+
+def test_try_model_makes_the_callbacks(tmp_path: Path) -> None:
+    config_ = config(tmp_path / "run", callbacks=["tests.support.callbacks:fail"])
+    with pytest.raises(UserError, match=r"^callbacks: making tests.support.callbacks:fail failed"):
+        try_model(config_, prepare(config_))
+    assert list(tmp_path.iterdir()) == []

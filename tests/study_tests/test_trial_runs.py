@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from optuna.trial import TrialState
+from stable_baselines3.common.callbacks import BaseCallback
 
 from sb3_hpo.results.run_record import Evaluation, RunRecord
 from sb3_hpo.study.objective import Objective
@@ -53,6 +54,39 @@ def test_a_group_is_one_record_of_all_episodes_and_all_costs() -> None:
     assert (whole.n_steps, whole.n_updates, whole.seconds) == (200, 6, 4.0)
     (joined,) = whole.evaluations
     assert (joined.returns, joined.value) == ((1.0, 1.0, 3.0, 3.0), 2.0)
+
+
+def test_why_a_callback_ended_one_of_the_seeds_is_the_trials_reason() -> None:
+    group = TrialRuns(new_study().ask(), 3, 100)
+    for seed, reason in enumerate((None, "a callback ended the training at step 9", None)):
+        group.end(seed, record(reason=reason))
+    whole = group.record()
+    assert (whole.outcome, whole.reason) == ("finished", "a callback ended the training at step 9")
+
+
+def test_seed_that_a_callback_ends_leaves_the_curves_of_the_others_whole() -> None:
+    callbacks = ["tests.study_tests.test_trial_runs:StopsSeed"]
+    config_ = config(n_seeds=2, callbacks=callbacks)
+    trial = new_study().ask()
+    StopsSeed.seed = derive_seed(config_.seed, Stream.SEARCH_TRAINING, 0)
+    outcome = Objective(config_, sample_target_params).run_trial(trial)
+    assert outcome.state is TrialState.COMPLETE
+    grid = [e.nominal_step for e in outcome.record.evaluations]
+    assert grid == list(trial.study.trials[0].intermediate_values)
+    assert (len(grid), grid[-1]) == (config_.n_evaluations, config_.n_timesteps)
+    first, second = trial.study.trials[0].user_attrs["seed_curves"]
+    assert len(set(first[1:])) == 1
+    assert len(set(second)) > 2
+    assert outcome.record.evaluations[-1].value == pytest.approx((first[-1] + second[-1]) / 2)
+
+
+class StopsSeed(BaseCallback):
+    """Ends the run of one training seed after its first steps."""
+
+    seed = -1
+
+    def _on_step(self) -> bool:
+        return self.model.seed != self.seed or self.num_timesteps < 70
 
 
 def test_the_gravest_end_of_a_seed_is_the_trials() -> None:

@@ -78,6 +78,12 @@ def terminal() -> tuple[Console, StringIO]:
             trial(COMPLETE, 3.25, source="default_point"),
             "trial -1 (the space's default point): value 3.2",
         ),
+        (
+            trial(
+                COMPLETE, 3.25, run={**RUN, "reason": "a callback ended the training at step 9"}
+            ),
+            "trial -1: value 3.2, 1,200 steps in 3 s; a callback ended the training at step 9",
+        ),
         (DROPPED, "trial -1: pruned at step 4,000, 1,200 steps in 3 s"),
         (INFEASIBLE, "trial -1: diverged (parameter b is not finite), 1,200 steps in 3 s"),
         (FAILED, "trial -1 failed: ValueError: no gripper at env.py:7"),

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 WINNER, DEFAULT, GOOD = "#d55e00", "#0072b2", "#009e73"
 OTHERS, FAINT = "#7d8ba0", "#c3c9d2"
 RANKS = (WINNER, "#5b3a8c", "#56b4e9", "#e69f00", "#999933")  # of named trials
-INK = "#24292f"
+INK, GRID = "#24292f", "#ebeff5"
 
 
 def styled(figure: Figure, height: int, **layout: Any) -> Figure:
@@ -34,8 +34,11 @@ def styled(figure: Figure, height: int, **layout: Any) -> Figure:
         height: In pixels.
         layout: Other properties of plotly's layout.
     """
+    axis = {"gridcolor": GRID, "zerolinecolor": GRID, "automargin": True,
+            "title": {"font": {"size": 13}, "standoff": 8}}  # fmt: skip
+    # Not one of plotly's own: they are long, and copied into every figure.
+    figure.layout.template = {"layout": {"xaxis": {**axis, "exponentformat": "e"}, "yaxis": axis}}
     look = {
-        "template": "plotly_white",
         "title": None,  # the page has a heading of its own
         "height": height,
         "font": {"family": "system-ui, -apple-system, Segoe UI, Roboto, sans-serif",
@@ -44,8 +47,6 @@ def styled(figure: Figure, height: int, **layout: Any) -> Figure:
         "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": "#b8bec6", "activecolor": INK},
         "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"},
     }  # fmt: skip
-    figure.update_xaxes(title_font_size=13, exponentformat="e")
-    figure.update_yaxes(title_font_size=13)
     return figure.update_layout({**look, **layout})
 
 

@@ -53,10 +53,8 @@ def scores(result: StudyResult, trial_values: dict[int | None, float], quantity:
         for candidate, runs in result.raced
     ]  # fmt: skip
     titles = {
-        "<b>Test</b>: final policies of unseen training seeds on unseen episodes":
-            (tested, f"mean {quantity} of a final policy"),
-        "<b>Race</b>, which chose: scores of learning curves from fresh training seeds":
-            (raced, f"score of a learning curve ({quantity})"),
+        "<b>Test</b>": (tested, f"mean {quantity} of a final policy"),
+        "<b>Race</b>": (raced, f"score of a learning curve ({quantity})"),
     }  # fmt: skip
     panels = {title: panel for title, panel in titles.items() if panel[0]}
     heights = [_ROW * len(rows) for rows, _ in panels.values()]
@@ -142,7 +140,7 @@ def _marks(rows: Sequence[_Row], low: float) -> list[dict[str, Any]]:
                 "color": INK,
                 "thickness": 2,
             },
-            "marker": {"symbol": "diamond", "size": 12, "color": [colour for *_, colour in sure]},
+            "marker": {"symbol": "diamond", "size": 10, "color": [colour for *_, colour in sure]},
             "hovertemplate": "%{x:,.5~g}<extra></extra>",
         },
         {
@@ -176,7 +174,7 @@ def curves(result: StudyResult, quantity: str) -> Drawn:
     broken = sum(tested.n_broken for tested, _ in shown)
     if broken:
         note = f"{note} {plural(broken, 'run')} broke; the curve ends there.".strip()
-    figure.update_xaxes(title_text="environment steps", rangemode="tozero")
+    figure.update_xaxes(title_text="environment steps", tickformat="~s", rangemode="tozero")
     figure.update_yaxes(title_text=f"mean {quantity} of an evaluation", range=limits)
     return styled(figure, 420), note
 

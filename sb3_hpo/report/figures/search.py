@@ -49,7 +49,9 @@ def history(
     figure.for_each_trace(lambda trace: trace.update(x=[places[n] for n in trace.x]))
     figure.update_traces(line_shape="hv", name="best so far", selector={"name": "Best Value"})
     if spent[-1]:
-        figure.update_xaxes(title_text="environment steps spent, all trials together")
+        figure.update_xaxes(
+            title_text="environment steps spent, all trials together", tickformat="~s"
+        )
     for trial in filter(is_default_point, best):
         figure.add_scatter(
             x=[0, places[-1]], y=[trial.value] * 2, name="default point", mode="lines",
@@ -78,22 +80,33 @@ def learning_curves(
         quantity: What is maximised.
     """
     from optuna.visualization import plot_intermediate_values
+    from plotly.graph_objects import Figure
 
     figure = plot_intermediate_values(study)
     colours = {trial.number: colour for trial, colour in zip(best, RANKS, strict=False)}
     others = [trial for trial in trials_of(study) if trial not in best[:1]]
     colours |= {trial.number: DEFAULT for trial in filter(is_default_point, others)}
     ranks = list(colours)
-    numbered = [(int(trace.name.removeprefix("Trial")), trace) for trace in figure.data]
-    for number, trace in numbered:
-        line = {"color": colours.get(number, FAINT), "width": 2.5 if number in colours else 1}
-        trace.update(name=names[number], line=line, marker_size=4, showlegend=number in colours)
+    numbered = {int(trace.name.removeprefix("Trial")): trace for trace in figure.data}
     # What comes last is drawn on top.
-    numbered.sort(key=lambda pair: -ranks.index(pair[0]) if pair[0] in colours else -len(ranks))
-    figure.data = [trace for _, trace in numbered]
+    order = sorted(numbered, key=lambda n: -ranks.index(n) if n in colours else -len(ranks))
+    traces = [
+        {
+            **numbered[number].to_plotly_json(),
+            "name": names[number],
+            "line": {
+                "color": colours.get(number, FAINT),
+                "width": 2.5 if number in colours else 1,
+            },
+            "marker": {"size": 4},
+            "showlegend": number in colours,
+        }
+        for number in order
+    ]
+    figure = Figure(traces, figure.layout)
     limits, note = bounds(
         value for trial in trials_of(study) for value in trial.intermediate_values.values()
     )
-    figure.update_xaxes(title_text="steps of the trial")
+    figure.update_xaxes(title_text="steps of the trial", tickformat="~s")
     figure.update_yaxes(title_text=f"mean {quantity} of an evaluation", range=limits)
     return styled(figure, 460, showlegend=True), note

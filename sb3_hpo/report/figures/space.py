@@ -97,10 +97,10 @@ def importances(points: Points) -> Drawn:
         x=list(shares.values()), y=list(shares), orientation="h", marker_color=OTHERS,
         texttemplate="%{x:.0%}", textposition="outside", cliponaxis=False, hoverinfo="skip",
     )  # fmt: skip
-    figure = styled(Figure(bars), 26 * len(shares) + 110, xaxis_tickformat=".0%")
+    figure = styled(Figure(bars), 26 * len(shares) + 110, xaxis_tickformat=".0%", margin_r=40)
     note = f"From {len(points.trials)} COMPLETE trials"
     note += "; below about 50 the order is rough." if len(points.trials) < 50 else "."
-    return figure.update_xaxes(title_text="share of the importance (PED-ANOVA)"), note
+    return figure.update_xaxes(title_text="importance (PED-ANOVA)"), note
 
 
 def slices(points: Points, leader: int | None, quantity: str) -> Drawn:
@@ -117,17 +117,24 @@ def slices(points: Points, leader: int | None, quantity: str) -> Drawn:
     study = study_of(points.trials)
     limits, note = bounds(trial.value or 0.0 for trial in points.trials)
     n_rows = math.ceil(len(points.dimensions) / _COLUMNS)
-    figure = make_subplots(rows=n_rows, cols=_COLUMNS, shared_yaxes="all", horizontal_spacing=0.02,
+    figure = make_subplots(rows=n_rows, cols=_COLUMNS, shared_yaxes="all", horizontal_spacing=0.05,
                            vertical_spacing=62 / (_ROW_HEIGHT * n_rows))  # fmt: skip
+    dots = []
     for place, name in enumerate(points.dimensions):
-        own = plot_slice(study, params=[name], target_name=f"trial value ({quantity})")
-        dots = _marked(own.data[0], points.trials, leader)
-        row, column = divmod(place, _COLUMNS)
-        cell = {"row": row + 1, "col": column + 1}
-        figure.add_trace(dots, **cell)
-        figure.update_xaxes(own.layout.xaxis, range=_ends(points.trials, name), **cell)
-        if column == 0:
-            figure.update_yaxes(own.layout.yaxis, **cell)
+        own = plot_slice(study, params=[name])
+        dots.append(_marked(own.data[0], points.trials, leader))
+        # Plain: plotly's updates search all cells for each.
+        figure.layout[f"xaxis{place + 1}"] = {
+            **figure.layout[f"xaxis{place + 1}"].to_plotly_json(),
+            **own.layout.xaxis.to_plotly_json(),
+            "range": _ends(points.trials, name),
+            "nticks": 5,
+        }
+    places = range(len(dots))
+    figure.add_traces(
+        dots, [n // _COLUMNS + 1 for n in places], [n % _COLUMNS + 1 for n in places]
+    )
+    figure.update_yaxes(title_text=f"trial value ({quantity})", col=1)
     if points.n_left_out:
         note = (
             f"Without {plural(points.n_left_out, 'trial')} trained with given arguments (SB3's "

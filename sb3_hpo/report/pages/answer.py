@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sb3_hpo.report.figures import reevaluation
 from sb3_hpo.report.pages.document import Block, Facts, Picture, Section, Table, Text
+from sb3_hpo.results.reevaluation_runs import BASELINE
 from sb3_hpo.results.study_result import CAUTION
 from sb3_hpo.results.trials import arguments_of, best_trials
 from sb3_hpo.utils.formatting import count, interval, number, plural, readable
@@ -29,51 +30,56 @@ def answer_section(
         config: Its configuration; None for a study of another tool.
         result: What is known.
     """
-    blocks: list[Block] = []
-    if result.winner is not None and config is not None:
-        blocks += _result(config, result)
-        winner = result.winner.candidate
-        blocks += _hyperparameters(f"Hyperparameters of {winner.name}", winner.kwargs)
-    elif best := best_trials(study, 1):
-        value = number(best[0].value or 0.0)
-        fact = ("Best trial value, not re-evaluated", value, f"trial {best[0].number}")
-        why = " ".join(result.what_broke) or "Not re-evaluated."
-        blocks += [Facts((fact,), is_result=False), Text(f"{why} {CAUTION}")]
-        blocks += _hyperparameters(
-            f"Hyperparameters of trial {best[0].number}", arguments_of(best[0])
-        )
-    else:
-        blocks.append(Text("There is no answer yet: no trial is COMPLETE."))
     counts = result.counts
     n = counts.finished if config is None else config.n_trials
     wanted = "" if config is None else f"{counts.finished} of "
     state = f"{wanted}{plural(n, 'trial')} {'is' if n == 1 else 'are'} finished"
     if counts.running or counts.waiting:
         state += f"; {counts.running} running, {counts.waiting} waiting"
-    return Section("The answer", (*blocks, Text(f"{state}.")))
+    blocks: list[Block] = []
+    if result.winner is not None and config is not None:
+        told = f"{_sentence(config, result.winner)} {_verdict(result, result.winner)} {state}."
+        blocks += [Facts(_facts(config, result, result.winner)), Text(told)]
+        winner = result.winner.candidate
+        blocks += _hyperparameters(f"Hyperparameters of {winner.name}", winner.kwargs)
+    elif best := best_trials(study, 1):
+        value = number(best[0].value or 0.0)
+        fact = ("Best trial value, not re-evaluated", value, f"trial {best[0].number}")
+        why = " ".join(result.what_broke) or "Not re-evaluated."
+        blocks += [Facts((fact,), is_result=False), Text(f"{why} {CAUTION} {state}.")]
+        blocks += _hyperparameters(
+            f"Hyperparameters of trial {best[0].number}", arguments_of(best[0])
+        )
+    else:
+        blocks.append(Text(f"There is no answer yet: no trial is COMPLETE. {state}."))
+    return Section("The answer", tuple(blocks))
 
 
-def _result(config: StudyConfig, result: StudyResult) -> list[Block]:
-    """Say what the test of the winner showed."""
-    tested = result.winner
-    if tested is None:
-        return []
-    n_seeds = len(tested.runs)
+def _facts(
+    config: StudyConfig, result: StudyResult, tested: TestResult
+) -> tuple[tuple[str, str, str], ...]:
+    """Return the answer's numbers, the baseline next to what is compared with it."""
+    untested = "all runs broke" if BASELINE.name in result.broken else "not tested yet"
+    default = ("-", untested) if result.default is None else _with_interval(result.default)
     facts = [
         (f"Re-evaluated IQM of the {config.metric or 'return'}", *_with_interval(tested)),
-        ("Mean", number(tested.mean), ""),
+        (f"{BASELINE.name}, IQM", *default),
         ("Median", number(tested.median), ""),
-        ("Worst seed", number(tested.worst), f"of {n_seeds}"),
+        ("Worst seed", number(tested.worst), f"of {len(tested.runs)}"),
     ]
     if result.improvement is not None:
         facts.append(_improvement(result.improvement))
-    if result.default is not None:
-        facts.append(("SB3's default, IQM", *_with_interval(result.default)))
     if result.optimism is not None:
         value = result.optimism + tested.iqm.value
         facts.append(
             ("Optimism", number(result.optimism), f"trial value {number(value)} less this IQM")
         )
+    return tuple(facts)
+
+
+def _sentence(config: StudyConfig, tested: TestResult) -> str:
+    """Say what was trained, and how it was judged."""
+    n_seeds = len(tested.runs)
     sentence = (
         f"`{config.algo}` on `{config.env}` with the hyperparameters of {tested.candidate.name}, "
         f"trained again from {plural(n_seeds, 'fresh seed')} for {config.n_timesteps:,} "
@@ -93,17 +99,17 @@ def _result(config: StudyConfig, result: StudyResult) -> list[Block]:
             f" {plural(tested.n_broken, 'run')} broke (diverged or out of memory), to count with "
             "the lowest return of any episode."
         )
-    return [Facts(tuple(facts)), Text(sentence), Text(_verdict(result, tested))]
+    return sentence
 
 
 def _improvement(improvement: Estimate) -> tuple[str, str, str]:
-    name, value = "P(a run beats one of SB3's default)", f"{100 * improvement.value:.0f} %"
-    if improvement.interval is None:
-        return name, value, "of the pairs of test runs; too few for an interval"
-    low, high = (100 * end for end in improvement.interval)
-    if low == high:  # resampling cannot show what no pair of runs has shown
-        return name, value, "of the pairs of test runs; too alike for an interval"
-    return name, value, f"95 % interval {low:.0f} to {high:.0f} %"
+    detail = "of the pairs of test runs; too few for an interval"
+    if improvement.interval is not None:
+        low, high = (100 * end for end in improvement.interval)
+        detail = f"95 % interval {low:.0f} to {high:.0f} %"
+        if low == high:  # resampling cannot show what no pair of runs has shown
+            detail = "of the pairs of test runs; too alike for an interval"
+    return "P(a run beats one of SB3's default)", f"{100 * improvement.value:.0f} %", detail
 
 
 def _with_interval(tested: TestResult) -> tuple[str, str]:
@@ -168,16 +174,15 @@ def scores_section(study: optuna.Study, result: StudyResult, quantity: str) -> S
     values: dict[int | None, float] = {t.number: t.value or 0.0 for t in best_trials(study)}
     blocks: list[Block] = []
     if tests:
-        header = ("test", "IQM", "95 % interval", "mean", "median", "worst seed", "seeds",
-                  "broken")  # fmt: skip
-        blocks.append(Table(header, tuple(map(_test_row, tests))))
+        blocks.append(_test_table(tests))
     if result.raced:
         blocks.append(_race_table(result, values))
     if tests or result.raced:
         explanation = (
             "A dot is one training seed; a diamond is the IQM (test) or the mean (race), its bar "
             "the IQM's 95 % interval, from five seeds on; the upright line is the trial value, "
-            "from one seed of the search."
+            "from one seed of the search. The race chose the winner, by fresh training seeds; "
+            "nothing was chosen by the test's."
         )
         draw = partial(reevaluation.scores, result, values, quantity)
         blocks.append(Picture("Every seed of test and race", draw, explanation))
@@ -205,18 +210,21 @@ def _race_table(result: StudyResult, values: dict[int | None, float]) -> Table:
     return Table(header, tuple(rows))
 
 
-def _test_row(tested: TestResult) -> tuple[str, ...]:
-    iqm = tested.iqm
-    return (
-        tested.candidate.name,
-        number(iqm.value),
-        "-" if iqm.interval is None else interval(iqm.interval),
-        number(tested.mean),
-        number(tested.median),
-        number(tested.worst),
-        str(len(tested.runs)),
-        str(tested.n_broken),
-    )
+def _test_table(tests: list[TestResult]) -> Table:
+    intervals = [tested.iqm.interval for tested in tests]
+    columns = {
+        "test": [tested.candidate.name for tested in tests],
+        "IQM": [number(tested.iqm.value) for tested in tests],
+        "95 % interval": ["-" if ends is None else interval(ends) for ends in intervals],
+        "mean": [number(tested.mean) for tested in tests],
+        "median": [number(tested.median) for tested in tests],
+        "worst seed": [number(tested.worst) for tested in tests],
+        "seeds": [str(len(tested.runs)) for tested in tests],
+        "broken": [str(tested.n_broken) for tested in tests],
+    }
+    if columns["mean"] == columns["IQM"]:  # of up to three seeds they are the same
+        del columns["mean"]
+    return Table(tuple(columns), tuple(zip(*columns.values(), strict=True)))
 
 
 def _number_or_dash(value: float) -> str:

@@ -13,6 +13,7 @@ from sb3_hpo.report.pages.costs import cost_section, setting_section
 from sb3_hpo.report.pages.document import Block, Code, Items, Picture, Section, Table, Text
 from sb3_hpo.report.pages.html import to_html
 from sb3_hpo.report.pages.markdown import to_markdown
+from sb3_hpo.report.terminal import summary
 from sb3_hpo.results.trials import (
     arguments_of,
     best_trials,
@@ -57,15 +58,12 @@ def write_pages(
     Returns:
         The files: `report.md`, and `report.html` if plotly is installed.
     """
-    title = study.study_name
-    if config is not None:
-        title += f": {config.algo} on {config.env}"
     sections = make_sections(study, config, result, advice)
     paths = [run_dir / "report.md"]
-    write_atomically(paths[0], to_markdown(title, sections))
+    write_atomically(paths[0], to_markdown(study.study_name, sections))
     if importlib.util.find_spec("plotly") is not None:
         paths.append(run_dir / PAGE)
-        write_atomically(paths[1], to_html(title, sections, plotly_js()))
+        write_atomically(paths[1], to_html(study.study_name, sections, plotly_js()))
     return paths
 
 
@@ -98,10 +96,16 @@ def make_sections(
         leader = result.winner.candidate.trial
     rank = "best so far" if result.winner is None else "winner"
     lines = tuple(item.text for item in advice)
+    how = ""
+    if config is not None:
+        how = (
+            f"`{config.algo}` on `{config.env}`, sampler {config.sampler}, pruner "
+            f"{config.pruner}: "
+        )
     return [
         answer_section(study, config, result),
         scores_section(study, result, quantity),
-        _search_section(study, leader, rank, quantity),
+        _search_section(study, f"{how}{summary(result)}.", leader, rank, quantity),
         _space_section(study, leader, quantity),
         Section("Advice", (Items(lines) if lines else Text("Nothing to advise."),)),
         cost_section(study, result),
@@ -117,7 +121,14 @@ def _names(study: optuna.Study, leader: int | None, rank: str) -> dict[int, str]
     return names if leader is None else {**names, leader: f"trial {leader} ({rank})"}
 
 
-def _search_section(study: optuna.Study, leader: int | None, rank: str, quantity: str) -> Section:
+def _search_section(
+    study: optuna.Study, told: str, leader: int | None, rank: str, quantity: str
+) -> Section:
+    """Tell and show the search.
+
+    Args:
+        told: What it spent and on what.
+    """
     study = study_of(trials_of(study))  # a running one would grow meanwhile
     names, best = _names(study, leader, rank), best_trials(study)
     ranked = sorted(best, key=lambda trial: trial.number != leader)
@@ -134,7 +145,14 @@ def _search_section(study: optuna.Study, leader: int | None, rank: str, quantity
         rows = tuple((names[t.number], number(t.value or 0.0), _last(t)) for t in best[:_N_BEST])
         blocks.append(Table(("best trials", "trial value", "last evaluation"), rows))
         blocks += _compared(best[:_N_BEST])
-    return Section("The search", tuple(blocks) or (Text("No trial has reported anything yet."),))
+    shown = {"Best trial value": best[:1], "The default point's": filter(is_default_point, best)}
+    values = [
+        f"{what}: {number(trial.value or 0.0)}, of trial {trial.number}."
+        for what, trials in shown.items()
+        for trial in trials
+    ]
+    told = " ".join([told, *values]) if blocks else "No trial has reported anything yet."
+    return Section("The search", (Text(told), *blocks))
 
 
 def _last(trial: FrozenTrial) -> str:

@@ -182,8 +182,9 @@ def _settings(config: StudyConfig) -> tuple[tuple[str, str], ...]:
         ("trials wanted", str(config.n_trials)),
         ("test", f"{plural(config.test_seeds, 'training seed')}, {episodes} each"),
     ]  # fmt: skip
-    extras = {"wrapper": config.wrapper, "env_kwargs": config.env_kwargs, "fixed": config.fixed,
-              "policy_kwargs": config.policy_kwargs, "space": config.space}  # fmt: skip
+    extras = {"wrapper": config.wrapper, "callbacks": config.callbacks, "fixed": config.fixed,
+              "env_kwargs": config.env_kwargs, "policy_kwargs": config.policy_kwargs,
+              "space": config.space}  # fmt: skip
     return (*rows, *((name, readable(value)) for name, value in extras.items() if value))
 
 

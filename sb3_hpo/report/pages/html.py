@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import re
+import zlib
 from functools import singledispatch
 from importlib import resources
 from typing import TYPE_CHECKING
@@ -25,7 +27,18 @@ _CONFIG = {
     "plotlyServerURL": "",
     "modeBarButtons": [["toImage"]],
 }
-_RESIZE = """
+# The library is unpacked after the text is shown; until then its calls wait.
+_WAIT = "const calls = []; window.Plotly = {newPlot: (...call) => calls.push(call)};"
+_DRAW = """
+(async () => {
+  const packed = atob(document.getElementById("plotly").textContent);
+  const bytes = Uint8Array.from(packed, (sign) => sign.charCodeAt(0));
+  const unpacked = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+  const library = document.createElement("script");
+  library.textContent = await new Response(unpacked).text();
+  document.head.append(library);
+  for (const call of calls) Plotly.newPlot(...call);
+})().catch(() => { document.getElementById("undrawn").hidden = false; });
 window.matchMedia("print").addEventListener("change", () => {
   for (const plot of document.querySelectorAll(".plotly-graph-div")) Plotly.Plots.resize(plot);
 });
@@ -50,17 +63,20 @@ def to_html(title: str, sections: Sequence[Section], plotly_js: str) -> str:
     style = (
         resources.files("sb3_hpo.report.pages").joinpath("style.css").read_text(encoding="utf-8")
     )
+    packed = base64.b64encode(zlib.compress(plotly_js.encode())).decode()
     return "\n".join(
         [
             '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
             f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f'<title>{_escaped(title)}</title>\n<link rel="icon" href="data:,">',
-            f"<style>\n{style}</style>\n<script>{plotly_js}</script>\n</head>\n<body>\n<main>",
+            f"<style>\n{style}</style>\n<script>{_WAIT}</script>\n</head>\n<body>\n<main>",
             f"<h1>{_escaped(title)}</h1>",
             "<noscript><p>The pictures need JavaScript.</p></noscript>",
+            '<p id="undrawn" hidden>The pictures need a browser of 2023 or later.</p>',
             *body,
-            f"</main>\n<script>{_RESIZE}</script>\n</body>\n</html>\n",
+            f'</main>\n<script type="text/plain" id="plotly">{packed}</script>',
+            f"<script>{_DRAW}</script>\n</body>\n</html>\n",
         ]
     )
 
@@ -100,7 +116,9 @@ def _(block: Picture) -> str:
 
     figure, note = block.draw()
     key = block.title.lower().replace(" ", "-")
-    picture = draw(figure, _CONFIG, include_plotlyjs=False, full_html=False, div_id=key)
+    picture = draw(
+        figure, _CONFIG, include_plotlyjs=False, full_html=False, div_id=key, validate=False
+    )
     return (
         f"<h3>{_escaped(block.title)}</h3>"
         f'<figure><div role="img" aria-label="{html.escape(block.title)}">{picture}</div>'

@@ -143,7 +143,14 @@ def _differences(run: Mapping[str, Any], config: StudyConfig) -> list[str]:
     wrappers = [name.replace(":", ".") for name in config.wrapper]
     if (wanted := _names(run.get("env_wrapper"))) != wrappers:
         differences.append(f"wrapper {_short(wrappers)} here, {_short(wanted)} there")
-    for key in ("vec_env_wrapper", "callback", "monitor_kwargs"):
+    callbacks = [
+        {name.replace(":", "."): kwargs} if kwargs else name.replace(":", ".")
+        for entry in config.callbacks
+        for name, kwargs in entry.items()
+    ]
+    if (wanted := _names(run.get("callback"))) != (ours_named := _names(callbacks)):
+        differences.append(f"callback {_short(ours_named)} here, {_short(wanted)} there")
+    for key in ("vec_env_wrapper", "monitor_kwargs"):
         if run.get(key):
             differences.append(f"no {key} here, {_short(_names(run[key]))} there")
     return differences
