@@ -198,7 +198,6 @@ def test_files_and_links_in_a_page_exist(page: str) -> None:
 def test_options_in_pages_exist() -> None:
     text = "".join(path.read_text() for path in PAGES.values())
     options = {f"--{name.replace('_', '-')}" for name in StudyConfig.model_fields}
-    options |= {"--callback"}  # of which a configuration has several
     options |= {f"--no-{name.replace('_', '-')}" for name in StudyConfig.model_fields}
     commands = {"--config", "--print-config", "--join", "--stop", "--help", "--fix", "--yaml",
                 "--seeds", "--episodes", "--size", "--callback"}  # fmt: skip
