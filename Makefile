@@ -1,4 +1,4 @@
-.PHONY: check format lint types layers docs test faults equality
+.PHONY: check format lint types layers docs test faults equality integrations
 
 PYTHON ?= python
 
@@ -29,6 +29,10 @@ test:
 # Half an hour of killed processes, full disks and restarted servers; by hand.
 faults:
 	$(PYTHON) -m pytest -m faults tests/faults
+
+# Examples of the docs that run many commands or other tools; by hand, a quarter of an hour.
+integrations:
+	$(PYTHON) -m pytest --numprocesses 2 -m integrations tests
 
 # Runs trained together beside as many of SB3's own; by hand, on a quiet machine.
 equality:

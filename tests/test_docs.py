@@ -92,6 +92,7 @@ def examples(page: str) -> dict[str, str]:
     return {item.label: item.code for item in blocks(page) if item.kind == "example"}
 
 
+SHORT_PAGES = ("README", "answer", "batches", "tutorial")  # the others take a quarter of an hour
 WITH_EXAMPLES = [page for page in PAGES if examples(page)]
 
 
@@ -231,8 +232,15 @@ def test_glossary_has_the_words_that_the_pages_use() -> None:
         assert re.search(rf"^(\w[\w, ]*, )?{word}(,|$)", text, re.MULTILINE), word
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("page", WITH_EXAMPLES)
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(
+            page, marks=pytest.mark.slow if page in SHORT_PAGES else pytest.mark.integrations
+        )
+        for page in WITH_EXAMPLES
+    ],
+)
 def test_examples_of_a_page_run_in_their_order(page: str, tmp_path: Path) -> None:
     printed = run_page(page, tmp_path)
     for name, words in PRINTED.get(page, {}).items():

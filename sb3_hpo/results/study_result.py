@@ -186,6 +186,7 @@ def read_result(
         seed.
     """
     tested = beside = improvement = gain = None
+    winner = winner if winner is not None and _is_of(study, winner) else None
     if config is not None:
         tested = None if winner is None else read_test(config, all_runs, winner)
         beside = read_test(config, all_runs, BASELINE)
@@ -219,6 +220,14 @@ def read_result(
         race=_cost(races),
         test=_cost(tests),
     )
+
+
+def _is_of(study: optuna.Study, winner: Candidate) -> bool:
+    """Return whether a study has the trial that was chosen: the file may be another study's."""
+    if winner.trial is None or winner.trial_value is None:
+        return True
+    values = {trial.number: trial.value for trial in trials_of(study)}
+    return values.get(winner.trial) == winner.trial_value
 
 
 def race_score(run: ReevaluationRun, config: ReevaluationConfig) -> float:

@@ -113,6 +113,9 @@ def space_yaml(space: BoundSpace, size: str) -> str:
         if isinstance(item, CategoricalDistribution):
             entries[name] = {"choices": list(item.choices)}
         elif isinstance(item, FloatDistribution | IntDistribution):
+            if item.low == item.high:
+                entries[name] = item.low
+                continue
             entries[name] = {"low": item.low, "high": item.high}
             entries[name] |= {"log": True} if item.log else {}
             entries[name] |= {"step": item.step} if item.step not in (None, 1) else {}

@@ -171,6 +171,13 @@ def test_answer_chosen_but_untested_winner_gives_no_number() -> None:
     assert (result.winner, result.improvement, result.gain, result.optimism) == (None,) * 4
 
 
+@pytest.mark.parametrize("other", [{"trial": 99}, {"trial_value": -1.0}])
+def test_answer_of_another_study_in_the_same_folder_is_not_this_one_s(
+    other: dict[str, Any],
+) -> None:
+    assert read_result(study(), CONFIG, TEST, replace(WINNER, **other)).winner is None
+
+
 def test_answer_winner_of_unknown_value_has_no_optimism() -> None:
     winner = replace(WINNER, trial_value=None)
     assert read_result(study(), CONFIG, TEST, winner).optimism is None

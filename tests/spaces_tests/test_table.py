@@ -61,6 +61,17 @@ def test_yaml_unchanged_is_the_same_space(algo: str, size: str, tmp_path: Path) 
     assert again.edited == frozenset()
 
 
+def test_yaml_of_a_dimension_with_one_value_has_that_value(tmp_path: Path) -> None:
+    tiny = {"n_timesteps": 600, "n_envs": 1, "n_evaluations": 10}
+    space = bind("ppo", **tiny)
+    text = space_yaml(space, "default")
+    (name,) = [line.partition(":")[0] for line in text.splitlines() if line == "n_steps_pow: 5"]
+    path = tmp_path / "space.yaml"
+    path.write_text(text)
+    again = bind("ppo", space=str(path), **tiny)
+    assert space.dimensions.keys() - again.dimensions.keys() == {name}
+
+
 def test_yaml_edited_is_another_space(tmp_path: Path) -> None:
     lines = space_yaml(bind("ppo"), "default").splitlines()
     assert lines[2:5] == [
