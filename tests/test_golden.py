@@ -179,4 +179,4 @@ def test_search_spaces_are_imported_in_a_bare_process() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_command_has_help(command: str) -> None:
-    assert _run(command, "--help").startswith(f"usage: python -m sb3_hpo.{command}")
+    assert _run(command, "--help").startswith(f"usage: sb3-hpo {command} ")
