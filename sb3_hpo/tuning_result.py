@@ -48,22 +48,29 @@ class TuningResult:
         run_dir: Where its files are.
         exit_status: 0 complete, timed out or stopped; 1 given up after errors or without any
             trial that has a value; 130 or 143 interrupted.
+        trust: Whether modules are imported that only the study names, and not a library.
     """
 
     study: optuna.Study
     run_dir: Path
     exit_status: int
+    trust: bool = False
 
     @classmethod
-    def load(cls, run_dir: str | Path) -> TuningResult:
+    def load(cls, run_dir: str | Path, *, trust: bool = False) -> TuningResult:
         """Return the result of a study that was tuned before, from its run folder.
+
+        Args:
+            trust: Whether `model()` and its like import modules of yours, or of whoever has made
+                the study: they are code.
 
         Raises:
             UserError: There is no study.
         """
         search_in(Path(run_dir) / FOLDER)
         study = find_study(str(run_dir))
-        return cls(study, find_run_dir(str(run_dir), study, str(run_dir)), exit_status=0)
+        folder = find_run_dir(str(run_dir), study, str(run_dir))
+        return cls(study, folder, exit_status=0, trust=trust)
 
     @cached_property
     def config(self) -> StudyConfig:
@@ -95,7 +102,7 @@ class TuningResult:
 
     def build_kwargs(self) -> dict[str, Any]:
         """Return new keyword arguments of the answer, for the algorithm's constructor."""
-        return self.best.build_kwargs(trust=True)
+        return self.best.build_kwargs(trust=self.trust)
 
     def make_env(self) -> VecEnv:
         """Return one environment as the policy of `model()` knows it.
@@ -108,6 +115,7 @@ class TuningResult:
 
         from sb3_hpo.envs.factory import make_evaluation_envs
 
+        self.best.check_trusted(trust=self.trust)
         config = self.best.config.model_copy(update={"n_eval_envs": 1})
         statistics = self.run_dir / STATISTICS_FILE
         if not config.normalize:
@@ -125,6 +133,7 @@ class TuningResult:
         Raises:
             UserError: There was no re-evaluation.
         """
+        self.best.check_trusted(trust=self.trust)
         path = self.run_dir / POLICY_FILE
         if not path.exists():
             raise UserError(f"no {path}: {_UNTESTED}")
@@ -196,7 +205,7 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _frame(columns: list[str], rows: list[tuple[Any, ...]]) -> pd.DataFrame:
-    check_installed("a table", ["pandas"], extra="report")
+    check_installed("a table", ["pandas"], extra="tables")
     import pandas as pd
 
     return pd.DataFrame(rows, columns=columns)

@@ -126,3 +126,11 @@ def test_result_before_a_test_says_how_to_get_one(result: TuningResult) -> None:
     (result.run_dir / "best_model.zip").unlink()
     with pytest.raises(UserError, match=r"best_model.zip: the answer has not been tested: `pyth"):
         result.model()
+
+
+def test_result_of_a_stranger_runs_no_code_of_theirs(result: TuningResult) -> None:
+    path = result.run_dir / "best.yaml"
+    path.write_text(path.read_text().replace("env: CartPole-v1", "env: strange_module:make"))
+    for use in (result.make_env, result.model):
+        with pytest.raises(UserError, match=r"strange_module:make would be imported, .* --trust"):
+            use()
