@@ -92,7 +92,7 @@ def examples(page: str) -> dict[str, str]:
     return {item.label: item.code for item in blocks(page) if item.kind == "example"}
 
 
-SHORT_PAGES = ("README", "answer", "batches", "tutorial")  # the others take a quarter of an hour
+SHORT_PAGES = ("README",)  # the others take a quarter of an hour
 WITH_EXAMPLES = [page for page in PAGES if examples(page)]
 
 

@@ -16,24 +16,6 @@ from sb3_hpo import TuningResult, UserError, tune
 from sb3_hpo.config.study_config import StudyConfig
 
 GOLDEN = Path(__file__).parent / "golden" / "journal"
-USERS_SCRIPT = """
-import optuna
-from sb3_hpo import TuningResult, TrialEvalCallback, UserError, load_best, sample_ppo_params, tune
-
-
-def space(trial: optuna.Trial) -> dict[str, float]:
-    return {"gamma": trial.suggest_float("gamma", 0.9, 0.99)}
-
-
-def main() -> float:
-    result: TuningResult = tune("ppo", "Pendulum-v1", n_trials=4, timeout="10m", space=space)
-    assert result.reevaluated is not None
-    model = result.model()
-    action, _ = model.predict(result.make_env().reset())  # type: ignore[arg-type]
-    kwargs = load_best(result.run_dir).build_kwargs()
-    print(result.best.title, action, kwargs, result.study.best_value)
-    return result.reevaluated.iqm.value
-"""
 
 
 @pytest.fixture
@@ -69,19 +51,6 @@ def test_public_names_are_seen_before_they_are_used() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
     assert re.fullmatch(r"\d+\.\d+\.\d+", sb3_hpo.__version__)
-
-
-@pytest.mark.slow
-def test_users_script_is_typed(tmp_path: Path) -> None:
-    script = tmp_path / "users_script.py"
-    script.write_text(USERS_SCRIPT)
-    root = Path(__file__).parents[1]
-    command = [sys.executable, "-m", "mypy", "--strict", "--config-file", "", str(script)]
-    quiet = ["--follow-imports=silent", "--cache-dir", str(tmp_path / "cache")]
-    done = subprocess.run(
-        [*command, *quiet], cwd=root, capture_output=True, text=True, check=False
-    )
-    assert done.stdout == "Success: no issues found in 1 source file\n"
 
 
 def test_result_has_the_answer_and_what_it_is_worth(result: TuningResult) -> None:
