@@ -128,7 +128,8 @@ def test_summary_without_trouble_does_not_mention_it() -> None:
 def test_answer_lines_give_iqm_median_and_worst_seed() -> None:
     config, who = small_config(), candidate(1, -150.0)
     runs = made_runs(config, "test", who, [-100.0, -160.0, -161.0, -200.0, -900.0])
-    result = read_result(study_of(default_trial(-900.0)), config, runs, who)
+    study = study_of(default_trial(-900.0), trial(COMPLETE, -150.0, record()))
+    result = read_result(study, config, runs, who)
     (line,) = [text for text in answer_lines(result) if "IQM" in text]
     assert re.fullmatch(
         r"  IQM -173\.7( \(95 %: -[\d.]+ to -[\d.]+\))?, median -161\.0, worst seed -900\.0", line
@@ -137,7 +138,7 @@ def test_answer_lines_give_iqm_median_and_worst_seed() -> None:
 
 def test_answer_lines_say_that_the_default_is_untested() -> None:
     config, who = small_config(), candidate(1, -150.0)
-    study = study_of(default_trial(-900.0))
+    study = study_of(default_trial(-900.0), trial(COMPLETE, -150.0, record()))
     result = read_result(study, config, made_runs(config, "test", who, [-160.0, -161.0]), who)
     (line,) = [text for text in answer_lines(result) if "SB3's default" in text]
     assert line == "  SB3's default has not been tested: what tuning brings is not known."
