@@ -6,6 +6,7 @@ import signal
 import subprocess
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +37,8 @@ def answer_late(connection: Connection, results: list[ReevaluationRun]) -> None:
             run = results[request.seed_index]
             connection.send({"key": run.key, "run": run})
         time.sleep(0.5)
-        connection.send({"done": True})
+        with suppress(BrokenPipeError):  # after the last result nobody need listen
+            connection.send({"done": True})
 
 
 def config(env: str = "TargetEnv", **values: Any) -> StudyConfig:
