@@ -14,9 +14,7 @@ from samplers._dimensions import nearest
 from samplers._shared import SpaceContext, is_at_least
 
 if TYPE_CHECKING:
-    from optuna.distributions import (
-        BaseDistribution,
-    )
+    from optuna.distributions import BaseDistribution
 
     from samplers._dimensions import Dimension
     from samplers._shared import Size, TrialLike

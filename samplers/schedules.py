@@ -6,7 +6,6 @@ A schedule maps SB3's `progress_remaining`, which falls from 1 to 0 over a run, 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +14,10 @@ from samplers._shared import SpaceContext, is_at_least
 from samplers._space import Finish
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from samplers._shared import Size
     from samplers._space import Values
-
-ScheduleOrFloat = float | Callable[[float], float]
-"""What SB3 takes as a learning rate: a constant or a schedule."""
 
 _SUFFIX = "_schedule"
 

@@ -129,7 +129,8 @@ def tune(  # noqa: PLR0913 - each option by its name, for editors and `help`
         trial_timeout: Prune a trial after this long.
         stop_at: End the search once a trial's value reaches this; the re-evaluation follows.
         stop_after: End the search after so many finished trials without a better value.
-        space: Search space of yours: a function of the trial, a YAML file or its contents.
+        space: Search space of yours: a function of the trial, a YAML file or its contents, or
+            `"file.py:SPACE"` for a `SearchSpace`.
         space_size: How many dimensions the shipped space has.
         space_prefix: What to leave out at the beginning of a space file's names.
         fixed: Values to hold, by SB3's name or the space's.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sb3_hpo.utils.errors import UserError, check_installed
-from sb3_hpo.utils.import_strings import load_reference
+from sb3_hpo.utils.import_strings import load_reference, reference
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
@@ -83,6 +83,19 @@ def resolve_alias(name: str) -> str:
     ('recurrent_ppo', 'ppo', 'maskable_ppo')
     """
     return name if ":" in name else _SPELLINGS.get(name.lower(), name)
+
+
+def known_algorithm(value: Any) -> str | None:
+    """Return the name of what the option `algo` got, unchecked; None for what it will refuse.
+
+    Args:
+        value: A name, an alias, a class, or anything else.
+    """
+    try:
+        name = resolve_alias(reference(value))
+    except UserError:
+        return None
+    return name if ":" in name or name in ALGORITHMS else None
 
 
 def find_algorithm(name: str) -> Algorithm:

@@ -72,7 +72,10 @@ class SearchConfig(BaseModel):
         changes_value=False,
     )  # fmt: skip
     space: Space | None = option(
-        "space", "own search space: package.module:function (file.py:function), or YAML file", None
+        "space",
+        "own search space: package.module:function (file.py:function), a SearchSpace "
+        "in its place, or YAML file",
+        None,
     )
     space_size: Literal["small", "default", "full"] = option(
         "space", "how many dimensions the search space has", "default"

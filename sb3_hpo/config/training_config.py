@@ -14,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from sb3_hpo.algorithms.registry import ALGORITHMS, find_algorithm, resolve_alias
+from sb3_hpo.algorithms.registry import ALGORITHMS, find_algorithm, known_algorithm
 from sb3_hpo.config.fields import (
     Algorithm,
     Callbacks,
@@ -24,8 +24,6 @@ from sb3_hpo.config.fields import (
     changes_value,
     option,
 )
-from sb3_hpo.utils.errors import UserError
-from sb3_hpo.utils.import_strings import reference
 
 
 class TrainingConfig(BaseModel):
@@ -109,12 +107,8 @@ class TrainingConfig(BaseModel):
         if not isinstance(values, dict):
             return values
         filled = {key: value for key, value in values.items() if value is not None}
-        try:
-            name = resolve_alias(reference(filled.get("algo", "")))
-        except UserError:
-            name = ""  # the field's own check will say so
-        known = ":" in name or name in ALGORITHMS
-        algorithm = find_algorithm(name if known else "ppo")
+        # Of one that is not known the field's own check will say so.
+        algorithm = find_algorithm(known_algorithm(filled.get("algo")) or "ppo")
         for field in ("n_timesteps", "n_envs", "n_trials"):
             if field in cls.model_fields:
                 filled.setdefault(field, getattr(algorithm, field))

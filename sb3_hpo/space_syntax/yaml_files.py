@@ -14,7 +14,7 @@ from sb3_hpo.algorithms.constructor import (
     true_name,
     true_value,
 )
-from sb3_hpo.algorithms.registry import ALGORITHMS, resolve_alias
+from sb3_hpo.algorithms.registry import known_algorithm
 from sb3_hpo.algorithms.trust import check_trusted, may_import, named_modules
 from sb3_hpo.space_syntax.entries import Entry, is_spec
 from sb3_hpo.space_syntax.hydra import parse_entry
@@ -65,9 +65,8 @@ def read_option(given: GivenSpace, info: ValidationInfo) -> Any:
     names = read_space(space, where, prefixes)
     if is_file:
         check_trusted(names, named_modules(options), str(value))
-    algo = resolve_alias(reference(options.get("algo", "")))
-    is_known = ":" in algo or algo in ALGORITHMS  # where it is not, that is told of the option
-    if is_file and is_known and BASED_ON not in names:  # the file has its name here
+    algo = known_algorithm(options.get("algo"))
+    if is_file and algo is not None and BASED_ON not in names:  # the file has its name here
         check_arguments(names, where, algo, options.get("policy"), prefixes)
     return names
 

@@ -8,8 +8,8 @@
 - `trial_monitor`: why a worker should stop, and the beats of its trials
 - `stop_rules`: when a search has found enough
 - `lost_trials`: trials whose worker is gone
-- `notebook_view`: the same in a notebook's output
 - `progress`: what a person sees meanwhile
+- `notebook_view`: the same in a notebook's output
 """
 
 __all__ = ["lost_trials", "pool", "search"]

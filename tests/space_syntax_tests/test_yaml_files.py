@@ -288,3 +288,11 @@ def test_same_name_below_two_prefixes_is_refused(tmp_path: Path) -> None:
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^space: cannot read .*no\.yaml: No such file"):
         make_config({"algo": "ppo", "env": "x", "space": str(tmp_path / "no.yaml")})
+
+
+@pytest.mark.parametrize("algo", [3.5, None, ["ppo"]])
+def test_space_file_says_nothing_of_another_option_s_mistake(algo: Any, tmp_path: Path) -> None:
+    path = tmp_path / "space.yaml"
+    path.write_text("gamma: interval(0.9, 0.99)\n")
+    with pytest.raises(UserError, match=r"^algo: (?!.*space: )"):
+        make_config({"algo": algo, "env": "Pendulum-v1", "space": str(path)})
